@@ -1,0 +1,1 @@
+"""Measures evertoken beside what users would pick instead."""

@@ -1,0 +1,72 @@
+"""What happened, as small frozen values without a secret."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evertoken.errors import TokenError
+
+_log = logging.getLogger("evertoken")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRenewed:
+    """A later token is in use.
+
+    Attributes:
+        source: `"grant"`, or the store it was adopted from: `"memory"`, `"file"`, `"redis"` …
+        seconds: how long the renewal took.
+        lifetime: of the token, in seconds.
+    """
+
+    source: str
+    seconds: float
+    lifetime: float
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalFailed:
+    """No token came of a renewal; `next_try` is in Unix seconds."""
+
+    error: TokenError
+    next_try: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRefused:
+    """The credentials were refused; the endpoint is left alone until `until`, in Unix seconds."""
+
+    error: TokenError
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRevoked:
+    """The token was revoked and dropped; `confirmed` by the server or not."""
+
+    confirmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A request answered with `status` was sent again with another token."""
+
+    status: int
+
+
+Event = TokenRenewed | RenewalFailed | TokenRefused | TokenRevoked | Replayed
+
+
+def emit(on_event: Callable[[Event], None] | None, event: Event) -> None:
+    """Tell `on_event`, outside of all locks; what it raises is logged and ends here."""
+    if on_event is None:
+        return
+    try:
+        on_event(event)
+    except Exception:  # noqa: BLE001  a user's callback must not end a renewal
+        _log.exception("on_event raised for %s", type(event).__name__)

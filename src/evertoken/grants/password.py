@@ -1,0 +1,283 @@
+"""The resource owner password credentials grant (RFC 6749 section 4.3), and revocation (RFC 7009).
+
+RFC 9700 section 2.4 forbids this grant to new designs: the application sees the user's password.
+SquadRun's API offers no other, and its password is that of an account made for the API.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Self
+from urllib.parse import quote_plus
+
+from evertoken import clock, urls
+from evertoken.errors import GrantUnavailable, RevocationFailed, TokenError
+from evertoken.grants.endpoint import Endpoint
+from evertoken.grants.response import failure, parse
+from evertoken.token import Token, TokenKey
+
+Secret = str | Callable[[], str]
+
+_OK = 200
+
+_LEAST_DEADLINE = 1.0
+"""Seconds that a second revocation gets at least, however long the first one took."""
+
+_log = logging.getLogger("evertoken")
+
+# in memory only, and another in each process: its hashes are of no use anywhere else
+_FINGERPRINT_KEY = os.urandom(32)
+
+
+class PasswordGrant:
+    """Asks for a token with a user name and a password.
+
+    Args:
+        token_url: the token endpoint; its query is kept.
+        client_id, client_secret, username, password: text, or a callable that is asked at each
+            grant and whose answer is not kept. No secret: a public client.
+        scope: space-separated; None leaves it to the server.
+        revoke_url: the revocation endpoint; None: `revoke()` only forgets.
+        client_auth: `"body"`, or `"basic"` for HTTP Basic (RFC 6749 section 2.3.1).
+        timeout: seconds without a byte after which a request ends.
+        deadline: seconds after which a grant or a revocation ends in any case.
+        default_lifetime: seconds that a token lives whose answer does not say.
+        verify, cert, proxies: as `requests` takes them.
+        allow_http: allow `http://` beyond loopback, where the password travels in clear.
+
+    Raises:
+        InsecureURL: a URL is no https URL.
+        ValueError: an empty credential, or a URL with a fragment or a login.
+    """
+
+    def __init__(
+        self,
+        token_url: str,
+        *,
+        client_id: Secret,
+        client_secret: Secret | None = None,
+        username: Secret,
+        password: Secret,
+        scope: str | None = None,
+        revoke_url: str | None = None,
+        client_auth: Literal["body", "basic"] = "body",
+        timeout: float = 10.0,
+        deadline: float = 30.0,
+        default_lifetime: float = 300.0,
+        verify: bool | str = True,
+        cert: str | tuple[str, str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+        allow_http: bool = False,
+    ) -> None:
+        self.token_url = urls.checked(token_url, what="token_url", allow_http=allow_http)
+        self.revoke_url = revoke_url and urls.checked(
+            revoke_url, what="revoke_url", allow_http=allow_http
+        )
+        if client_auth not in ("body", "basic"):
+            raise ValueError(f'client_auth must be "body" or "basic", not {client_auth!r}')
+        self._client_id = _given("client_id", client_id)
+        self._client_secret = client_secret and _given("client_secret", client_secret)
+        self._username = _given("username", username)
+        self._password = _given("password", password)
+        self.scope = scope or None
+        self.client_auth = client_auth
+        self.default_lifetime = default_lifetime
+        self._endpoint = Endpoint(
+            timeout=timeout, deadline=deadline, verify=verify, cert=cert, proxies=proxies
+        )
+        self._said: frozenset[str] = frozenset()
+        self._last_tag: tuple[bytes, bytes] | None = None
+
+    @property
+    def key(self) -> TokenKey:
+        """Whose token: URL, client, user and scope, never the password."""
+        return TokenKey(
+            token_url=self.token_url,
+            client_id=_read("client_id", self._client_id),
+            username=_read("username", self._username),
+            scope=self.scope,
+        )
+
+    def request(self) -> Token:
+        """Ask for a token once (RFC 6749 section 4.3.2).
+
+        Raises:
+            GrantRefused, GrantUnavailable, InvalidTokenResponse: without a secret.
+        """
+        username, password = _read("username", self._username), _read("password", self._password)
+        client = self._client()
+        form = [("grant_type", "password"), ("username", username), ("password", password)]
+        if self.scope:
+            form.append(("scope", self.scope))
+        asked_at = clock.now()
+        answer = self._endpoint.post(self.token_url, [*form, *client.form], basic=client.basic)
+        granted = parse(answer, secrets=[password, *client.secrets])
+        if not granted.typed:
+            self._say("the answer names no token_type: it is taken for Bearer")
+        if granted.lifetime is None:
+            self._say(f"the answer names no expires_in: {self.default_lifetime:g} s are assumed")
+        lifetime = self.default_lifetime if granted.lifetime is None else granted.lifetime
+        return Token(
+            value=granted.value,
+            issued_at=asked_at.wall,
+            expires_at=asked_at.wall + lifetime,
+            scope=granted.scope,
+            refresh_token=granted.refresh_token,
+            issued_boot=asked_at.boot,
+        )
+
+    def revoke(self, token: Token) -> None:
+        """Revoke the refresh token where there is one, then the access token (RFC 7009).
+
+        The second is tried even if the first failed; both within one deadline. A status of 200 is
+        success whatever the body says (section 2.2).
+
+        Raises:
+            RevocationFailed: the server did not confirm, or there is no `revoke_url`.
+        """
+        if self.revoke_url is None:
+            raise RevocationFailed(
+                "the token lives on at the server: no revoke_url was given; it was forgotten here"
+            )
+        end = clock.since_boot() + self._endpoint.deadline
+        hints = [("access_token", token.value)]
+        if token.refresh_token:
+            hints.insert(0, ("refresh_token", token.refresh_token))
+        errors = [self._revoke(self.revoke_url, hint, value, end) for hint, value in hints]
+        if (error := next(filter(None, errors), None)) is not None:
+            raise error
+
+    def credentials_tag(self, salt: bytes) -> bytes:
+        """A scrypt hash of the credentials (16 MiB, about 50 ms): only around a refusal.
+
+        The last one is remembered under a fingerprint that means nothing outside this process.
+        """
+        parts = (
+            _read("client_id", self._client_id),
+            self._client_secret and _read("client_secret", self._client_secret),
+            _read("username", self._username),
+            _read("password", self._password),
+        )
+        credentials = repr(parts).encode("utf-8", "surrogatepass")
+        fingerprint = hashlib.blake2b(salt + credentials, key=_FINGERPRINT_KEY).digest()
+        if self._last_tag is None or self._last_tag[0] != fingerprint:
+            self._last_tag = fingerprint, hashlib.scrypt(credentials, salt=salt, n=2**14, r=8, p=1)
+        return self._last_tag[1]
+
+    def __repr__(self) -> str:
+        return f"PasswordGrant({self.token_url!r})"
+
+    def __deepcopy__(self, memo: object) -> Self:
+        # it never changes but for what it has said, and a copy would duplicate secrets
+        return self
+
+    def __getstate__(self) -> dict[str, object]:
+        literal = [
+            name
+            for name in ("password", "client_secret")
+            if isinstance(getattr(self, f"_{name}"), str)
+        ]
+        if literal:
+            raise TypeError(
+                f"a PasswordGrant with its {' and '.join(literal)} as text does not pickle, so "
+                "that no secret travels by accident: give a callable that another process can "
+                "call too, or set the SQUADRUN_* variables and use evertoken.squadrun"
+            )
+        return {**self.__dict__, "_last_tag": None}
+
+    def _client(self) -> _Client:
+        identity = _read("client_id", self._client_id)
+        if self._client_secret is None:
+            return _Client(identity, None, in_body=True)
+        secret = _read("client_secret", self._client_secret)
+        return _Client(identity, secret, in_body=self.client_auth == "body")
+
+    def _revoke(self, url: str, hint: str, value: str, end: float) -> RevocationFailed | None:
+        secrets: list[str] = [value]
+        try:
+            client = self._client()
+            secrets += client.secrets
+            answer = self._endpoint.post(
+                url,
+                [("token", value), ("token_type_hint", hint), *client.form],
+                basic=client.basic,
+                deadline=max(_LEAST_DEADLINE, end - clock.since_boot()),
+            )
+            error = None if answer.status == _OK else failure(answer, secrets=secrets)
+        except TokenError as raised:
+            error = raised
+        return None if error is None else _unrevoked(error)
+
+    def _say(self, what: str) -> None:
+        if what not in self._said:
+            self._said |= {what}
+            _log.warning("%s: %s", self.token_url, what)
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """Client credentials, sent by exactly one method (RFC 6749 section 2.3)."""
+
+    identity: str
+    secret: str | None = field(repr=False)
+    in_body: bool
+
+    @property
+    def form(self) -> list[tuple[str, str]]:
+        if not self.in_body:
+            return []
+        secret = [] if self.secret is None else [("client_secret", self.secret)]
+        return [("client_id", self.identity), *secret]
+
+    @property
+    def basic(self) -> str | None:
+        """Form-encoded before base64 (section 2.3.1): an id may hold a colon."""
+        if self.in_body or self.secret is None:
+            return None
+        pair = f"{quote_plus(self.identity)}:{quote_plus(self.secret)}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+
+    @property
+    def secrets(self) -> list[str]:
+        return [] if self.secret is None else [self.secret]
+
+
+def _given(name: str, secret: Secret) -> Secret:
+    if not secret:
+        raise ValueError(f"{name} is empty: give text, or a callable that returns it")
+    if not (isinstance(secret, str) or callable(secret)):
+        raise TypeError(f"{name} must be text or a callable that returns it")
+    return secret
+
+
+def _read(name: str, secret: Secret) -> str:
+    """The credential; the error of a callable is told by its type alone: it may quote a secret."""
+    if isinstance(secret, str):
+        return secret
+    failed = ""
+    try:
+        value: object = secret()
+    except TokenError:
+        raise
+    except Exception as error:  # noqa: BLE001  a user's callable may raise anything
+        value, failed = None, f": its callable raised {type(error).__name__}"
+    if isinstance(value, str) and value:
+        return value
+    raise GrantUnavailable(f"no {name} was to be had{failed or ''}", transient=True)
+
+
+def _unrevoked(error: TokenError) -> RevocationFailed:
+    return RevocationFailed(
+        f"the server did not confirm the revocation: {error}",
+        status=error.status,
+        content_type=error.content_type,
+        error=error.error,
+        description=error.description,
+        retry_after=error.retry_after,
+        transient=error.transient,
+    )

@@ -1,0 +1,253 @@
+"""A token endpoint's answer, parsed strictly: what was granted, or the error that says why not.
+
+Pure: it sees a status, headers and bytes, and raises nothing but this library's errors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
+
+from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
+from evertoken.token import LONGEST_LIFETIME
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+MAX_DESCRIPTION = 200
+"""Characters of a server's own words that an error quotes."""
+
+_OK = 200
+_PROXY_WANTS_LOGIN = 407
+_TRY_LATER = frozenset({408, 425, 429})
+
+# RFC 6750 section 2.1 allows less than RFC 6749 appendix A.12 does: a space would end the token
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+_REFRESH_TOKEN = re.compile(r"[\x20-\x7e]+")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*|")
+_NUMBER = re.compile(r"\d{1,300}(?:\.\d{1,300})?")
+
+_REMEDIES = {
+    "invalid_grant": "check the user name and the password",
+    "invalid_client": "check the client id and the client secret",
+    "unauthorized_client": "the client may not use this grant",
+    "unsupported_grant_type": "the server does not offer this grant",
+    "invalid_scope": "check the scope",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer of the token endpoint.
+
+    Attributes:
+        url: what was asked.
+        headers: by name in lower case.
+        body: decoded; not shown by `repr`, since it may hold a token.
+        retry_after: the header of that name, in seconds from now.
+    """
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    retry_after: float | None = None
+
+    @property
+    def content_type(self) -> str | None:
+        """The media type without its parameters."""
+        value = self.headers.get("content-type")
+        return None if value is None else clean(value.partition(";")[0].strip())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """What was granted (RFC 6749 section 5.1).
+
+    Attributes:
+        lifetime: in seconds; None where the server did not say.
+        typed: whether the server named the token's type.
+    """
+
+    value: str = field(repr=False)
+    lifetime: float | None
+    scope: str | None
+    refresh_token: str | None = field(repr=False)
+    typed: bool
+
+
+def parse(answer: Answer, *, secrets: Collection[str] = ()) -> Granted:
+    """What `answer` grants.
+
+    Args:
+        answer: of the token endpoint.
+        secrets: masked in whatever an error quotes of the server's words.
+
+    Raises:
+        GrantRefused: a 4xx that a later try would not change.
+        GrantUnavailable: a 5xx, 407, 408, 425 or 429.
+        InvalidTokenResponse: a 200 without a usable token, or any other status.
+    """
+    if answer.status != _OK:
+        raise failure(answer, secrets=secrets)
+    members = _members(answer)
+    if "error" in members:
+        code = _text(members.get("error"), secrets)
+        raise _invalid(answer, f"status 200 with the error {code}", error=code)
+    return Granted(
+        value=_access_token(answer, members),
+        lifetime=_lifetime(answer, members.get("expires_in")),
+        scope=_optional(answer, members, "scope", _SCOPE),
+        refresh_token=_optional(answer, members, "refresh_token", _REFRESH_TOKEN) or None,
+        typed=_typed(answer, members),
+    )
+
+
+def failure(answer: Answer, *, secrets: Collection[str] = ()) -> TokenError:
+    """The error that a status other than 200 stands for (RFC 6749 section 5.2)."""
+    status = answer.status
+    error, description = _oauth_error(answer.body, secrets)
+    if 300 <= status < 400:  # noqa: PLR2004  the class of redirects
+        return _invalid(answer, _redirected(answer))
+    if status == _PROXY_WANTS_LOGIN:
+        kind: type[TokenError] = GrantUnavailable
+        message = "the proxy wants a login (407): put it into the proxy's URL"
+    elif status in _TRY_LATER or status >= 500:  # noqa: PLR2004  the class of server errors
+        kind = GrantUnavailable
+        message = f"the token endpoint cannot answer now (status {status})"
+    elif 400 <= status < 500:  # noqa: PLR2004  the class of client errors
+        kind = GrantRefused
+        message = f"the token endpoint refused (status {status})"
+    else:
+        return _invalid(answer, f"unexpected status {status}")
+    told = ": ".join(part for part in (error, description) if part)
+    remedy = _REMEDIES.get(error or "")
+    return kind(
+        message + (f": {told}" if told else "") + (f" ({remedy})" if remedy else ""),
+        status=status,
+        content_type=answer.content_type,
+        error=error,
+        description=description,
+        retry_after=answer.retry_after,
+        transient=kind is GrantUnavailable and status != _PROXY_WANTS_LOGIN,
+    )
+
+
+def clean(text: str, secrets: Collection[str] = ()) -> str:
+    """A server's words, fit for a log: secrets masked, control characters escaped, cut."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "***").replace(quote_plus(secret), "***")
+    cut = text[:MAX_DESCRIPTION]
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return shown[:MAX_DESCRIPTION]
+
+
+def _members(answer: Answer) -> dict[str, object]:
+    try:
+        # a str: json.loads guesses the encoding of bytes, and lets a byte order mark pass
+        members = json.loads(
+            answer.body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse
+        )
+    except (ValueError, RecursionError):
+        members = None
+    if isinstance(members, dict):
+        return members
+    what = "the body is empty" if not answer.body else "the body is no JSON object"
+    raise _invalid(answer, what)
+
+
+def _oauth_error(body: bytes, secrets: Collection[str]) -> tuple[str | None, str | None]:
+    try:
+        members = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None, None
+    if not isinstance(members, dict):
+        return None, None
+    error, description = members.get("error"), members.get("error_description")
+    return (
+        _text(error, secrets) if isinstance(error, str) else None,
+        _text(description, secrets) if isinstance(description, str) else None,
+    )
+
+
+def _access_token(answer: Answer, members: dict[str, object]) -> str:
+    value = members.get("access_token")
+    if not isinstance(value, str) or not value:
+        raise _invalid(answer, "access_token is missing, empty or no text")
+    if not _TOKEN.fullmatch(value):
+        raise _invalid(answer, "access_token has characters that no header may carry")
+    return value
+
+
+def _typed(answer: Answer, members: dict[str, object]) -> bool:
+    if "token_type" not in members:
+        return False
+    kind = members["token_type"]
+    if isinstance(kind, str) and kind.lower() == "bearer":
+        return True
+    raise _invalid(answer, "token_type is not Bearer")
+
+
+def _lifetime(answer: Answer, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)
+    sound = isinstance(value, int | float) and not isinstance(value, bool)
+    if not isinstance(value, int | float) or not sound or not 0 <= value < math.inf:
+        raise _invalid(answer, "expires_in is no number of seconds")
+    return float(min(value, LONGEST_LIFETIME))
+
+
+def _optional(
+    answer: Answer, members: dict[str, object], name: str, allowed: re.Pattern[str]
+) -> str | None:
+    value = members.get(name)
+    if value is None or value == "":
+        return None if value is None else ""
+    if isinstance(value, str) and allowed.fullmatch(value):
+        return value
+    raise _invalid(answer, f"{name} is no text, or has characters that it must not have")
+
+
+def _redirected(answer: Answer) -> str:
+    hint = "check the token URL"
+    if (
+        answer.headers.get("location", "")
+        .partition("?")[0]
+        .endswith(f"{answer.url.partition('?')[0].partition('://')[2].partition('/')[2]}/")
+    ):
+        hint = "the token URL seems to lack its last slash"
+    return f"a redirect (status {answer.status}) is not followed with a password: {hint}"
+
+
+def _invalid(answer: Answer, what: str, *, error: str | None = None) -> InvalidTokenResponse:
+    kind = answer.content_type or "no content type"
+    return InvalidTokenResponse(
+        f"no usable token in the answer: {what} (status {answer.status}, {kind})",
+        status=answer.status,
+        content_type=answer.content_type,
+        error=error,
+        retry_after=answer.retry_after,
+        # a maintenance page passes; a redirect is a setting
+        transient=answer.status == _OK,
+    )
+
+
+def _text(value: object, secrets: Collection[str]) -> str:
+    return clean(value if isinstance(value, str) else type(value).__name__, secrets)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member stands twice")
+    return members
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(constant)

@@ -1,0 +1,312 @@
+"""TokenManager: the snapshot that every request reads, and what to do when it is due."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Self
+
+from evertoken import clock, process
+from evertoken.events import TokenRevoked, emit
+from evertoken.keeper import LONGEST_NAP, Keeper
+from evertoken.policy import Action, RefreshPolicy, decide
+from evertoken.renewal import GRANT, Demand
+from evertoken.renewer import Renewer
+from evertoken.stores.memory import process_wide
+from evertoken.token import Token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from evertoken.errors import TokenError
+    from evertoken.events import Event
+    from evertoken.flight import Flight
+    from evertoken.instant import Instant
+    from evertoken.policy import Snapshot
+    from evertoken.ports import Grant, TokenStore
+    from evertoken.status import Status
+    from evertoken.stores.memory import MemoryStore
+    from evertoken.token import TokenKey
+
+FORCED_PERIOD = 60.0
+"""Seconds in which the 401s and 403s of an API force one grant per identity and process."""
+
+
+class TokenManager:
+    """Hands out a bearer token that is always fresh.
+
+    While a usable token exists no call waits: a renewal runs in a daemon thread of its own. One
+    renewal runs at a time, however many threads ask; a store extends that to processes.
+
+    Args:
+        grant: asks the token endpoint, as `PasswordGrant` does.
+        store: shares the token with other processes; None: the process's memory alone.
+        memory: shares it inside this process; None: the process-wide one.
+        policy: when to renew.
+        timeout: seconds that a call waits at most when no usable token exists.
+        keep_fresh: renew without any request, in a daemon thread.
+        on_event: called with each event, outside of all locks; what it raises is logged.
+
+    Raises:
+        ValueError: `timeout` is no number of seconds.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_keeper",
+        "_memory",
+        "grant",
+        "keep_fresh",
+        "on_event",
+        "policy",
+        "renewer",
+        "store",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        grant: Grant,
+        *,
+        store: TokenStore | None = None,
+        memory: MemoryStore | None = None,
+        policy: RefreshPolicy = RefreshPolicy(),  # noqa: B008  it is immutable
+        timeout: float = 30.0,
+        keep_fresh: bool = False,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        if math.isnan(timeout) or timeout < 0:
+            raise ValueError(f"timeout must be a number of seconds >= 0, not {timeout!r}")
+        self.grant = grant
+        self.store = store
+        self.policy = policy
+        self.timeout = timeout
+        self.keep_fresh = keep_fresh
+        self.on_event = on_event
+        self._memory = memory
+        self._closed = False
+        self.renewer = Renewer(
+            grant,
+            _near_to_far(memory or process_wide(), store),
+            policy,
+            patience=timeout / 2,
+            on_event=on_event,
+        )
+        self.renew_in_child()
+        process.register(self)
+        self._keep()
+
+    def renew_in_child(self) -> None:
+        """Forget the parent's keeper thread; the next call that looks at the clock starts one."""
+        self._keeper: Keeper | None = None
+        self.renewer.on_landing = None
+
+    def token(self, *, timeout: float | None = None) -> Token:
+        """A usable token; waits only when there is none.
+
+        Args:
+            timeout: seconds to wait at most; None: the manager's.
+
+        Raises:
+            GrantRefused: the endpoint refused, now or within the cool-down.
+            GrantUnavailable: the endpoint could not be asked, now or within the back-off.
+            InvalidTokenResponse: the endpoint answered with something else.
+            RefreshTimeout: none was there in time.
+        """
+        token = self._current(timeout).token
+        assert token is not None  # noqa: S101  _obtain returns a snapshot with a token or raises
+        return token
+
+    def header(self, *, timeout: float | None = None) -> str:
+        """The value of `Authorization` for a usable token (RFC 6750 section 2.1); as `token()`."""
+        return self._current(timeout).header
+
+    def _current(self, timeout: float | None) -> Snapshot:
+        snapshot = self.renewer.snapshot
+        if snapshot.fresh_from <= time.time() < snapshot.fresh_until:
+            return snapshot
+        return self._obtain(timeout)
+
+    def _obtain(self, timeout: float | None) -> Snapshot:
+        self._keep()
+        now = clock.now()
+        until = self._deadline(now, timeout)
+        while True:
+            snapshot = self.renewer.look(now)
+            action = decide(snapshot, now)
+            if _is_rejected(snapshot, self.renewer.flight):
+                action = Action.REFRESH_OR_WAIT
+            if action is Action.USE:
+                return self.renewer.watch(snapshot, now)
+            if action is Action.FAIL:
+                raise _remembered(snapshot)
+            demand = Demand(snapshot=snapshot, start=now, latest=snapshot.token)
+            flight = self.renewer.launch(demand)
+            if action is Action.REFRESH_IF_FREE:
+                return snapshot
+            landing = flight.wait(until=until)
+            now = clock.now()
+            if isinstance(landing.outcome.entry, Token) or landing.snapshot.usable(now):
+                return landing.snapshot
+            _raise(landing.outcome.error)
+
+    def refresh(self, *, timeout: float | None = None) -> Token:
+        """Renew now, even if the token is fresh, and even after a refusal.
+
+        A renewal that already runs is joined; nothing else holds it back.
+
+        Raises:
+            TokenError: as `token()` does.
+        """
+        start = clock.now()
+        until = self._deadline(start, timeout)
+        while True:
+            demand = Demand(snapshot=self.renewer.snapshot, start=start, force=True)
+            outcome = self.renewer.launch(demand).wait(until=until).outcome
+            _raise(outcome.error)
+            token = outcome.entry
+            asked = outcome.source == GRANT
+            if isinstance(token, Token) and (asked or token.issued_since(start)):
+                return token
+
+    def replacement(self, rejected: str, *, timeout: float | None = None) -> str | None:
+        """The header to send again after an API answered `rejected` with a 401 or 403.
+
+        A token that is no longer current is replaced by the current one without a grant; the
+        current one is renewed, at most once a minute per identity and process.
+
+        Returns:
+            None where there is no other token to be had now.
+
+        Raises:
+            TokenError: as `token()` does.
+        """
+        now = clock.now()
+        if self.renewer.look_anew(now).header != rejected:
+            return self._obtain(timeout).header
+        flight = self.renewer.launch_forced(rejected, now, self._may_force)
+        if flight is None:
+            header = self.renewer.snapshot.header
+        else:
+            landing = flight.wait(until=self._deadline(now, timeout))
+            _raise(landing.outcome.error)
+            header = landing.snapshot.header
+        return header if header != rejected else None
+
+    def invalidate(self, token: Token) -> None:
+        """Drop `token` here and in the stores, so that the next call renews; a later one stays."""
+        self.renewer.drop(frozenset({token.value}))
+        key = self.grant.key
+        for _, store in reversed(self.renewer.stores):
+            store.forget(key, token)
+
+    def revoke(self) -> None:
+        """Revoke the token and its refresh token (RFC 7009); forget them here and in the stores.
+
+        They are forgotten whatever the server answers. Without any token nothing is sent.
+
+        Raises:
+            RevocationFailed: the server did not confirm, or there is no `revoke_url`.
+        """
+        if (flight := self.renewer.flight) is not None:
+            # its token would otherwise come to life behind the revocation
+            flight.wait(until=self._deadline(clock.now(), None))
+        revoked, error = self.renewer.renewal().revoke(self.renewer.snapshot.token)
+        self.renewer.drop(revoked)
+        if revoked:
+            emit(self.on_event, TokenRevoked(confirmed=error is None))
+        _raise(error)
+
+    def status(self) -> Status:
+        """What stands at this moment, without a secret and without asking anything."""
+        return self.renewer.status()
+
+    def tend(self) -> float:
+        """Renew if that is due; seconds until it may be due again."""
+        now = clock.now()
+        snapshot = self.renewer.look(now)
+        if not snapshot.due(now):
+            return snapshot.due_at.boot - now.boot
+        self.renewer.launch(Demand(snapshot=snapshot, start=now, latest=snapshot.token))
+        return LONGEST_NAP
+
+    def close(self) -> None:
+        """End `keep_fresh`; never waits for a renewal. Calls still work afterwards."""
+        self._closed = True
+        if self._keeper is not None:
+            self._keeper.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<TokenManager of {self.grant!r}: {self.status().state}>"
+
+    def __reduce__(self) -> tuple[Callable[..., TokenManager], tuple[object, ...]]:
+        # configuration alone: no token, lock or thread travels
+        given = (self.store, self._memory, self.policy, self.timeout, self.keep_fresh)
+        return _rebuilt, (type(self), self.grant, *given, self.on_event)
+
+    def _keep(self) -> None:
+        if self.keep_fresh and self._keeper is None and not self._closed:
+            self._keeper = Keeper(self)
+            self.renewer.on_landing = self._keeper.wake
+
+    def _may_force(self, key: TokenKey) -> bool:
+        return (self._memory or process_wide()).claim(key, seconds=FORCED_PERIOD)
+
+    def _deadline(self, now: Instant, timeout: float | None) -> float:
+        return now.boot + (self.timeout if timeout is None else timeout)
+
+
+def _near_to_far(memory: MemoryStore, store: TokenStore | None) -> list[tuple[str, TokenStore]]:
+    near: list[tuple[str, TokenStore]] = [("memory", memory)]
+    return near if store is None else [*near, (getattr(store, "name", "store"), store)]
+
+
+def _is_rejected(snapshot: Snapshot, flight: Flight | None) -> bool:
+    """Whether the token is being replaced because an API refused it."""
+    rejected = None if flight is None else flight.demand.rejected
+    return rejected is not None and rejected is snapshot.token
+
+
+def _remembered(snapshot: Snapshot) -> TokenError:
+    error = None if snapshot.refusal is None else snapshot.refusal.error
+    assert error is not None  # noqa: S101  only a refusal puts a renewal off beyond a token's end
+    return error.again()
+
+
+def _raise(error: TokenError | None) -> None:
+    if error is not None:
+        raise error.again()
+
+
+def _rebuilt(  # noqa: PLR0917  pickle passes arguments by position
+    kind: type[TokenManager],
+    grant: Grant,
+    store: TokenStore | None,
+    memory: MemoryStore | None,
+    policy: RefreshPolicy,
+    timeout: float,
+    keep_fresh: bool,  # noqa: FBT001  likewise
+    on_event: Callable[[Event], None] | None,
+) -> TokenManager:
+    return kind(
+        grant,
+        store=store,
+        memory=memory,
+        policy=policy,
+        timeout=timeout,
+        keep_fresh=keep_fresh,
+        on_event=on_event,
+    )

@@ -1,0 +1,56 @@
+"""The seams: what a grant and a store must offer to be exchangeable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from evertoken.token import Entry, Token, TokenKey
+
+
+@runtime_checkable
+class Grant(Protocol):
+    """One way to ask a token endpoint for a token (RFC 6749 section 4)."""
+
+    @property
+    def key(self) -> TokenKey:
+        """Whose token it asks for."""
+
+    def request(self) -> Token:
+        """Ask once, bounded in time and size.
+
+        Raises:
+            TokenError: with no secret in it or hanging on it.
+        """
+
+    def revoke(self, token: Token) -> None:
+        """Revoke it and its refresh token (RFC 7009).
+
+        Raises:
+            RevocationFailed: the server did not confirm, or cannot be asked.
+        """
+
+    def credentials_tag(self, salt: bytes) -> bytes:
+        """A slow salted hash of the credentials: tells changed ones from those refused."""
+
+
+@runtime_checkable
+class TokenStore(Protocol):
+    """Where the token of an identity is shared. Whatever the medium does, no method raises."""
+
+    def load(self, key: TokenKey) -> Entry | None:
+        """The entry; None for what is absent, unreadable or not to be trusted."""
+
+    def save(self, key: TokenKey, entry: Entry) -> None:
+        """Replace the entry, unless it holds a later token."""
+
+    def forget(self, key: TokenKey, token: Token) -> None:
+        """Mark `token` as dead for all who share this store; a later token stays."""
+
+    def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[bool]:
+        """Hold the identity's lock; False where another holds it beyond `timeout` seconds.
+
+        True also where the medium offers no lock: it saves grants, and nothing depends on it.
+        """

@@ -1,0 +1,223 @@
+"""Renewer: publishes the snapshot, looks at what siblings share, runs the one renewal."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from evertoken import clock, policy, process
+from evertoken.events import RenewalFailed, TokenRefused, TokenRenewed, emit
+from evertoken.flight import Flight, Landing
+from evertoken.policy import EMPTY
+from evertoken.renewal import BUSY, GRANT, Demand, Outcome, Renewal
+from evertoken.status import Counters, Status, status_of
+from evertoken.token import Refusal, Token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from evertoken.events import Event
+    from evertoken.instant import Instant
+    from evertoken.policy import RefreshPolicy, Snapshot
+    from evertoken.ports import Grant, TokenStore
+    from evertoken.token import Entry, TokenKey
+
+_log = logging.getLogger("evertoken")
+
+
+class Renewer:
+    """One snapshot behind one attribute, and all that replaces it.
+
+    `snapshot` is read without a lock; it is only replaced under `_lock`, and only by a later one.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_counters",
+        "_key",
+        "_lock",
+        "_looked_at",
+        "flight",
+        "grant",
+        "on_event",
+        "on_landing",
+        "patience",
+        "policy",
+        "snapshot",
+        "stores",
+    )
+
+    def __init__(
+        self,
+        grant: Grant,
+        stores: Sequence[tuple[str, TokenStore]],
+        policy: RefreshPolicy,
+        *,
+        patience: float,
+        on_event: Callable[[Event], None] | None,
+    ) -> None:
+        self.grant = grant
+        self.stores = stores
+        self.policy = policy
+        self.patience = patience
+        self.on_event = on_event
+        self.on_landing: Callable[[], None] | None = None
+        self.snapshot: Snapshot = EMPTY
+        self._counters = Counters()
+        self._key: TokenKey | None = None
+        self._looked_at = -math.inf
+        self.renew_in_child()
+        process.register(self)
+
+    def renew_in_child(self) -> None:
+        """Start over without the parent's lock and the thread that ran its renewal."""
+        self._lock = threading.Lock()  # guards snapshot, flight and _counters
+        self.flight: Flight | None = None
+        # closes the window of the one-clock check: the child's first call looks at everything
+        self.snapshot = policy.unwatched(self.snapshot)
+
+    def look(self, now: Instant) -> Snapshot:
+        """The snapshot after a look at what siblings share, taken at most once per `recheck`."""
+        if self.snapshot.token is None or now.boot - self._looked_at < self.policy.recheck:
+            return self.snapshot
+        self._looked_at = now.boot
+        for name, store in self.stores:
+            self._absorb(name, store.load(self._shared_key()), now)
+        return self.snapshot
+
+    def look_anew(self, now: Instant) -> Snapshot:
+        """As `look`, however short ago the last one was."""
+        self._looked_at = -math.inf
+        return self.look(now)
+
+    def watch(self, snapshot: Snapshot, now: Instant) -> Snapshot:
+        """Open `snapshot` to the one-clock check, unless another was published meanwhile."""
+        watched = policy.watched(snapshot, now, self.policy)
+        with self._lock:
+            if self.snapshot is snapshot:
+                self.snapshot = watched
+        return watched
+
+    def launch(self, demand: Demand) -> Flight:
+        """The renewal that runs, or else a new one that does what `demand` says."""
+        with self._lock:
+            if self.flight is not None:
+                return self.flight
+            flight = self.flight = Flight(demand)
+        flight.take_off(self._fly)
+        return flight
+
+    def launch_forced(
+        self, rejected: str, now: Instant, may_force: Callable[[TokenKey], bool]
+    ) -> Flight | None:
+        """The renewal that replaces the token of the header `rejected`.
+
+        One that runs already does; a new one needs the word of `may_force`, else None. One lock
+        holds question and launch together: of many threads that meet a 401 at once the first
+        launches, and all others find its renewal or its token.
+        """
+        key = self._shared_key()
+        with self._lock:
+            if self.flight is not None:
+                return self.flight
+            snapshot = self.snapshot
+            if snapshot.header != rejected or not may_force(key):
+                return None
+            demand = Demand(snapshot=snapshot, start=now, rejected=snapshot.token)
+            flight = self.flight = Flight(demand)
+            # whoever comes now would send a token known to be dead: it is to wait instead
+            self.snapshot = policy.unwatched(snapshot)
+        flight.take_off(self._fly)
+        return flight
+
+    def drop(self, values: frozenset[str]) -> None:
+        """Let go of the token if its value is one of `values`."""
+        with self._lock:
+            token = self.snapshot.token
+            if token is not None and token.value in values:
+                self.snapshot = EMPTY
+
+    def status(self) -> Status:
+        """What stands at this moment."""
+        with self._lock:
+            snapshot, counters, flight = self.snapshot, self._counters, self.flight
+        return status_of(snapshot, clock.now(), counters, renewing=flight is not None)
+
+    def renewal(self) -> Renewal:
+        """How this manager renews."""
+        return Renewal(
+            grant=self.grant,
+            stores=self.stores,
+            policy=self.policy,
+            patience=self.patience,
+            draw=process.lot(),
+        )
+
+    def _shared_key(self) -> TokenKey:
+        # a user name may be a callable, which is not to be asked once a second
+        if self._key is None:
+            self._key = self.grant.key
+        return self._key
+
+    def _absorb(self, name: str, entry: Entry | None, now: Instant) -> None:
+        with self._lock:
+            before = self.snapshot
+            after = policy.absorbed(before, entry, now, self.policy, draw=process.lot())
+            self.snapshot = after
+            adopted = after.token is not None and after.token is not before.token
+            if adopted:
+                self._counters = replace(self._counters, adoptions=self._counters.adoptions + 1)
+        if adopted and after.token is not None:
+            self._report_token(name, 0.0, after.token)
+
+    def _fly(self, flight: Flight) -> None:
+        outcome = BUSY
+        try:
+            outcome = self.renewal().run(flight.demand)
+        finally:
+            self._land(flight, outcome)
+
+    def _land(self, flight: Flight, outcome: Outcome) -> None:
+        now = clock.elapsed(flight.demand.start)
+        with self._lock:
+            before = self.snapshot.refusal
+            self.snapshot = landed = policy.landed(
+                self.snapshot, outcome.entry, now, self.policy, draw=process.lot()
+            )
+            self._counters = _counted(self._counters, outcome)
+            self._key = None
+            self.flight = None
+        flight.landing.set_result(Landing(outcome, landed))
+        self._report(outcome, before)
+        if self.on_landing is not None:
+            self.on_landing()
+
+    def _report(self, outcome: Outcome, before: Refusal | None) -> None:
+        entry = outcome.entry
+        if isinstance(entry, Token):
+            self._report_token(outcome.source, outcome.seconds, entry)
+        elif isinstance(entry, Refusal) and entry.error is not None and entry != before:
+            known = before is not None and str(before.error) == str(entry.error)
+            _log.log(logging.DEBUG if known else logging.WARNING, "no new token: %s", entry.error)
+            kind = TokenRefused if entry.tag else RenewalFailed
+            emit(self.on_event, kind(entry.error, entry.until))
+
+    def _report_token(self, source: str, seconds: float, token: Token) -> None:
+        _log.info("token from %s in %.3f s, good for %.0f s", source, seconds, token.lifetime)
+        emit(self.on_event, TokenRenewed(source, seconds, token.lifetime))
+
+
+def _counted(counters: Counters, outcome: Outcome) -> Counters:
+    granted = outcome.source == GRANT
+    if isinstance(outcome.entry, Refusal):
+        return replace(counters, failures=counters.failures + granted)
+    if outcome.entry is None:
+        return counters
+    return replace(
+        counters,
+        grants=counters.grants + granted,
+        adoptions=counters.adoptions + (not granted),
+    )

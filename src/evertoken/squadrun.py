@@ -1,0 +1,133 @@
+"""The SquadRun presets: its URLs, its habits, and its credentials from the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from evertoken.auth import BearerAuth
+from evertoken.errors import GrantUnavailable
+from evertoken.grants.password import PasswordGrant
+from evertoken.manager import TokenManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evertoken.events import Event
+    from evertoken.grants.password import Secret
+    from evertoken.policy import RefreshPolicy
+    from evertoken.ports import TokenStore
+    from evertoken.stores.memory import MemoryStore
+
+BASE_URL = "https://app.squadrun.co"
+"""Where the API is, unless `base_url` or `SQUADRUN_BASE_URL` says otherwise."""
+
+RETRY_STATUSES = (401, 403)
+"""Answers to a dead token: SquadRun documents 403, its server's default is 401."""
+
+
+class ManagerOptions(TypedDict, total=False):
+    """The options of `TokenManager` that pass through."""
+
+    memory: MemoryStore | None
+    policy: RefreshPolicy
+    timeout: float
+    keep_fresh: bool
+    on_event: Callable[[Event], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A credential that is read from the environment at each grant."""
+
+    name: str
+    argument: str
+
+    def __call__(self) -> str:
+        """Its value now.
+
+        Raises:
+            GrantUnavailable: it is not set, or empty.
+        """
+        if value := os.environ.get(self.name):
+            return value
+        raise GrantUnavailable(
+            f"no {self.argument}: pass {self.argument}=… or set {self.name}", transient=True
+        )
+
+
+def manager(
+    *,
+    client_id: Secret | None = None,
+    client_secret: Secret | None = None,
+    username: Secret | None = None,
+    password: Secret | None = None,
+    base_url: str | None = None,
+    store: TokenStore | None = None,
+    **options: Unpack[ManagerOptions],
+) -> TokenManager:
+    """A manager for the SquadRun API.
+
+    What is not given comes from the environment: `SQUADRUN_CLIENT_ID`, `SQUADRUN_CLIENT_SECRET`,
+    `SQUADRUN_USERNAME` and `SQUADRUN_PASSWORD` at each grant; `SQUADRUN_BASE_URL` (else
+    `https://app.squadrun.co`) and `SQUADRUN_TOKEN_DIR` (a `FileStore` there) now.
+
+    Raises:
+        InsecureURL: the base URL is no https URL.
+        ValueError: a credential is given but empty.
+    """
+    base = _base(base_url)
+    grant = PasswordGrant(
+        f"{base}/oauth/token/",
+        client_id=_or_variable(client_id, "client_id"),
+        client_secret=_or_variable(client_secret, "client_secret"),
+        username=_or_variable(username, "username"),
+        password=_or_variable(password, "password"),
+        revoke_url=f"{base}/oauth/revoke_token/",
+    )
+    return TokenManager(grant, store=store or _shared_directory(), **options)
+
+
+def auth(
+    *,
+    client_id: Secret | None = None,
+    client_secret: Secret | None = None,
+    username: Secret | None = None,
+    password: Secret | None = None,
+    base_url: str | None = None,
+    store: TokenStore | None = None,
+    **options: Unpack[ManagerOptions],
+) -> BearerAuth:
+    """`auth=` for the SquadRun API; takes what `manager` takes.
+
+    A 401 and a 403 both mean a dead token here, and the token goes to the base URL's origin alone.
+    """
+    made = manager(
+        client_id=client_id,
+        client_secret=client_secret,
+        username=username,
+        password=password,
+        base_url=base_url,
+        store=store,
+        **options,
+    )
+    return BearerAuth(made, origins=[_base(base_url)], retry_statuses=RETRY_STATUSES)
+
+
+def _base(base_url: str | None) -> str:
+    return (base_url or os.environ.get("SQUADRUN_BASE_URL") or BASE_URL).rstrip("/")
+
+
+def _or_variable(given: Secret | None, argument: str) -> Secret:
+    return Variable(f"SQUADRUN_{argument.upper()}", argument) if given is None else given
+
+
+def _shared_directory() -> TokenStore | None:
+    directory = os.environ.get("SQUADRUN_TOKEN_DIR")
+    if not directory:
+        return None
+    # only here: most scripts keep their token in memory
+    from evertoken.stores.file import FileStore  # noqa: PLC0415
+
+    return FileStore(directory)

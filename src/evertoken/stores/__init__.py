@@ -1,0 +1,1 @@
+"""Where the token of an identity is shared."""

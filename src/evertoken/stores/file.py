@@ -1,0 +1,163 @@
+"""Files as a store: one JSON file per identity, shared by the processes of one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from evertoken import clock
+from evertoken.stores import safe
+from evertoken.stores.record import Flaw, Record, decode, encode
+from evertoken.token import forgotten, supersedes
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+
+    from filelock import BaseFileLock
+
+    from evertoken.token import Entry, Token, TokenKey
+
+_log = logging.getLogger("evertoken")
+
+LOCK_POLL = 0.02
+"""Seconds between tries of a waiter; filelock's own 0.05 shows in the slowest first call."""
+
+SAVE_PATIENCE = 1.0
+"""Seconds to wait for another process that writes the same file."""
+
+
+class FileStore:
+    """Shares tokens through files of mode 0600 in `directory`, which is made if it is missing.
+
+    Three files per identity: `<id>.json`, `<id>.lock` (held during a renewal) and `<id>.save`
+    (held while the first is compared and replaced, since a renewal may go on without its lock).
+    Whatever the disk does, nothing is raised: the file is a miss, said once in the log, and
+    requests go on from memory. A file that others can read or write, that is owned by another
+    user, linked, or no regular file is never trusted.
+    """
+
+    name = "file"
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.directory = Path(directory).expanduser()
+        self._said: set[str] = set()
+        self._seen: dict[TokenKey, tuple[safe.Signature, Record | Flaw]] = {}
+
+    def path(self, key: TokenKey) -> Path:
+        """Where the token of `key` is."""
+        return self.directory / f"{key.digest()}.json"
+
+    def load(self, key: TokenKey) -> Entry | None:
+        """The entry of `key`; one `stat` where its file has not changed since."""
+        record = self._read(key)
+        return record.entry if isinstance(record, Record) else None
+
+    def save(self, key: TokenKey, entry: Entry) -> None:
+        """Replace the entry of `key`, unless the file holds a later token or a newer schema."""
+        self._update(key, lambda held: entry if supersedes(entry, held, clock.now()) else None)
+
+    def forget(self, key: TokenKey, token: Token) -> None:
+        """Leave a mark in place of `token`, so that processes that hold it drop it."""
+        self._update(key, lambda held: forgotten(held, token, clock.now()))
+
+    @contextlib.contextmanager
+    def lock(self, key: TokenKey, *, timeout: float) -> Iterator[bool]:
+        """Hold the lock of `key`; False where another process holds it beyond `timeout` seconds.
+
+        True also where the file system offers no lock, said once: each process then renews alone.
+        """
+        with self._locked(self._beside(key, ".lock"), timeout) as held:
+            yield held
+
+    def __repr__(self) -> str:
+        return f"FileStore({str(self.directory)!r})"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), (str(self.directory),)
+
+    def _beside(self, key: TokenKey, suffix: str) -> Path:
+        return self.path(key).with_suffix(suffix)
+
+    def _read(self, key: TokenKey) -> Record | Flaw | None:
+        path = self.path(key)
+        seen = self._seen.get(key)
+        try:
+            if seen is not None and seen[0] == safe.signature(path):
+                return seen[1]
+            found, data = safe.read(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._say(f"the token file is not used: {_reason(error)}")
+            return None
+        record = decode(data, key, boot=clock.boot_id())
+        if isinstance(record, Flaw):
+            self._say(f"the token file {path} is not used: {record.value}")
+        self._seen[key] = found, record
+        return record
+
+    def _update(self, key: TokenKey, change: Callable[[Entry | None], Entry | None]) -> None:
+        """Compare and replace as one step among processes."""
+        with self._locked(self._beside(key, ".save"), SAVE_PATIENCE) as held:
+            if not held:
+                self._say(f"{self.path(key)} is being written by another process for too long")
+                return
+            record = self._read(key)
+            entry = change(record.entry if isinstance(record, Record) else None)
+            if record is not Flaw.NEWER and entry is not None:
+                self._write(key, entry, record)
+
+    def _write(self, key: TokenKey, entry: Entry, before: Record | Flaw | None) -> None:
+        generation = before.generation + 1 if isinstance(before, Record) else 1
+        data = encode(Record(entry, generation), key, boot=clock.boot_id())
+        path = self.path(key)
+        try:
+            safe.sweep(path)
+            safe.replace(path, data)
+        except OSError as error:
+            self._say(f"the token is kept in memory alone: {_reason(error)}")
+
+    @contextlib.contextmanager
+    def _locked(self, path: Path, timeout: float) -> Iterator[bool]:
+        # filelock costs a quarter of the import time of requests, and memory alone needs it not
+        from filelock import FileLock, Timeout  # noqa: PLC0415
+
+        lock = None
+        held = True
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            safe.check_plain(path)
+            # its defaults wait for ever, and fall back to a lock that outlives a killed holder
+            lock = FileLock(
+                path, timeout=timeout, mode=0o600, poll_interval=LOCK_POLL, fallback_to_soft=False
+            )
+            lock.acquire()
+        except Timeout:
+            held = False
+        except OSError as error:
+            self._say(f"processes do not wait for each other: {_reason(error)}")
+        try:
+            yield held
+        finally:
+            self._release(lock)
+
+    def _release(self, lock: BaseFileLock | None) -> None:
+        if lock is None:
+            return
+        try:
+            lock.release()
+        except OSError as error:
+            self._say(f"a lock was not given back: {_reason(error)}")
+
+    def _say(self, what: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            _log.warning("%s", what)
+
+
+def _reason(error: OSError) -> str:
+    where = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror or error}{where}"

@@ -1,0 +1,107 @@
+"""The process's memory as a store: managers of one identity share a token and a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Self
+
+from cachetools import TLRUCache, TTLCache
+
+from evertoken import clock, process
+from evertoken.token import Entry, Token, TokenKey, forgotten, supersedes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class MemoryStore:
+    """Tokens of up to `maxsize` identities, each kept until it expires.
+
+    Managers share the process-wide one unless they are given one of their own.
+    """
+
+    name = "memory"
+
+    def __init__(self, maxsize: int = 1024) -> None:
+        if maxsize < 1:
+            raise ValueError(f"maxsize must be at least 1, not {maxsize}")
+        self._maxsize = maxsize
+        self._entries: TLRUCache[TokenKey, Entry] = TLRUCache(maxsize, _kept_until, timer=_wall)
+        self._claims: TTLCache[TokenKey, bool] | None = None
+        self.renew_in_child()
+        process.register(self)
+
+    def renew_in_child(self) -> None:
+        """Replace every lock: its holder may be a thread of the parent."""
+        self._guard = threading.Lock()  # guards _entries, _claims and _locks
+        self._locks: weakref.WeakValueDictionary[TokenKey, _Lock] = weakref.WeakValueDictionary()
+
+    def load(self, key: TokenKey) -> Entry | None:
+        """The entry of `key`, or None."""
+        with self._guard:
+            return self._entries.get(key)
+
+    def save(self, key: TokenKey, entry: Entry) -> None:
+        """Replace the entry of `key`, unless it holds a later token."""
+        with self._guard:
+            if supersedes(entry, self._entries.get(key), clock.now()):
+                self._entries[key] = entry
+
+    def forget(self, key: TokenKey, token: Token) -> None:
+        """Leave a tombstone in place of `token`, so that managers that hold it drop it."""
+        with self._guard:
+            entry = forgotten(self._entries.get(key), token, clock.now())
+            if entry is not None:
+                self._entries[key] = entry
+
+    @contextlib.contextmanager
+    def lock(self, key: TokenKey, *, timeout: float) -> Iterator[bool]:
+        """Hold the lock of `key`; False where another thread holds it beyond `timeout` seconds."""
+        with self._guard:
+            lock = self._locks.setdefault(key, _Lock())
+        held = lock.mutex.acquire(timeout=timeout)
+        try:
+            yield held
+        finally:
+            if held:
+                lock.mutex.release()
+
+    def claim(self, key: TokenKey, *, seconds: float) -> bool:
+        """Whether this is the first claim on `key` for `seconds`."""
+        with self._guard:
+            if self._claims is None:
+                self._claims = TTLCache(self._maxsize, ttl=seconds, timer=clock.since_boot)
+            if key in self._claims:
+                return False
+            self._claims[key] = True
+            return True
+
+    def __reduce__(self) -> tuple[type[Self], tuple[int]]:
+        return type(self), (self._maxsize,)
+
+
+class _Lock:
+    """A mutex that the table of locks can refer to weakly: it goes with its last user."""
+
+    def __init__(self) -> None:
+        self.mutex = threading.Lock()
+
+
+def _wall() -> float:
+    return time.time()
+
+
+def _kept_until(_key: TokenKey, entry: Entry, _now: float) -> float:
+    if isinstance(entry, Token):
+        return entry.expires_at
+    return entry.until if entry.token is None else max(entry.until, entry.token.expires_at)
+
+
+@functools.cache
+def process_wide() -> MemoryStore:
+    """The store that managers of this process share."""
+    return MemoryStore()

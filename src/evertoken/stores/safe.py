@@ -1,0 +1,143 @@
+"""File operations that follow nothing, wait for nothing and leave nothing half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from evertoken.stores.record import MAX_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# absent on Windows, where links need a privilege and there are no FIFOs
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+
+
+class Untrusted(OSError):
+    """A path holds something that this user alone did not put there as a plain file."""
+
+
+class Signature(NamedTuple):
+    """Changes whenever a file is replaced, written, or given another mode or owner."""
+
+    device: int
+    inode: int
+    mode: int
+    links: int
+    owner: int
+    size: int
+    modified: int
+    changed: int
+
+
+def signature(path: Path) -> Signature:
+    """The signature of what stands at `path`, links not followed.
+
+    Raises:
+        FileNotFoundError: nothing does.
+        Untrusted: no private plain file of a sane size does.
+    """
+    return _checked(os.stat(path, follow_symlinks=False), path)
+
+
+def check_plain(path: Path) -> None:
+    """Make sure that a lock may be taken on `path`.
+
+    Raises:
+        Untrusted: something else than a plain file of this user stands there.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        _check_plain(os.stat(path, follow_symlinks=False), path)
+
+
+def read(path: Path) -> tuple[Signature, bytes]:
+    """The whole file; raises as `signature` does. The file that is read is the one checked."""
+    # without O_NONBLOCK the opening of a FIFO would wait for its writer
+    descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAIT)
+    try:
+        found = _checked(os.fstat(descriptor), path)
+        return found, b"".join(_chunks(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put `data` at `path` in one step, with mode 0600; a killed process leaves old or new.
+
+    Raises:
+        OSError: nothing was changed.
+    """
+    draft = path.with_name(f"{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        _write(draft, data)
+        os.replace(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+        raise
+
+
+def sweep(path: Path) -> None:
+    """Remove the drafts that killed processes left; only for who alone may write `path`."""
+    with os.scandir(path.parent) as entries:
+        drafts = [e.path for e in entries if e.name.startswith(path.stem) and _is_draft(e.name)]
+    for draft in drafts:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+
+
+def _is_draft(name: str) -> bool:
+    return name.endswith(".tmp")
+
+
+def _write(path: Path, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        rest = memoryview(data)
+        while rest:
+            # a full disk may take a part of what it is given
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _chunks(descriptor: int) -> Iterator[bytes]:
+    left = MAX_BYTES
+    while left > 0 and (chunk := os.read(descriptor, left)):
+        left -= len(chunk)
+        yield chunk
+
+
+def _check_plain(found: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise Untrusted(f"{path} is no plain file")
+    if found.st_nlink != 1:
+        raise Untrusted(f"{path} has another name too (a hard link)")
+    if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+        raise Untrusted(f"{path} belongs to another user")
+
+
+def _checked(found: os.stat_result, path: Path) -> Signature:
+    _check_plain(found, path)
+    if os.name == "posix" and stat.S_IMODE(found.st_mode) & 0o077:
+        raise Untrusted(f"{path} is open to others (mode {stat.S_IMODE(found.st_mode):04o})")
+    if found.st_size > MAX_BYTES:
+        raise Untrusted(f"{path} is larger than {MAX_BYTES} bytes")
+    return Signature(
+        found.st_dev,
+        found.st_ino,
+        found.st_mode,
+        found.st_nlink,
+        found.st_uid,
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+    )

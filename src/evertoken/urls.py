@@ -1,0 +1,62 @@
+"""Which URLs may be sent a secret, and which origin a URL belongs to (pure)."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import SplitResult, urlsplit
+
+from evertoken.errors import InsecureURL
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def checked(url: str, *, what: str, allow_http: bool = False) -> str:
+    """`url`, fit to be sent a secret: https, or http to loopback or where it is allowed.
+
+    Raises:
+        InsecureURL: it is not.
+        ValueError: it has a fragment (RFC 6749 section 3.2), a login or a port that is none.
+    """
+    parts = _split(url, what)
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise InsecureURL(f"{what} must be an absolute https:// URL")
+    if parts.scheme == "http" and not (allow_http or is_loopback(parts.hostname)):
+        raise InsecureURL(f"{what} must be https://: http:// would send secrets in clear")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"{what} must not hold a login: give the credentials as arguments")
+    if "#" in url:
+        raise ValueError(f"{what} must have no fragment (#…)")
+    return url
+
+
+def origin(url: str) -> str:
+    """`scheme://host[:port]` of `url`, the port left out if it is the usual one."""
+    parts = _split(url, "the URL")
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    usual = parts.port in (None, _DEFAULT_PORTS.get(parts.scheme))
+    return f"{parts.scheme}://{host}" + ("" if usual else f":{parts.port}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine by its name or address alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(url: str, what: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        invalid = True
+    else:
+        invalid = False
+    if invalid:
+        # outside of the handler: urllib's error quotes the URL
+        raise ValueError(f"{what} is no valid URL")
+    return parts
