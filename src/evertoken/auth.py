@@ -81,7 +81,7 @@ class BearerAuth(AuthBase):
             return request
         headers = request.headers
         # the public test for a header raises and catches inside: it costs more than all the rest
-        if "authorization" in headers._store:  # type: ignore[attr-defined]  # noqa: SLF001  likewise
+        if "authorization" in headers._store:  # noqa: SLF001  as said above
             return self._signed_before(request)
         snapshot = self._renewer.snapshot
         if snapshot.fresh_from <= time.time() < snapshot.fresh_until:
@@ -119,7 +119,7 @@ class BearerAuth(AuthBase):
     def _answered(self, response: Response, **kwargs: object) -> Response:
         """Answer a refused token with a later one, or give `response` back as it is."""
         sent = response.request.headers.get("Authorization")
-        if response.status_code not in self.retry_statuses or sent is None:
+        if response.status_code not in self.retry_statuses or not isinstance(sent, str):
             return response
         if not self._covers(response.request.url or "") or _is_about_scope(response):
             return response

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
-from urllib3.connectionpool import ConnectionPool, HTTPConnectionPool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import TracebackType
 
     from requests import PreparedRequest
     from urllib3._base_connection import BaseHTTPConnection
+    from urllib3.connectionpool import HTTPConnectionPool
 
 
 class Watch:
@@ -84,13 +83,12 @@ class _WatchedAdapter(HTTPAdapter):
     def get_connection_with_tls_context(
         self,
         request: PreparedRequest,
-        verify: bool | str | None,  # noqa: FBT001  as requests declares it
-        proxies: Mapping[str, str] | None = None,
+        verify: bool | str,  # noqa: FBT001  as requests declares it
+        proxies: dict[str, str] | None = None,
         cert: str | tuple[str, str] | None = None,
-    ) -> ConnectionPool:
+    ) -> HTTPConnectionPool:
         pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-        if isinstance(pool, HTTPConnectionPool):
-            pool.ConnectionCls = _watched(pool.ConnectionCls, self._watch)
+        pool.ConnectionCls = _watched(pool.ConnectionCls, self._watch)
         return pool
 
 
