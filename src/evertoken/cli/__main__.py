@@ -1,0 +1,26 @@
+"""The door of the command `evertoken`: says in one sentence what is not installed."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+_NEEDED = ("click", "rich", "platformdirs")
+
+
+def main() -> None:
+    """Run the command line; exit status 2 where its extra is not installed."""
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        sys.stderr.write(
+            f"evertoken: the command line needs {', '.join(missing)}, not installed here: "
+            'pip install "evertoken[cli]"\n'
+        )
+        sys.exit(2)
+    # only now: this module must also run where click is not there
+    from evertoken.cli.app import evertoken  # noqa: PLC0415
+
+    evertoken()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The worker processes: started together, listened to, and never left behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
+
+from evertoken.demo.tally import Tally, total
+from evertoken.demo.worker import work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    from evertoken.demo.worker import Job
+
+
+def run(jobs: Sequence[Job]) -> Iterator[Tally]:
+    """Do all `jobs` at once, each in a process of its own; yields the tally so far.
+
+    A worker that dies counts as one failed call.
+    """
+    # a fresh interpreter for each, as gunicorn and celery start theirs without --preload
+    context = multiprocessing.get_context("spawn")
+    tallies: dict[Connection, Tally] = {}
+    processes: dict[Connection, BaseProcess] = {}
+    try:
+        for job in jobs:
+            listen, report = context.Pipe(duplex=False)
+            process: BaseProcess = context.Process(target=work, args=(job, report), daemon=True)
+            process.start()
+            report.close()
+            tallies[listen], processes[listen] = Tally(), process
+        open_ends = set(processes)
+        while open_ends:
+            ready = wait(open_ends)
+            for end in (end for end in processes if end in ready):
+                try:
+                    tallies[end] = end.recv()
+                except EOFError:
+                    open_ends.discard(end)
+                    tallies[end] += _ended(processes[end])
+            yield total(tallies.values())
+    finally:
+        for end, process in processes.items():
+            end.close()
+            process.terminate()
+            process.join()
+
+
+def _ended(process: BaseProcess) -> Tally:
+    process.join()
+    if process.exitcode == 0:
+        return Tally()
+    return Tally(failed=1, first_failure=f"a worker ended with status {process.exitcode}")

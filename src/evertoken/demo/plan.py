@@ -1,0 +1,50 @@
+"""What the demo is asked to do, checked before anything is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class Unready(Exception):
+    """The demo could not start; the message is fit to be shown to a user as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long and with how many.
+
+    Attributes:
+        seconds: for how long the workers call.
+        workers: processes that share one token file.
+        threads: in each of them.
+        expires_in: lifetime of the sandbox's tokens, in seconds.
+        base_url: of a real account; None: a sandbox is started.
+        campaign: whose leads are read, and written where that is allowed.
+        write: add leads to a real account too.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    seconds: float = 20.0
+    workers: int = 4
+    threads: int = 4
+    expires_in: int = 6
+    base_url: str | None = None
+    campaign: int = 1
+    write: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "workers", "threads", "expires_in"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"--{name.replace('_', '-')} must be above 0")
+
+    @property
+    def writes(self) -> bool:
+        """Whether leads are added: always in a sandbox, in a real account only where asked."""
+        return self.base_url is None or self.write
+
+    @property
+    def once(self) -> bool:
+        """Whether one lead is read and no more, since a real account counts its calls."""
+        return not self.writes

@@ -1,0 +1,106 @@
+"""What the demo found, beside what was promised (pure)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evertoken.demo.tally import Tally
+
+LONGEST_WAIT = 0.05
+"""Seconds that a call may wait for its token once there was one; a grant takes about 0.5 s."""
+
+PRIVATE = 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row: what was looked at, what was found, what was promised, and whether it held."""
+
+    what: str
+    found: str
+    promised: str = ""
+    kept: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What came of a run; what a real account cannot tell is None.
+
+    Attributes:
+        tally: of all workers.
+        lifetimes: tokens that one process alone would have needed.
+        grants: tokens that the server granted.
+        unauthorized: 401s that the server answered before the revocation.
+        stored: leads that the server's database holds.
+        file, mode: the token file's name and permission bits.
+        revoked: whether the API refused the token once it was revoked; None: not tried.
+    """
+
+    tally: Tally
+    lifetimes: int
+    grants: int | None
+    unauthorized: int | None
+    stored: int | None
+    file: str
+    mode: int
+    revoked: bool | None
+
+    def lines(self) -> list[Line]:
+        """The closing table."""
+        tally = self.tally
+        return [
+            Line("calls made", str(tally.calls), "> 0", tally.calls > 0),
+            Line("calls that failed", str(tally.failed), "0", tally.failed == 0),
+            *self._server_lines(),
+            Line("wait for the first token", f"{tally.first_wait * 1000:.0f} ms"),
+            Line(
+                "longest wait after that",
+                f"{tally.longest_wait * 1000:.1f} ms",
+                f"< {LONGEST_WAIT * 1000:.0f} ms",
+                tally.longest_wait < LONGEST_WAIT,
+            ),
+            Line("token file", self.file),
+            Line("its mode", f"{self.mode:04o}", f"{PRIVATE:04o}", self.mode == PRIVATE),
+            *self._revocation_lines(),
+        ]
+
+    @property
+    def kept(self) -> bool:
+        """Whether every promise was."""
+        return all(line.kept for line in self.lines())
+
+    def summary(self) -> str:
+        """One line for scripts."""
+        grants = "-" if self.grants is None else self.grants
+        return (
+            f"grants: {grants} lifetimes: {self.lifetimes} calls: {self.tally.calls} "
+            f"failed: {self.tally.failed} longest-wait-ms: {self.tally.longest_wait * 1000:.1f}"
+        )
+
+    def _server_lines(self) -> list[Line]:
+        lines = []
+        if self.unauthorized is not None:
+            kept = self.unauthorized == 0
+            lines.append(Line("401s the server answered", str(self.unauthorized), "0", kept))
+        if self.grants is not None:
+            found = f"{self.grants} in {self.lifetimes} lifetimes"
+            kept = 0 < self.grants <= self.lifetimes + 1
+            lines.append(Line("grants", found, "one each, +1 at most", kept))
+        if self.stored is not None:
+            found, promised = str(self.stored), f"{self.tally.leads} sent"
+            lines.append(Line("leads stored", found, promised, self.stored == self.tally.leads))
+        return lines
+
+    def _revocation_lines(self) -> list[Line]:
+        if self.revoked is None:
+            return []
+        found = "refused by the API" if self.revoked else "still accepted"
+        return [Line("token once revoked", found, "refused by the API", self.revoked)]
+
+
+def lifetimes(seconds: float, expires_in: float) -> int:
+    """Tokens needed for `seconds` by one process that renews a quarter of the lifetime early."""
+    return max(1, math.ceil(seconds / (expires_in * 0.75)))

@@ -1,0 +1,150 @@
+"""From a plan to a report: a server, workers over one token file, a revocation."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import requests
+from rich.console import Console
+
+from evertoken import FileStore, squadrun
+from evertoken.demo import display, fleet
+from evertoken.demo.plan import Unready
+from evertoken.demo.report import Report, lifetimes
+from evertoken.demo.tally import Tally
+from evertoken.demo.worker import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from evertoken import TokenManager
+    from evertoken.demo.plan import Plan
+    from evertoken.sandbox import Stats
+
+_UNAUTHORIZED = 401
+
+STATS_EVERY = 1.0
+"""Seconds between two looks at the server's counts."""
+
+
+def run(plan: Plan) -> bool:
+    """Carry `plan` out and print what came of it.
+
+    Returns:
+        Whether every promise was kept.
+
+    Raises:
+        Unready: it could not start.
+    """
+    console = Console(highlight=False)
+    with _server(plan) as server, tempfile.TemporaryDirectory(prefix="evertoken-demo-") as files:
+        start = time.time()
+        tally = _work(plan, server, files, console)
+        report = _report(plan, server, FileStore(files), tally, time.time() - start)
+    display.table(console, report)
+    return report.kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """An API, and whether it is a sandbox whose counts can be asked."""
+
+    base_url: str
+    counted: bool
+
+    def stats(self) -> Stats | None:
+        if not self.counted:
+            return None
+        from evertoken.sandbox import Stats  # noqa: PLC0415  a real account needs no sandbox
+
+        response = requests.get(f"{self.base_url}/sandbox/stats/", timeout=30)
+        return Stats.from_document(response.json())
+
+
+@contextlib.contextmanager
+def _server(plan: Plan) -> Iterator[_Server]:
+    if plan.base_url is not None:
+        _require_variables()
+        yield _Server(plan.base_url.rstrip("/"), counted=False)
+        return
+    from evertoken.sandbox import SandboxError, serve  # noqa: PLC0415  likewise
+
+    with contextlib.ExitStack() as stack:
+        try:
+            sandbox = stack.enter_context(serve(expires_in=plan.expires_in))
+        except SandboxError as error:
+            raise Unready(str(error)) from None
+        # the workers inherit it; the sandbox's account is no secret
+        os.environ.update(sandbox.environment)
+        yield _Server(sandbox.base_url, counted=True)
+
+
+def _require_variables() -> None:
+    names = ("CLIENT_ID", "CLIENT_SECRET", "USERNAME", "PASSWORD")
+    missing = [f"SQUADRUN_{name}" for name in names if not os.environ.get(f"SQUADRUN_{name}")]
+    if missing:
+        raise Unready(f"a real account needs its credentials: set {', '.join(missing)}")
+
+
+def _work(plan: Plan, server: _Server, files: str, console: Console) -> Tally:
+    jobs = [
+        Job(
+            name=f"{os.getpid()}-{number}",
+            base_url=server.base_url,
+            directory=files,
+            campaign=plan.campaign,
+            threads=1 if plan.once else plan.threads,
+            seconds=plan.seconds,
+            writes=plan.writes,
+            once=plan.once,
+        )
+        for number in range(1 if plan.once else plan.workers)
+    ]
+    tally = Tally()
+    start = asked = time.time()
+    grants = None
+    with display.live(console, plan.seconds) as show:
+        for tally in fleet.run(jobs):
+            if time.time() - asked >= STATS_EVERY:
+                asked = time.time()
+                grants = _grants(server.stats())
+            show(tally, grants, lifetimes(time.time() - start, plan.expires_in))
+    return tally
+
+
+def _report(plan: Plan, server: _Server, store: FileStore, tally: Tally, seconds: float) -> Report:
+    stats = server.stats()
+    manager = squadrun.manager(base_url=server.base_url, store=store)
+    file = store.path(manager.grant.key)
+    return Report(
+        tally=tally,
+        lifetimes=lifetimes(seconds, plan.expires_in),
+        grants=_grants(stats),
+        unauthorized=None if stats is None else stats.api_calls.get(_UNAUTHORIZED, 0),
+        stored=None if stats is None else stats.leads,
+        file=file.name,
+        mode=stat.S_IMODE(file.stat().st_mode) if file.exists() else 0,
+        revoked=_revoked(plan, server, manager),
+    )
+
+
+def _grants(stats: Stats | None) -> int | None:
+    return None if stats is None else sum(stats.grants.values())
+
+
+def _revoked(plan: Plan, server: _Server, manager: TokenManager) -> bool:
+    """Revoke the token; whether the API then refused it."""
+    url = f"{server.base_url}/api/v4/leads/responses/{plan.campaign}/"
+    try:
+        header = manager.header()
+        manager.revoke()
+        answer = requests.get(url, headers={"Authorization": header}, timeout=30)
+    except requests.RequestException:
+        return False
+    return answer.status_code in squadrun.RETRY_STATUSES

@@ -1,0 +1,148 @@
+"""One worker process: threads that add leads and read them back with `auth=`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import requests
+from requests.auth import AuthBase
+
+from evertoken import FileStore, squadrun
+from evertoken.demo.tally import Tally
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from requests import PreparedRequest
+
+PAUSE = 0.2
+"""Seconds between two rounds of a thread: the machine is to be busy, not overrun."""
+
+REPORT_EVERY = 0.2
+"""Seconds between two reports to the parent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What one worker does.
+
+    Attributes:
+        name: tells its leads from those of others.
+        base_url: of the API.
+        directory: where the token file is.
+        campaign: whose leads.
+        threads: how many.
+        seconds: for how long.
+        writes: whether leads are added.
+        once: whether each thread does one round and no more.
+    """
+
+    name: str
+    base_url: str
+    directory: str
+    campaign: int
+    threads: int
+    seconds: float
+    writes: bool
+    once: bool
+
+
+def work(job: Job, report: Connection) -> None:
+    """Do `job`, sending a `Tally` to `report` now and then and at the end."""
+    # a terminal's Ctrl-C is for the parent, which ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker = _Worker(job)
+    threads = [threading.Thread(target=worker.rounds, args=(n,)) for n in range(job.threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(REPORT_EVERY)
+            report.send(worker.tally)
+    report.close()
+
+
+class TimedAuth(AuthBase):
+    """Passes on to `auth`, and tells how long that took."""
+
+    def __init__(self, auth: AuthBase, worker: _Worker) -> None:
+        self._auth = auth
+        self._worker = worker
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Authenticate `request`."""
+        start = time.perf_counter()
+        signed: PreparedRequest = self._auth(request)
+        self._worker.waited(start, time.perf_counter())
+        return signed
+
+
+class _Worker:
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.tally = Tally()
+        self._lock = threading.Lock()  # guards tally and _had_token_at
+        self._had_token_at: float | None = None
+        self._until = time.monotonic() + job.seconds
+        shared = squadrun.auth(base_url=job.base_url, store=FileStore(job.directory))
+        self._auth = TimedAuth(shared, self)
+
+    def waited(self, start: float, end: float) -> None:
+        """Note a wait for a token; whoever came before the first one was there waited for that."""
+        wait = end - start
+        with self._lock:
+            if self._had_token_at is None:
+                self._had_token_at = end
+            if start < self._had_token_at:
+                self.tally = replace(self.tally, first_wait=max(self.tally.first_wait, wait))
+            else:
+                self.tally = replace(self.tally, longest_wait=max(self.tally.longest_wait, wait))
+
+    def rounds(self, number: int) -> None:
+        """Add a lead and read it back, again and again."""
+        count = 0
+        with requests.Session() as session:
+            session.auth = self._auth
+            while time.monotonic() < self._until:
+                lead = f"{self.job.name}-{number}-{count}"
+                if not self.job.writes or self._call(session, "create", lead):
+                    self._call(session, "responses", lead)
+                if self.job.once:
+                    return
+                count += 1
+                time.sleep(PAUSE)
+
+    def _call(self, session: requests.Session, action: str, lead: str) -> bool:
+        url = f"{self.job.base_url}/api/v4/leads/{action}/{self.job.campaign}/"
+        try:
+            if action == "create":
+                document = {"lead_id": lead, "phone_number": "+10000000000", "contact_name": lead}
+                response = session.post(url, json=[document], timeout=30)
+                failure = (
+                    None if response.status_code == requests.codes.created else response.reason
+                )
+            else:
+                query = {"page_size": "1", **({"lead_id": lead} if self.job.writes else {})}
+                response = session.get(url, params=query, timeout=30)
+                failure = self._misread(response)
+        except requests.RequestException as error:
+            failure = str(error)
+        self._count(failure, sent=action == "create")
+        return failure is None
+
+    def _misread(self, response: requests.Response) -> str | None:
+        if response.status_code != requests.codes.ok:
+            return f"{response.status_code} {response.reason}"
+        if self.job.writes and response.json()["count"] != 1:
+            return "a lead was not read back"
+        return None
+
+    def _count(self, failure: str | None, *, sent: bool) -> None:
+        good = failure is None
+        one = Tally(calls=1, failed=not good, leads=sent and good, first_failure=failure)
+        with self._lock:
+            self.tally += one

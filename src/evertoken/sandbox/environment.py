@@ -1,0 +1,21 @@
+"""The one account of the sandbox, under the names by which a client takes it over."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CLIENT_ID: Final = "test_client_id"
+CLIENT_SECRET: Final = "test_client_secret"  # noqa: S105 - public: it opens nothing but a sandbox
+USERNAME: Final = "test_api_user"
+PASSWORD: Final = "test_api_password"  # noqa: S105 - likewise
+
+
+def environment(base_url: str) -> dict[str, str]:
+    """The environment variables that point a SquadRun client at `base_url`."""
+    return {
+        "SQUADRUN_BASE_URL": base_url,
+        "SQUADRUN_CLIENT_ID": CLIENT_ID,
+        "SQUADRUN_CLIENT_SECRET": CLIENT_SECRET,
+        "SQUADRUN_USERNAME": USERNAME,
+        "SQUADRUN_PASSWORD": PASSWORD,
+    }

@@ -1,0 +1,115 @@
+"""Serves a sandbox in this process, until a signal ends it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final, Never
+
+from evertoken.sandbox.environment import environment
+from evertoken.sandbox.errors import SandboxError, require_extra
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from evertoken.sandbox.options import DataDirectory, Options
+
+# more than the clients of any test or demo: a call that queues for a thread would look like a
+# slow token
+_THREADS: Final = 32
+_CONNECTIONS: Final = 1000
+
+
+def run(options: Options) -> None:
+    """Serve until SIGINT (Ctrl-C) or SIGTERM; either ends the process with status 0.
+
+    When the server is ready, its settings are printed on standard output, one `NAME=value` a line.
+    Requests under way at the end are given 5 s. Only for the main thread and once in a process:
+    Django can be configured once, and the two signals stay ignored after the return, so that
+    nothing cuts the end of the process short.
+
+    Raises:
+        MissingExtra: the extra `sandbox` is not installed.
+        SandboxError: the port is taken, or the data directory cannot be used.
+        SystemExit: with status 0, where the signal came before the server was ready.
+    """
+    require_extra()
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR)
+    with _workspace(options.data) as directory, _ended_by_signals(), _listen(options) as listener:
+        _serve(options, directory / "sandbox.sqlite3", listener)
+
+
+def _serve(options: Options, database: Path, listener: socket.socket) -> None:
+    # imported here: they are the extra, and a parent of a server never needs them
+    from waitress.server import create_server  # noqa: PLC0415
+
+    from evertoken.sandbox.site import application  # noqa: PLC0415
+
+    server = create_server(
+        application(options, database),
+        sockets=[listener],
+        threads=_THREADS,
+        connection_limit=_CONNECTIONS,
+        asyncore_use_poll=True,  # select() ends at descriptor 1024
+        log_socket_errors=False,  # a client that goes away is no fault of the server's
+    )
+    _announce(options.host, listener)
+    server.run()
+
+
+def _announce(host: str, listener: socket.socket) -> None:
+    authority = f"[{host}]" if ":" in host else host
+    settings = environment(f"http://{authority}:{listener.getsockname()[1]}")
+    sys.stdout.writelines(f"{name}={value}\n" for name, value in settings.items())
+    sys.stdout.flush()
+
+
+def _listen(options: Options) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    try:
+        return socket.create_server((options.host, options.port), family=family)
+    except OSError as error:
+        reason, _, _ = str(error.strerror).partition(" (while")  # the rest is the address again
+        raise SandboxError(
+            f"cannot listen on port {options.port} of {options.host} ({reason}): "
+            "choose another port, or 0 for any free one"
+        ) from error
+
+
+@contextmanager
+def _workspace(data: DataDirectory | None) -> Iterator[Path]:
+    if data is None:
+        # a request that outlives its 5 s may still write while the directory is being deleted
+        with TemporaryDirectory(prefix="evertoken-sandbox-", ignore_cleanup_errors=True) as made:
+            yield Path(made)
+        return
+    kept = Path(data)
+    try:
+        kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SandboxError(
+            f"{kept} cannot be used ({error.strerror}): name another directory"
+        ) from error
+    yield kept
+
+
+def _end(_number: int, _frame: FrameType | None) -> Never:
+    sys.exit(0)  # waitress stops serving on a SystemExit
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    both = (signal.SIGINT, signal.SIGTERM)
+    for number in both:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number in both:  # a second Ctrl-C would leave half of the temporary directory behind
+            signal.signal(number, signal.SIG_IGN)

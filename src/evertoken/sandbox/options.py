@@ -1,0 +1,59 @@
+"""What can be chosen about a sandbox, checked before anything is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+AuthFailure: TypeAlias = Literal[401, 403]
+DataDirectory: TypeAlias = "str | PathLike[str]"
+
+TEN_HOURS: Final = 36_000
+# a century: past the end of 32-bit time, and far from where a datetime overflows
+LONGEST_LIFETIME: Final = 3_155_760_000
+HIGHEST_PORT: Final = 65_535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The settings of one sandbox.
+
+    Attributes:
+        port: TCP port; 0 takes any free one.
+        expires_in: lifetime of an access token, in whole seconds, from 1 to a century.
+        auth_failure: status of an API call without a good token. 403 puts session authentication
+            first, as SquadRun's documentation has it; such an answer has no `WWW-Authenticate`.
+        rate_limit: calls allowed in a minute, token calls included; None for no limit.
+        data: directory that keeps the database; None for a temporary one, deleted at the end.
+        fast_hashing: MD5 in place of PBKDF2 for the password and the client secret. A grant then
+            takes 5 ms, not 0.5 s: for tests.
+        host: address to listen on. The credentials are public, so it had better be a loopback one.
+        verbose: log each request, without its query, on standard error.
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
+
+    port: int = 0
+    expires_in: int = TEN_HOURS
+    auth_failure: AuthFailure = 401
+    rate_limit: int | None = None
+    data: DataDirectory | None = None
+    fast_hashing: bool = False
+    host: str = "127.0.0.1"
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= HIGHEST_PORT:
+            raise ValueError(f"port is 0 to {HIGHEST_PORT}, not {self.port}")
+        if not 1 <= self.expires_in <= LONGEST_LIFETIME:
+            raise ValueError(
+                f"expires_in is 1 to {LONGEST_LIFETIME} seconds, not {self.expires_in}"
+            )
+        if self.auth_failure not in (401, 403):
+            raise ValueError(f"auth_failure is 401 or 403, not {self.auth_failure}")
+        if self.rate_limit is not None and self.rate_limit < 1:
+            raise ValueError(f"rate_limit is at least 1 call a minute, not {self.rate_limit}")

@@ -1,0 +1,40 @@
+"""Leads on the wire: what is demanded of them, and what is told of them."""
+
+from __future__ import annotations
+
+import json
+
+from rest_framework import serializers
+
+from evertoken.sandbox.models import Lead
+
+
+class LeadReference(serializers.Serializer[Lead]):
+    """A lead by its id."""
+
+    lead_id = serializers.CharField(max_length=255)
+
+
+class LeadSerializer(LeadReference):
+    """A lead. Members beyond the three known ones are a campaign's own, kept as they come."""
+
+    phone_number = serializers.CharField(max_length=32)
+    contact_name = serializers.CharField(max_length=255, required=False, allow_blank=True)
+
+    def to_internal_value(self, data: object) -> dict[str, object]:
+        """Check the known members, and that the others can be stored."""
+        known: dict[str, object] = super().to_internal_value(data)
+        members = data if isinstance(data, dict) else {}
+        try:
+            # JSON lets in 1e400 and lone surrogates, which no answer could give back
+            json.dumps(members, allow_nan=False, ensure_ascii=False).encode()
+        except ValueError:
+            raise serializers.ValidationError(
+                {"non_field_errors": ["A member is no number or text that can be stored."]}
+            ) from None
+        return {**members, **known}
+
+    def to_representation(self, instance: Lead) -> dict[str, object]:
+        """The lead as it was sent, and whether it is still called."""
+        details = instance.details
+        return {"lead_id": instance.lead_id, **details, "is_disabled": instance.is_disabled}

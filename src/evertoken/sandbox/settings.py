@@ -1,0 +1,76 @@
+"""The Django settings that make a SquadRun out of the chosen options."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from evertoken.sandbox.options import Options
+
+_PBKDF2: Final = "django.contrib.auth.hashers.PBKDF2PasswordHasher"
+_MD5: Final = "django.contrib.auth.hashers.MD5PasswordHasher"
+_SESSION: Final = "rest_framework.authentication.SessionAuthentication"
+_BEARER: Final = "oauth2_provider.contrib.rest_framework.OAuth2Authentication"
+
+
+def django_settings(options: Options, database: Path) -> dict[str, object]:
+    """All settings, as keyword arguments of `django.conf.settings.configure`."""
+    return {
+        "ALLOWED_HOSTS": ["*"],
+        "DATABASES": {"default": _database(database)},
+        "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
+        "INSTALLED_APPS": [
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "oauth2_provider",
+            "evertoken.sandbox",
+        ],
+        "LOGGING_CONFIG": None,  # the process that serves decides what is logged
+        "MIDDLEWARE": [
+            "evertoken.sandbox.middleware.count_calls",
+            "django.middleware.common.CommonMiddleware",  # 301 where the last slash is missing
+        ],
+        "OAUTH2_PROVIDER": {"ACCESS_TOKEN_EXPIRE_SECONDS": options.expires_in},
+        "PASSWORD_HASHERS": [_MD5 if options.fast_hashing else _PBKDF2],
+        "REST_FRAMEWORK": _rest_framework(options),
+        "ROOT_URLCONF": "evertoken.sandbox.urls",
+        "SECRET_KEY": secrets.token_urlsafe(),
+        "TIME_ZONE": "UTC",
+        "USE_I18N": False,
+        "USE_TZ": True,
+    }
+
+
+def _database(path: Path) -> dict[str, object]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(path),
+        # kept open by each thread: a call that opens its own takes twice as long
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            # a transaction that turns from reading to writing fails at once where another writes
+            # ("database is locked", a 500 for parallel refreshes); one begun as a writer waits
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+        },
+    }
+
+
+def _rest_framework(options: Options) -> dict[str, object]:
+    # the first class decides: session authentication has no challenge, so DRF answers 403
+    first = [_SESSION] if options.auth_failure == 403 else []  # noqa: PLR2004 - an HTTP status
+    rate = None if options.rate_limit is None else f"{options.rate_limit}/min"
+    return {
+        "DEFAULT_AUTHENTICATION_CLASSES": [*first, _BEARER],
+        "DEFAULT_PERMISSION_CLASSES": [
+            "oauth2_provider.contrib.rest_framework.TokenHasReadWriteScope"
+        ],
+        "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+        "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+        "DEFAULT_THROTTLE_CLASSES": ["evertoken.sandbox.throttling.BusinessThrottle"],
+        "DEFAULT_THROTTLE_RATES": {"business": rate},
+    }

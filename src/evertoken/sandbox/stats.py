@@ -1,0 +1,115 @@
+"""What the server was asked: counted under threads there, read as one value by a client."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Self, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class StatsDocument(TypedDict):
+    """`Stats` as JSON has it, where the members of an object are strings."""
+
+    grants: dict[str, int]
+    refused_grants: dict[str, int]
+    revocations: int
+    api_calls: dict[str, int]
+    expired_tokens: int
+    leads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts since the server's start, but for `leads`, which is what the database holds now.
+
+    Attributes:
+        grants: tokens granted, by grant type (`password`, `refresh_token`).
+        refused_grants: token requests refused, by OAuth error code (RFC 6749 section 5.2), or by
+            HTTP status where the answer has no code.
+        revocations: revocation requests answered with 200.
+        api_calls: API calls, by HTTP status.
+        expired_tokens: API calls refused because their token had expired.
+        leads: leads stored.
+    """
+
+    grants: Mapping[str, int]
+    refused_grants: Mapping[str, int]
+    revocations: int
+    api_calls: Mapping[int, int]
+    expired_tokens: int
+    leads: int
+
+    def document(self) -> StatsDocument:
+        """As a JSON object."""
+        return {
+            "grants": dict(self.grants),
+            "refused_grants": dict(self.refused_grants),
+            "revocations": self.revocations,
+            "api_calls": {str(status): count for status, count in self.api_calls.items()},
+            "expired_tokens": self.expired_tokens,
+            "leads": self.leads,
+        }
+
+    @classmethod
+    def from_document(cls, document: StatsDocument) -> Self:
+        """The inverse of `document()`."""
+        return cls(
+            grants=document["grants"],
+            refused_grants=document["refused_grants"],
+            revocations=document["revocations"],
+            api_calls={int(status): count for status, count in document["api_calls"].items()},
+            expired_tokens=document["expired_tokens"],
+            leads=document["leads"],
+        )
+
+
+class Counters:
+    """Counts that many threads raise at once."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()  # guards all five: reading, adding and storing is no single step
+        self._grants: Counter[str] = Counter()
+        self._refused_grants: Counter[str] = Counter()
+        self._api_calls: Counter[int] = Counter()
+        self._revocations = 0
+        self._expired_tokens = 0
+
+    def granted(self, grant_type: str) -> None:
+        """A token was granted."""
+        with self._lock:
+            self._grants[grant_type] += 1
+
+    def refused(self, error: str) -> None:
+        """A token request was refused."""
+        with self._lock:
+            self._refused_grants[error] += 1
+
+    def revoked(self) -> None:
+        """A revocation was confirmed."""
+        with self._lock:
+            self._revocations += 1
+
+    def called(self, status: int, *, expired: bool) -> None:
+        """An API call was answered; `expired` where its token had expired."""
+        with self._lock:
+            self._api_calls[status] += 1
+            self._expired_tokens += expired
+
+    def stats(self, *, leads: int) -> Stats:
+        """All counts of one instant."""
+        with self._lock:
+            return Stats(
+                grants=dict(self._grants),
+                refused_grants=dict(self._refused_grants),
+                revocations=self._revocations,
+                api_calls=dict(self._api_calls),
+                expired_tokens=self._expired_tokens,
+                leads=leads,
+            )
+
+
+counters = Counters()

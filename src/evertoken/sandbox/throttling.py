@@ -1,0 +1,21 @@
+"""SquadRun's rate limit: so many calls a minute for a whole business."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rest_framework.throttling import SimpleRateThrottle
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+    from rest_framework.views import APIView
+
+
+class BusinessThrottle(SimpleRateThrottle):
+    """One allowance for every caller: the sandbox holds one business."""
+
+    scope = "business"
+
+    def get_cache_key(self, request: Request, view: APIView) -> str:  # noqa: ARG002 - DRF's hook
+        """The same key for all."""
+        return self.scope

@@ -1,0 +1,17 @@
+"""SquadRun's URLs, and one of the sandbox's own."""
+
+from __future__ import annotations
+
+from django.urls import path
+from oauth2_provider.views import RevokeTokenView, TokenView
+
+from evertoken.sandbox import views
+
+urlpatterns = [
+    path("oauth/token/", views.throttled(TokenView.as_view())),
+    path("oauth/revoke_token/", views.throttled(RevokeTokenView.as_view())),
+    path("api/v4/leads/create/<str:campaign_id>/", views.CreateLeads.as_view()),
+    path("api/v4/leads/responses/<str:campaign_id>/", views.LeadResponses.as_view()),
+    path("api/v4/leads/disable/<str:campaign_id>/", views.DisableLeads.as_view()),
+    path("sandbox/stats/", views.stats),
+]

@@ -1,0 +1,107 @@
+"""The calls that SquadRun's API answers, and the sandbox's own count of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from math import ceil
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from rest_framework.exceptions import Throttled
+from rest_framework.generics import ListAPIView
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import ListSerializer
+from rest_framework.views import APIView
+
+from evertoken.sandbox.models import Lead
+from evertoken.sandbox.serializers import LeadReference, LeadSerializer
+from evertoken.sandbox.stats import counters
+from evertoken.sandbox.throttling import BusinessThrottle
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+View: TypeAlias = Callable[[HttpRequest], HttpResponseBase]
+
+MAX_LEADS: Final = 1000
+
+
+class LeadPages(PageNumberPagination):
+    """`count`, `next`, `previous` and `results`."""
+
+    page_size = 100
+    page_size_query_param = "page_size"
+    max_page_size = MAX_LEADS
+
+
+class CreateLeads(APIView):
+    """Add leads to a campaign: a JSON list of them, at most 1000."""
+
+    def post(self, request: Request, campaign_id: str) -> Response:
+        """201 and the leads as stored; all of them, or none where one is bad (400)."""
+        leads = [
+            Lead(campaign_id=campaign_id, lead_id=details.pop("lead_id"), details=details)
+            for details in _validated(request, LeadSerializer())
+        ]
+        stored = Lead.objects.bulk_create(leads)
+        shown = ListSerializer(stored, child=LeadSerializer())
+        return Response(shown.data, HTTPStatus.CREATED)
+
+
+class LeadResponses(ListAPIView[Lead]):
+    """The leads of a campaign, oldest first; `lead_id` picks one."""
+
+    serializer_class = LeadSerializer
+    pagination_class = LeadPages
+
+    def get_queryset(self) -> QuerySet[Lead]:
+        """The leads asked for."""
+        leads = Lead.objects.filter(campaign_id=self.kwargs["campaign_id"]).order_by("id")
+        lead_id = self.request.query_params.get("lead_id")
+        return leads if lead_id is None else leads.filter(lead_id=lead_id)
+
+
+class DisableLeads(APIView):
+    """Stop calling leads: a JSON list of objects with their `lead_id`, at most 1000."""
+
+    def post(self, request: Request, campaign_id: str) -> Response:
+        """200 and how many were found."""
+        named = [reference["lead_id"] for reference in _validated(request, LeadReference())]
+        leads = Lead.objects.filter(campaign_id=campaign_id, lead_id__in=named)
+        return Response({"disabled": leads.update(is_disabled=True)})
+
+
+def _validated(request: Request, child: LeadReference) -> list[dict[str, object]]:
+    leads: ListSerializer[list[Lead]] = ListSerializer(
+        data=request.data, child=child, allow_empty=False, max_length=MAX_LEADS
+    )
+    leads.is_valid(raise_exception=True)
+    return list(leads.validated_data)
+
+
+def throttled(view: View) -> View:
+    """Put a view that is not DRF's under the same limit: token calls are counted too."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest) -> HttpResponseBase:
+        throttle = BusinessThrottle()
+        if throttle.allow_request(Request(request), APIView()):
+            return view(request)
+        seconds = ceil(throttle.wait() or 0)
+        return JsonResponse(
+            {"detail": Throttled(seconds).detail},
+            status=HTTPStatus.TOO_MANY_REQUESTS,
+            headers={"Retry-After": str(seconds)},
+        )
+
+    return guarded
+
+
+def stats(_request: HttpRequest) -> JsonResponse:
+    """What this server was asked; open to all, and outside of every limit."""
+    return JsonResponse(counters.stats(leads=Lead.objects.count()).document())
