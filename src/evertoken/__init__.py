@@ -1,23 +1,32 @@
-"""A bearer token that is always fresh: for `requests`, across threads, processes and machines."""
+"""A bearer token that is always fresh: for `requests`, across threads and processes.
 
-from evertoken import squadrun
-from evertoken.auth import BearerAuth
-from evertoken.errors import (
-    GrantRefused,
-    GrantUnavailable,
-    InsecureURL,
-    InvalidTokenResponse,
-    RefreshTimeout,
-    RevocationFailed,
-    TokenError,
-)
-from evertoken.grants.password import PasswordGrant
-from evertoken.manager import TokenManager
-from evertoken.policy import RefreshPolicy
-from evertoken.status import Status
-from evertoken.stores.file import FileStore
-from evertoken.stores.memory import MemoryStore
-from evertoken.token import Token, TokenKey
+Names are loaded when they are asked for: `--help` and a worker that only forks need no HTTP client.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evertoken import squadrun
+    from evertoken.auth import BearerAuth
+    from evertoken.errors import (
+        GrantRefused,
+        GrantUnavailable,
+        InsecureURL,
+        InvalidTokenResponse,
+        RefreshTimeout,
+        RevocationFailed,
+        TokenError,
+    )
+    from evertoken.grants.password import PasswordGrant
+    from evertoken.manager import TokenManager
+    from evertoken.policy import RefreshPolicy
+    from evertoken.status import Status
+    from evertoken.stores.file import FileStore
+    from evertoken.stores.memory import MemoryStore
+    from evertoken.token import Token, TokenKey
 
 __all__ = [
     "BearerAuth",
@@ -38,3 +47,38 @@ __all__ = [
     "TokenManager",
     "squadrun",
 ]
+
+_ROOMS = {
+    "auth": ["BearerAuth"],
+    "errors": [
+        "GrantRefused",
+        "GrantUnavailable",
+        "InsecureURL",
+        "InvalidTokenResponse",
+        "RefreshTimeout",
+        "RevocationFailed",
+        "TokenError",
+    ],
+    "grants.password": ["PasswordGrant"],
+    "manager": ["TokenManager"],
+    "policy": ["RefreshPolicy"],
+    "status": ["Status"],
+    "stores.file": ["FileStore"],
+    "stores.memory": ["MemoryStore"],
+    "token": ["Token", "TokenKey"],
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "squadrun":
+        return import_module("evertoken.squadrun")
+    for room, names in _ROOMS.items():
+        if name in names:
+            value: object = getattr(import_module(f"evertoken.{room}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'evertoken' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
