@@ -1,0 +1,193 @@
+"""What SquadRun's server (Django OAuth Toolkit) answers when nothing is scripted: measured facts.
+
+Each function is one endpoint: it does the work on the ledger and gives the answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import math
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from urllib.parse import unquote_plus
+
+from evertoken.testing.answers import Answer, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from evertoken.testing.ledger import Ledger, Pair
+    from evertoken.testing.record import Recorded
+
+_HTML = {"Content-Type": "text/html; charset=utf-8"}
+_CREDENTIALS = frozenset(
+    {"client_id", "client_secret", "username", "password", "refresh_token", "token"}
+)
+
+
+class Settings(Protocol):
+    """What the rules read at each request; `TokenServer` documents them."""
+
+    client_id: str
+    client_secret: str
+    username: str
+    password: str
+    scope: str
+    expires_in: Json
+    extra: Mapping[str, Json]
+    omit: Collection[str]
+    denial_status: Literal[401, 403]
+
+
+Rule: TypeAlias = "Callable[[Settings, Ledger, Recorded], Answer]"
+"""One endpoint."""
+
+
+def token_answer(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
+    """The token endpoint: the password grant, and a refresh with rotation."""
+    grant = _GRANTS.get(_field(request, "grant_type"))
+    if objection := _misdirected(request):
+        return objection
+    if grant is None:
+        return Answer.error("unsupported_grant_type")
+    if objection := _repeated_field(request) or _unknown_client(settings, request):
+        return objection
+    return grant(settings, ledger, request)
+
+
+def revocation_answer(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
+    """The revocation endpoint (RFC 7009): empty HTML, whatever the token was."""
+    if objection := _misdirected(request) or _unknown_client(settings, request):
+        return objection
+    token = _field(request, "token")
+    if not token:
+        return _missing("token")
+    ledger.revoke(token)
+    return Answer(200, _HTML)
+
+
+def api_answer(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
+    """The protected endpoint: an echo for who brings a good token."""
+    authorization = request.headers.get("Authorization")
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme == "Bearer" and ledger.accepts(token):
+        return Answer.json(
+            {
+                "method": request.method,
+                "path": request.path,
+                "headers": dict(request.headers),
+                "body_sha256": hashlib.sha256(request.body).hexdigest(),
+                "body_length": len(request.body),
+            }
+        )
+    return _denial(settings, known_to_be_bad=authorization is not None)
+
+
+def nowhere_answer(_settings: Settings, _ledger: Ledger, _request: Recorded) -> Answer:
+    """Any other path."""
+    return Answer(404, _HTML)
+
+
+def _denial(settings: Settings, *, known_to_be_bad: bool) -> Answer:
+    challenge = 'Bearer realm="api"'
+    if known_to_be_bad:
+        challenge += ',error="invalid_token",error_description="The access token is not valid."'
+    # with session authentication first the status is 403, and no scheme is named
+    headers = {401: {"WWW-Authenticate": challenge}, 403: {}}[settings.denial_status]
+    detail = {"detail": "Authentication credentials were not provided."}
+    return Answer.json(detail, status=settings.denial_status, headers=headers)
+
+
+def _misdirected(request: Recorded) -> Answer | None:
+    if not request.path.endswith("/"):
+        query = f"?{request.query}" if request.query else ""
+        return Answer.redirect(f"{request.path}/{query}", status=301)
+    if request.method != "POST":
+        return Answer(405, {**_HTML, "Allow": "POST, OPTIONS"})
+    if any(part.partition("=")[0] in _CREDENTIALS for part in request.query.split("&")):
+        answer = Answer.error("invalid_request", description="No credentials in the query.")
+        return Answer(answer.status, _HTML, answer.body)
+    return None
+
+
+def _repeated_field(request: Recorded) -> Answer | None:
+    repeated = [name for name, values in request.form.items() if len(values) > 1]
+    if not repeated:
+        return None
+    return Answer.error("invalid_request", description=f"Duplicate {repeated[0]} parameter.")
+
+
+def _unknown_client(settings: Settings, request: Recorded) -> Answer | None:
+    expected = (settings.client_id, settings.client_secret)
+    in_body = (_field(request, "client_id"), _field(request, "client_secret"))
+    if expected in {_basic(request.headers.get("Authorization", "")), in_body}:
+        return None
+    challenge = {"WWW-Authenticate": 'Bearer error="invalid_client"'}
+    return Answer.json({"error": "invalid_client"}, status=401, headers=challenge)
+
+
+def _basic(authorization: str) -> tuple[str, str] | None:
+    """Id and secret, each form-encoded before base64 (RFC 6749 section 2.3.1)."""
+    scheme, _, encoded = authorization.partition(" ")
+    try:
+        decoded = base64.b64decode(encoded, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    name, _, secret = decoded.partition(":")
+    is_basic = scheme.lower() == "basic"
+    return (unquote_plus(name), unquote_plus(secret)) if is_basic else None
+
+
+def _password_grant(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
+    for name in ("username", "password"):
+        if not _field(request, name):
+            return _missing(name)
+    given = (_field(request, "username"), _field(request, "password"))
+    if given != (settings.username, settings.password):
+        return Answer.error("invalid_grant", description="Invalid credentials given.")
+    wanted = request.form.get("scope", [settings.scope])[0]
+    if not set(wanted.split(" ")) <= set(settings.scope.split(" ")):
+        return Answer.error("invalid_scope")
+    return _granted(settings, ledger.issue(wanted, _lifetime(settings.expires_in)))
+
+
+def _refresh_grant(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
+    refresh = _field(request, "refresh_token")
+    if not refresh:
+        return _missing("refresh token")
+    pair = ledger.rotate(refresh, _lifetime(settings.expires_in))
+    return Answer.error("invalid_grant") if pair is None else _granted(settings, pair)
+
+
+_GRANTS = {"password": _password_grant, "refresh_token": _refresh_grant}
+
+
+def _granted(settings: Settings, pair: Pair) -> Answer:
+    document: dict[str, Json] = {
+        "access_token": pair.access,
+        "token_type": "Bearer",
+        "expires_in": settings.expires_in,
+        "refresh_token": pair.refresh,
+        "scope": pair.scope,
+        **settings.extra,
+    }
+    kept = {name: value for name, value in document.items() if name not in settings.omit}
+    return Answer.json(kept, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
+
+
+def _lifetime(expires_in: Json) -> float:
+    """Seconds until the token really ends: never, where `expires_in` is no number of seconds."""
+    try:
+        seconds = float(expires_in) if isinstance(expires_in, str | int | float) else math.inf
+    except (ValueError, OverflowError):
+        return math.inf
+    return math.inf if math.isnan(seconds) else seconds
+
+
+def _missing(name: str) -> Answer:
+    return Answer.error("invalid_request", description=f"Request is missing {name} parameter.")
+
+
+def _field(request: Recorded, name: str) -> str:
+    return request.form.get(name, [""])[0]

@@ -1,0 +1,206 @@
+"""HTTP/1.1 on a loopback socket: reads requests, performs the steps of the answers."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import threading
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import parse_qs, urlsplit
+
+from evertoken.testing.answers import Body, HangUp, Head, Hold, Pause, Step
+from evertoken.testing.gate import ClosedError, Gate
+from evertoken.testing.headers import Headers
+from evertoken.testing.record import Recorded
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable
+    from email.message import Message
+    from io import BufferedIOBase
+
+_Request: TypeAlias = "socket.socket | tuple[bytes, socket.socket]"
+Respond: TypeAlias = "Callable[[Recorded], Iterable[Step]]"
+
+_CLOSING_TIMEOUT = 5.0  # seconds for a thread that was let go; only a stuck clock would need them
+_LINGER_RESET = struct.pack("ii", 1, 0)  # on, for no time: close() then sends RST instead of FIN
+
+
+class Wire(ThreadingHTTPServer):
+    """A listening socket, a thread for each connection, and an end without waiting."""
+
+    daemon_threads = True
+    request_queue_size = 1024  # with the default of 5 a burst of clients waits 1 s for its SYNs
+
+    def __init__(
+        self,
+        port: int,
+        respond: Respond,
+        clock: Callable[[], float],
+        ssl_context: ssl.SSLContext | None,
+    ) -> None:
+        self.respond = respond
+        self.clock = clock
+        self.gate = Gate()
+        self._ssl_context = ssl_context
+        self._lock = threading.Lock()  # guards all below
+        self._closing = False
+        self._open: dict[threading.Thread, socket.socket] = {}
+        super().__init__(("127.0.0.1", port), _Handler)
+        self._acceptor = threading.Thread(target=self._accept, name="evertoken-test", daemon=True)
+        self._acceptor.start()
+
+    def server_bind(self) -> None:
+        """Bind without `HTTPServer`'s look at the host's name, which may ask a DNS server."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.socket.getsockname()
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        """Accept; the handshake of TLS happens later, in the connection's own thread."""
+        connection, address = super().get_request()
+        if self._ssl_context is not None:
+            connection = self._ssl_context.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        return connection, address
+
+    def handle_error(self, request: _Request, client_address: object) -> None:
+        """A client that went away is no error; anything else is shown on stderr."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+    def opened(self, connection: socket.socket) -> None:
+        """The calling thread serves this connection from now on.
+
+        Raises:
+            ClosedError: not any more.
+        """
+        with self._lock:
+            if self._closing:
+                raise ClosedError
+            self._open[threading.current_thread()] = connection
+
+    def ended(self) -> None:
+        """The calling thread is done."""
+        with self._lock:
+            self._open.pop(threading.current_thread(), None)
+
+    def close(self) -> None:
+        """Stop listening, let go of every held answer, and end every connection."""
+        with self._lock:
+            self._closing = True
+            still_open = dict(self._open)
+        self._wake_acceptor()
+        self._acceptor.join(_CLOSING_TIMEOUT)
+        self.gate.close()
+        for thread, connection in still_open.items():
+            with suppress(OSError):  # gone already
+                connection.shutdown(socket.SHUT_RDWR)
+            thread.join(_CLOSING_TIMEOUT)
+        self.server_close()
+
+    def _accept(self) -> None:
+        while not self._closing:
+            self.handle_request()
+
+    def _wake_acceptor(self) -> None:
+        """The first is enough on Linux, where it also ends the listening of a forked child."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.server_port), timeout=1.0).close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or the body waits 40 ms for the head's delayed ACK
+    server: Wire
+    reset = False
+
+    def setup(self) -> None:
+        self.server.opened(self.request)
+        super().setup()
+
+    def finish(self) -> None:
+        super().finish()
+        if self.reset:
+            self.connection.close()  # the server would say FIN first
+        self.server.ended()
+
+    def handle_one_request(self) -> None:
+        self.raw_requestline = self.rfile.readline(65_537)
+        if not self.raw_requestline:
+            self.close_connection = True
+        elif self.parse_request():
+            self._answer()
+
+    def _answer(self) -> None:
+        try:
+            request = self._recorded()
+        except ValueError:  # of the URL, or of a length that is no number
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
+        for step in self.server.respond(request):
+            if isinstance(step, HangUp):
+                self._hang_up(reset=step.reset)
+                break
+            self._perform(step)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base's name
+        """Nothing: a request line may hold a secret."""
+
+    def _recorded(self) -> Recorded:
+        body = _read_body(self.rfile, self.headers)
+        url = urlsplit(self.path)
+        is_form = self.headers.get_content_type() == "application/x-www-form-urlencoded"
+        text = body.decode(errors="replace") if is_form else ""
+        return Recorded(
+            method=self.command,
+            path=url.path,
+            query=url.query,
+            headers=Headers(self.headers.items()),
+            form=parse_qs(text, keep_blank_values=True),
+            body=body,
+            at=self.server.clock(),
+        )
+
+    def _perform(self, step: Head | Body | Pause | Hold) -> None:
+        if isinstance(step, Pause):
+            self.server.gate.pause(step.seconds)
+        elif isinstance(step, Hold):
+            self.server.gate.hold()
+        elif isinstance(step, Head) or self.command != "HEAD":
+            self.wfile.write(step.data)
+
+    def _hang_up(self, *, reset: bool) -> None:
+        self.close_connection = True
+        self.reset = reset
+        if reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+
+
+def _read_body(stream: BufferedIOBase, headers: Message) -> bytes:
+    if headers.get("Transfer-Encoding", "").lower() == "chunked":
+        return b"".join(iter(lambda: _read_chunk(stream), b""))
+    return _read_whole(stream, int(headers.get("Content-Length", "0")))
+
+
+def _read_chunk(stream: BufferedIOBase) -> bytes:
+    """The next chunk; empty after the last, whose trailer is read too."""
+    size = int(stream.readline().partition(b";")[0], 16)
+    chunk = _read_whole(stream, size)
+    while stream.readline().strip():
+        pass
+    return chunk
+
+
+def _read_whole(stream: BufferedIOBase, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise ConnectionAbortedError("the client went away inside its body")
+    return data

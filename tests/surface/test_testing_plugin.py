@@ -1,0 +1,157 @@
+"""The fixtures that pytest finds in every project that has evertoken installed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from evertoken import BearerAuth, GrantRefused, TokenManager
+
+if TYPE_CHECKING:
+    from evertoken.testing import FrozenTimeManager, TokenServer
+
+pytest_plugins = ("pytester",)
+
+
+def test_a_manager_comes_with_its_server(
+    token_manager: TokenManager, token_server: TokenServer
+) -> None:
+    response = requests.get(token_server.api_url, auth=BearerAuth(token_manager), timeout=60)
+
+    assert response.status_code == 200
+    assert token_server.grants == 1
+
+
+def test_a_manager_can_revoke(token_manager: TokenManager, token_server: TokenServer) -> None:
+    token = token_manager.token()
+    token_manager.revoke()
+
+    revoked = [each.form["token"] for each in token_server.revocation_endpoint.requests]
+    assert [token.value] in revoked
+
+
+def test_a_manager_meets_the_faults_of_its_server(
+    token_manager: TokenManager, token_server: TokenServer
+) -> None:
+    token_server.refuse("invalid_grant")
+
+    with pytest.raises(GrantRefused, match="invalid_grant"):
+        token_manager.token()
+
+
+def test_two_managers_share_no_token_even_of_one_server(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from evertoken.testing import TokenServer
+
+        @pytest.fixture(scope="module")
+        def token_server():
+            with TokenServer() as server:
+                yield server
+
+        @pytest.mark.parametrize("turn", [1, 2])
+        def test_it(turn, token_manager, token_server):
+            before = token_server.grants
+            assert token_manager.token().value
+            assert token_server.grants == before + 1
+        """
+    )
+
+    pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=2)
+
+
+def test_time_stands_still_until_the_test_moves_it(
+    frozen_time_manager: FrozenTimeManager, token_server: TokenServer
+) -> None:
+    manager, time = frozen_time_manager
+    first = manager.token()
+    time.tick(35_000)
+    assert manager.token() == first
+    time.tick(2_000)
+    second = manager.token()
+
+    assert second != first
+    assert second.issued_at - first.issued_at == pytest.approx(37_000, abs=60)
+    assert token_server.grants == 2
+
+
+def test_the_server_judges_by_the_same_time(
+    frozen_time_manager: FrozenTimeManager, token_server: TokenServer
+) -> None:
+    manager, time = frozen_time_manager
+    headers = {"Authorization": f"Bearer {manager.token().value}"}
+
+    def status() -> int:
+        return requests.get(token_server.api_url, headers=headers, timeout=60).status_code
+
+    assert status() == 200
+    time.tick(36_000)
+    assert status() == 401
+
+
+def test_moving_the_time_does_not_touch_the_durations_that_pytest_reports(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        """
+        def test_it(frozen_time_manager):
+            frozen_time_manager.time.tick(86_400)
+        """
+    )
+    reports = pytester.inline_run().getreports("pytest_runtest_logreport")
+
+    assert [(each.when, each.passed) for each in reports] == [
+        ("setup", True),
+        ("call", True),
+        ("teardown", True),
+    ]
+    assert all(0 <= each.duration < 60 for each in reports)
+
+
+def test_without_freezegun_its_remedy_is_named(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "freezegun", None)
+    pytester.makepyfile("def test_it(frozen_time_manager): ...")
+    result = pytester.runpytest_inprocess()
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*needs freezegun: pip install freezegun*"])
+
+
+def test_the_fixtures_are_listed_with_what_they_are_for(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("--fixtures")
+
+    result.stdout.fnmatch_lines_random(
+        [
+            "token_server*",
+            "*A token server on loopback*",
+            "token_manager*",
+            "*A manager that asks `token_server`*",
+            "frozen_time_manager*",
+        ]
+    )
+
+
+def test_the_plugin_adds_nothing_heavy_until_it_is_used() -> None:
+    program = (
+        "import sys, json, pytest\n"
+        "before = set(sys.modules)\n"
+        "import evertoken.testing.plugin\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))\n"
+    )
+    done = subprocess.run(  # noqa: S603  a program of its own
+        [sys.executable, "-c", program], capture_output=True, check=True, timeout=60
+    )
+
+    assert json.loads(done.stdout) == [
+        "evertoken",
+        "evertoken.testing",
+        "evertoken.testing.plugin",
+    ]
