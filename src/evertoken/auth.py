@@ -1,33 +1,25 @@
-"""BearerAuth: puts the token on requests to its origins, and replays one that it was refused on.
-
-The only room that knows a `PreparedRequest`.
-"""
+"""BearerAuth: puts the token on requests to its origins, and has one replayed that was refused."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from requests import PreparedRequest, RequestException, Response
 from requests.auth import AuthBase
-from requests.exceptions import UnrewindableBodyError
-from requests.utils import rewind_body
 
-from evertoken import urls
+from evertoken import replay, urls
 from evertoken.errors import TokenError
 from evertoken.events import Replayed, emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
+    from requests import PreparedRequest, Response
+
     from evertoken.manager import TokenManager
 
 _log = logging.getLogger("evertoken")
-
-DRAINED = 1 << 16
-"""Bytes up to which a refused answer is read, so that its connection can be used again."""
 
 
 class BearerAuth(AuthBase):
@@ -103,71 +95,94 @@ class BearerAuth(AuthBase):
         if any(map(self._is_own, request.hooks["response"])):
             request.headers["Authorization"] = self.manager.header()
         else:
-            _log.debug("a request to %s brings its own Authorization", request.url)
+            # the origin alone: a URL may hold a login, or a secret in its query
+            _log.debug("a request to %s brings its own Authorization", _origin(request.url))
         return request
 
-    def _covers(self, url: str) -> bool:
+    def _covers(self, url: str | None) -> bool:
         """Whether `url` is of an origin of ours, however its host and port are written."""
-        return urls.origin(url) in self.origins
+        return _origin(url) in self.origins
 
     def _warn_of(self, url: str) -> None:
-        origin = urls.origin(url)
-        if origin not in self._warned:
-            self._warned.add(origin)
-            _log.warning("no token is sent to %s: it is none of %s", origin, sorted(self.origins))
+        # what is no URL cannot be sent either, and that is for `requests` to say
+        if (origin := _origin(url)) is not None:
+            ours = ", ".join(sorted(self.origins))
+            self._warn_once(origin, f"no token is sent to {origin}: it is none of {ours}")
+
+    def _warn_once(self, cause: str, message: str) -> None:
+        if cause not in self._warned:
+            self._warned.add(cause)
+            _log.warning("%s", message)
 
     def _answered(self, response: Response, **kwargs: object) -> Response:
-        """Answer a refused token with a later one, or give `response` back as it is."""
-        sent = response.request.headers.get("Authorization")
-        if response.status_code not in self.retry_statuses or not isinstance(sent, str):
+        """Look closer at an answer that means a dead token, or leads to another URL."""
+        status = response.status_code
+        if status not in self.retry_statuses and not 300 <= status < 400:  # noqa: PLR2004  redirects
             return response
-        if not self._covers(response.request.url or "") or _is_about_scope(response):
+        call = _Call(self, response.request)
+        hooks = response.request.hooks["response"]
+        hooks[:] = [call if self._is_own(hook) else hook for hook in hooks]
+        return call(response, **kwargs)
+
+    def _is_own(self, hook: object) -> bool:
+        return hook is self._handler or (isinstance(hook, _Call) and hook.auth is self)
+
+    def _retried(self, response: Response, **kwargs: object) -> Response:
+        """The answer to the same request with another token; `response` where there is none."""
+        request, status = response.request, response.status_code
+        sent = request.headers.get("Authorization")
+        if status not in self.retry_statuses or replay.is_about_scope(response):
             return response
-        header = self._replacement(sent, response.status_code)
-        if header is None or not _rewound(response.request):
+        if not isinstance(sent, str) or not self._covers(request.url):
             return response
-        return self._replay(response, header, **kwargs)
+        header = self._replacement(sent, status)
+        # only now: a body that is gone is no reason to leave the next call a dead token
+        if header is None or not replay.rewound(request):
+            return response
+        answer = replay.sent_again(response, header, **kwargs)
+        emit(self.manager.on_event, Replayed(status))
+        return answer
 
     def _replacement(self, sent: str, status: int) -> str | None:
         try:
             return self.manager.replacement(sent)
         except TokenError as error:
-            _log.warning("the API answered %d, and no other token was to be had: %s", status, error)
+            message = f"the API answered {status}, and no other token was to be had: {error}"
+            self._warn_once(f"{status} {type(error).__name__} {error.status}", message)
             return None
 
-    def _replay(self, response: Response, header: str, **kwargs: Any) -> Response:
+    def _keep_home(self, response: Response) -> None:
+        """Keep the token inside its origin where `requests` would not (RFC 6750 section 5.3)."""
         request = response.request
-        # the history keeps what was sent; `request` itself goes on, since `requests` copies its
-        # headers into the next hop of a redirect
-        response.request = request.copy()
-        request.headers["Authorization"] = header
-        hooks = request.hooks["response"]
-        hooks[:] = [_Replayed(self, request) if self._is_own(hook) else hook for hook in hooks]
-        _release(response)
-        replayed: Response = response.connection.send(request, **kwargs)
-        replayed.history = [*response.history, response]
-        emit(self.manager.on_event, Replayed(response.status_code))
-        return replayed
-
-    def _is_own(self, hook: object) -> bool:
-        return hook is self._handler or isinstance(hook, _Replayed)
+        if "Authorization" in request.headers and replay.is_upgrade(response):
+            here = _origin(request.url)
+            self._warn_once(
+                f"{here} upgrade", f"no token goes from {here} to https://: name that as the origin"
+            )
+            replay.take_back(response)
 
 
-class _Replayed:
-    """Stands in for the handler once a call has had its replay.
+class _Call:
+    """One call, with one replay for all its hops: those of a redirect share the request's hooks.
 
-    The hops of a redirect share their request's hooks: a refusal there is of the same call. A
-    refusal of the very request that was replayed is of a new one.
+    Attributes:
+        auth: which put the token on it.
     """
 
-    def __init__(self, auth: BearerAuth, request: PreparedRequest) -> None:
-        self._auth = auth
-        self._request = request
+    def __init__(self, auth: BearerAuth, first: PreparedRequest) -> None:
+        self.auth = auth
+        self._first = first
+        self._spent = False
 
     def __call__(self, response: Response, **kwargs: object) -> Response:
-        if response.request is self._request:
-            return self._auth._answered(response, **kwargs)  # noqa: SLF001  its other half
-        return response
+        if response.request is self._first:
+            # a prepared request that is sent again makes a call of its own
+            self._spent = False
+        auth = self.auth
+        answer = response if self._spent else auth._retried(response, **kwargs)  # noqa: SLF001  kin
+        self._spent |= answer is not response
+        auth._keep_home(answer)  # noqa: SLF001  likewise
+        return answer
 
 
 def _token_url(manager: TokenManager) -> str:
@@ -186,30 +201,9 @@ def _rebuilt(
     return kind(manager, origins=origins, retry_statuses=retry_statuses, allow_http=allow_http)
 
 
-def _is_about_scope(response: Response) -> bool:
-    """Whether the token is good but does not reach so far (RFC 6750 section 3.1)."""
-    return "insufficient_scope" in response.headers.get("WWW-Authenticate", "").lower()
-
-
-def _rewound(request: PreparedRequest) -> bool:
-    """Whether the body is back at where it stood when the request was made."""
-    body: object = request.body
-    if body is None or isinstance(body, bytes | str):
-        return True
-    # set by requests where a body can tell its position; there is no public word for it
-    if not isinstance(request._body_position, int):  # noqa: SLF001
-        return False
+def _origin(url: str | None) -> str | None:
+    """The origin of `url`; None where it has none."""
     try:
-        rewind_body(request)
-    except UnrewindableBodyError:
-        return False
-    return True
-
-
-def _release(response: Response) -> None:
-    """Give the connection of a refused answer back: read it where it is small, else close it."""
-    length = response.headers.get("Content-Length", "")
-    if length.isdigit() and int(length) <= DRAINED and "Content-Encoding" not in response.headers:
-        with contextlib.suppress(RequestException):
-            _ = response.content
-    response.close()
+        return urls.origin(url or "")
+    except ValueError:
+        return None

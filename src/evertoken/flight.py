@@ -33,20 +33,18 @@ class Flight:
     demand: Demand
     landing: Future[Landing] = field(default_factory=Future)
 
-    def take_off(self, fly: Callable[[Flight], None]) -> None:
+    def take_off(self, fly: Callable[[Flight], None]) -> bool:
         """Run `fly` in a daemon thread: neither a caller's timeout nor exit waits for it.
 
-        Where no thread is to be had, as at interpreter exit, it runs here.
+        Returns:
+            False where no thread is to be had, as at interpreter exit.
         """
         thread = threading.Thread(target=fly, args=(self,), name="evertoken-renewal", daemon=True)
         try:
             thread.start()
         except RuntimeError:
-            started = False
-        else:
-            started = True
-        if not started:
-            fly(self)
+            return False
+        return True
 
     def wait(self, *, until: float) -> Landing:
         """The landing; `until` in seconds on the clock since boot.

@@ -20,6 +20,10 @@ class Instant(NamedTuple):
         """Whether either clock says that this moment has come."""
         return now.wall >= self.wall or now.boot >= self.boot
 
+    def left(self, now: Instant) -> float:
+        """Seconds until this moment, by whichever clock says less; negative after it."""
+        return min(self.wall - now.wall, self.boot - now.boot)
+
     def after(self, seconds: float) -> Instant:
         """This moment, moved by `seconds` on both clocks."""
         return Instant(self.wall + seconds, self.boot + seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
 import weakref
 from typing import Protocol
@@ -21,14 +23,16 @@ class Keeper:
     """Tends to a manager until that is closed or collected; holds it weakly in between."""
 
     def __init__(self, kept: Kept) -> None:
-        self._wake = threading.Event()
+        # put() is reentrant: the garbage collector may call wake() inside of any other call, where
+        # the lock of an Event would be held already
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._kept = weakref.ref(kept, lambda _: self.wake())
         self._stopped = False
         threading.Thread(target=self._run, name="evertoken-keeper", daemon=True).start()
 
     def wake(self) -> None:
         """Have it look at once."""
-        self._wake.set()
+        self._wakes.put(None)
 
     def stop(self) -> None:
         """End the thread; does not wait for it."""
@@ -39,5 +43,5 @@ class Keeper:
         while not self._stopped and (kept := self._kept()) is not None:
             nap = kept.tend()
             del kept
-            self._wake.wait(min(nap, LONGEST_NAP))
-            self._wake.clear()
+            with contextlib.suppress(queue.Empty):
+                self._wakes.get(timeout=max(0.0, min(nap, LONGEST_NAP)))

@@ -140,8 +140,7 @@ class Snapshot:
 
     def seconds_left(self, now: Instant) -> float:
         """For how many seconds the token may still be sent, by whichever clock says less."""
-        end = self.usable_until
-        return max(0.0, min(end.wall - now.wall, end.boot - now.boot))
+        return max(0.0, self.usable_until.left(now))
 
     def due(self, now: Instant) -> bool:
         """Whether a renewal is to be tried."""
@@ -180,8 +179,8 @@ def watched(snapshot: Snapshot, now: Instant, policy: RefreshPolicy) -> Snapshot
     The window has a start too: a wall clock that is set back falls out of it, and both clocks are
     asked again.
     """
-    until = min(now.wall + policy.recheck, snapshot.due_at.wall, snapshot.usable_until.wall)
-    return replace(snapshot, fresh_from=now.wall, fresh_until=until)
+    left = min(policy.recheck, snapshot.due_at.left(now), snapshot.usable_until.left(now))
+    return replace(snapshot, fresh_from=now.wall, fresh_until=now.wall + left)
 
 
 def unwatched(snapshot: Snapshot) -> Snapshot:
@@ -225,14 +224,23 @@ def _moment_of(refusal: Refusal, now: Instant) -> Instant:
     return Instant(refusal.refused_at, boot)
 
 
+def dated_as(own: Token | None, token: Token) -> Token:
+    """`token`; where it is a copy of `own` that lost its reading, with that: it lives no longer."""
+    if own is None or own.value != token.value or token.issued_boot is not None:
+        return token
+    return replace(token, issued_boot=own.issued_boot)
+
+
 def landed(
     snapshot: Snapshot, entry: Entry | None, now: Instant, policy: RefreshPolicy, *, draw: float
 ) -> Snapshot:
     """`snapshot` after a renewal that brought `entry`; None: a sibling is at it."""
     if entry is None:
         return postponed(snapshot, now, policy)
-    if (token := token_of(entry)) is not None:
-        own = snapshot.token
+    token, own = token_of(entry), snapshot.token
+    # one that is over at once is for who waited; one that came with a refusal is not
+    if token is not None and (isinstance(entry, Token) or policy.usable(token, now)):
+        token = dated_as(own, token)
         if own is None or not snapshot.usable(now) or not own.later_than(token):
             snapshot = holding(token, now, policy, draw=draw)
     return failed(snapshot, entry, now, policy) if isinstance(entry, Refusal) else snapshot

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from evertoken import clock, policy
@@ -23,10 +25,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# select() where it can wait for nothing but time: under libfaketime time.sleep() fails with EINVAL
+_sleep = partial(select.select, (), (), ()) if os.name == "posix" else time.sleep
+
 _log = logging.getLogger("evertoken")
 
 LOCK_SLICE = 1.0
 """Seconds of waiting for a lock after which the store is looked at again."""
+
+FIRST_TRIES = 3
+"""Requests of a renewal that somebody waits for with no token at all."""
+
+FIRST_PAUSE = 0.25
+"""Seconds between the first two of them; it doubles."""
+
+LONGEST_PAUSE = 2.0
+"""Seconds: a server that asks for a longer pause is left to the back-off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +53,8 @@ class Demand:
         force: grant even where a back-off, a refusal or the floor between grants forbids it.
         rejected: a token that an API refused: not adopted again.
         latest: the last token known to have been granted, used up or not.
+        refusal: the last failure that a store knows of.
+        forgets: digest of the token that a store holds for dead.
     """
 
     snapshot: Snapshot
@@ -46,6 +62,18 @@ class Demand:
     force: bool = False
     rejected: Token | None = None
     latest: Token | None = None
+    refusal: Refusal | None = None
+    forgets: str | None = None
+
+    @property
+    def last_failure(self) -> Refusal | None:
+        """The last failure that the manager or a store knows of, over or not."""
+        return self.refusal or self.snapshot.refusal
+
+    @property
+    def bare(self) -> bool:
+        """Whether nobody has a token, and no failure is known yet."""
+        return not self.snapshot.usable(self.start) and self.last_failure is None
 
     @property
     def urgent(self) -> bool:
@@ -55,12 +83,18 @@ class Demand:
 
     def knowing(self, entry: Entry | None) -> Demand:
         """This demand in the light of what a store holds."""
-        held = self.snapshot.token
-        if isinstance(entry, Refusal) and held is not None and entry.forgets == held.digest():
-            return replace(self, snapshot=policy.EMPTY, latest=None)
         if isinstance(entry, Token) and (self.latest is None or entry.later_than(self.latest)):
-            return replace(self, latest=entry)
-        return self
+            return replace(self, latest=entry, refusal=None)
+        if not isinstance(entry, Refusal):
+            return self
+        known = replace(self, forgets=entry.forgets or self.forgets)
+        if entry.error is not None:
+            known = replace(known, refusal=entry)
+        held = self.snapshot.token
+        if held is None or entry.forgets != held.digest():
+            return known
+        bare = replace(policy.EMPTY, refusal=self.snapshot.refusal)
+        return replace(known, snapshot=bare, latest=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +157,7 @@ class Renewal:
         (name, store), *farther = stores
         for wait, last in self._waits(demand):
             with store.lock(key, timeout=wait) as held:
-                entry = store.load(key)
+                entry = self._current(store, farther, key)
                 if (found := self._adoptable(entry, demand)) is not None:
                     return Outcome(entry=found, source=name)
                 if not (held or last):
@@ -135,6 +169,17 @@ class Renewal:
                     store.save(key, outcome.entry)
                 return outcome
         return BUSY
+
+    def _current(
+        self, store: TokenStore, farther: Sequence[tuple[str, TokenStore]], key: TokenKey
+    ) -> Entry | None:
+        """What `store` holds, but no token that siblings have revoked or replaced since."""
+        entry = store.load(key)
+        token = token_of(entry)
+        if token is None or not any(_ends(other.load(key), token) for _, other in farther):
+            return entry
+        store.forget(key, token)
+        return store.load(key)
 
     def _waits(self, demand: Demand) -> Iterator[tuple[float, bool]]:
         """Seconds to wait for a lock, and whether to go on without it after that.
@@ -153,13 +198,22 @@ class Renewal:
         yield max(0.0, left), True
 
     def _adoptable(self, entry: Entry | None, demand: Demand) -> Entry | None:
-        """`entry` where it makes a grant needless."""
+        """What of `entry` makes a grant needless."""
         now = clock.elapsed(demand.start)
-        if isinstance(entry, Token):
-            return entry if self._serves(entry, demand, now) else None
-        if entry is None or demand.force or not policy.stands(entry, now, self.policy):
-            return None
-        return entry if not entry.tag or self._tag(entry.salt) == entry.tag else None
+        if isinstance(entry, Refusal) and self._stands(entry, demand, now):
+            return entry
+        token = token_of(entry)
+        return token if token is not None and self._serves(token, demand, now) else None
+
+    def _stands(self, refusal: Refusal | None, demand: Demand, now: Instant) -> bool:
+        """Whether `refusal` forbids to ask."""
+        if refusal is None or demand.force or not policy.stands(refusal, now, self.policy):
+            return False
+        return self._concerns(refusal)
+
+    def _concerns(self, refusal: Refusal) -> bool:
+        """Whether the credentials of today are those that were refused, if any were."""
+        return not refusal.tag or self._tag(refusal.salt) == refusal.tag
 
     def _serves(self, token: Token, demand: Demand, now: Instant) -> bool:
         if not self.policy.usable(token, now):
@@ -176,34 +230,44 @@ class Renewal:
         return b"" if isinstance(tag, TokenError) else tag
 
     def _ask(self, demand: Demand) -> Outcome:
-        if (standing := self._adoptable(demand.snapshot.refusal, demand)) is not None:
-            return Outcome(entry=standing, source=OWN)
+        own = demand.snapshot.refusal
+        if self._stands(own, demand, clock.elapsed(demand.start)):
+            return Outcome(entry=own, source=OWN)
         self._keep_floor(demand)
-        sent = clock.elapsed(demand.start)
-        answer = _caught(self.grant.request)
-        if isinstance(answer, TokenError):
-            return Outcome(entry=self._refusal(answer, demand), source=GRANT)
-        # age counts from before the request was sent, on the caller's clocks
-        token = replace(
-            answer,
-            issued_at=sent.wall,
-            expires_at=sent.wall + answer.lifetime,
-            issued_boot=sent.boot,
-        )
-        return Outcome(entry=token, source=GRANT)
+        answer = self._answer(demand)
+        entry = answer if isinstance(answer, Token) else self._refusal(answer, demand)
+        return Outcome(entry=entry, source=GRANT)
+
+    def _answer(self, demand: Demand) -> Token | TokenError:
+        """Ask once; where nobody has a token, a hiccup of the server costs a pause, not an error.
+
+        After a known failure the back-off rules alone: an outage is not to be asked thrice.
+        """
+        for tries in range(1, FIRST_TRIES + 1):
+            sent = clock.elapsed(demand.start)
+            answer = _caught(self.grant.request)
+            if isinstance(answer, Token):
+                return _dated(answer, sent)
+            pause = max(FIRST_PAUSE * 2 ** (tries - 1), answer.retry_after or 0.0)
+            pause *= 1 + self.policy.jitter * self.draw
+            end = clock.since_boot() + pause
+            patient = pause <= LONGEST_PAUSE and end < demand.start.boot + self.patience
+            if tries == FIRST_TRIES or not (answer.transient and demand.bare and patient):
+                break
+            _sleep(pause)
+        return answer
 
     def _keep_floor(self, demand: Demand) -> None:
         if demand.latest is None or demand.latest.issued_boot is None or demand.force:
             return
         wait = demand.latest.issued_boot + policy.GRANT_FLOOR - clock.since_boot()
         if 0 < wait <= policy.GRANT_FLOOR:
-            time.sleep(wait)
+            _sleep(wait)
 
     def _refusal(self, error: TokenError, demand: Demand) -> Refusal:
         now = clock.elapsed(demand.start)
         refused = isinstance(error, GrantRefused)
-        before = demand.snapshot.refusal
-        failures = 1 if before is None else before.failures + 1
+        failures = self._failures_before(demand, refused=refused) + 1
         salt = os.urandom(16) if refused else b""
         pause = self.policy.backoff(error, failures=failures, refused=refused, draw=self.draw)
         return Refusal(
@@ -214,8 +278,17 @@ class Renewal:
             salt=salt,
             tag=self._tag(salt) if refused else b"",
             token=demand.snapshot.token,
+            # siblings have to learn of a dead token even if its successor could not be had
+            forgets=demand.forgets,
             refused_boot=now.boot,
         )
+
+    def _failures_before(self, demand: Demand, *, refused: bool) -> int:
+        """How many led here; other credentials than those refused before start anew."""
+        before = demand.last_failure
+        if before is None or (refused and not self._concerns(before)):
+            return 0
+        return before.failures
 
     def revoke(self, held: Token | None) -> tuple[frozenset[str], TokenError | None]:
         """Revoke what the manager or a store holds, and forget it everywhere all the same.
@@ -242,6 +315,24 @@ class Renewal:
         return RevocationFailed(f"the token was not revoked: {answer}", transient=answer.transient)
 
 
+def _ends(entry: Entry | None, token: Token) -> bool:
+    """Whether by the word of a farther store `token` is dead, or no longer the last one."""
+    if isinstance(entry, Refusal) and entry.forgets == token.digest():
+        return True
+    shared = token_of(entry)
+    return shared is not None and shared.value != token.value and shared.later_than(token)
+
+
+def _dated(token: Token, sent: Instant) -> Token:
+    """`token` with its age counted from before its request, on the clocks of the caller."""
+    return replace(
+        token,
+        issued_at=sent.wall,
+        expires_at=sent.wall + token.lifetime,
+        issued_boot=sent.boot,
+    )
+
+
 def _caught(call: Callable[[], T]) -> T | TokenError:
     """What `call` returns, or its error without traceback, context or cause.
 
@@ -252,7 +343,8 @@ def _caught(call: Callable[[], T]) -> T | TokenError:
         return call()
     except TokenError as raised:
         error = raised
-    except Exception as raised:  # noqa: BLE001  a user's callable may raise anything
+    # a callable that calls sys.exit() ends no thread of ours, and its caller is told why
+    except (Exception, SystemExit) as raised:  # noqa: BLE001  it may raise anything else too
         name = type(raised).__name__
-        error = GrantUnavailable(f"the credentials could not be read: {name}", transient=True)
+        error = GrantUnavailable(f"the renewal could not be done: {name}", transient=True)
     return error.again()

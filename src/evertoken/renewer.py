@@ -74,15 +74,20 @@ class Renewer:
 
     def renew_in_child(self) -> None:
         """Start over without the parent's lock and the thread that ran its renewal."""
-        self._lock = threading.Lock()  # guards snapshot, flight and _counters
+        # Guards snapshot, flight and _counters. Reentrant, since a signal handler or a destructor
+        # may ask for a token while its own thread is in here; one more renewal is all it costs.
+        self._lock = threading.RLock()
         self.flight: Flight | None = None
         # closes the window of the one-clock check: the child's first call looks at everything
         self.snapshot = policy.unwatched(self.snapshot)
 
     def look(self, now: Instant) -> Snapshot:
         """The snapshot after a look at what siblings share, taken at most once per `recheck`."""
-        if self.snapshot.token is None or now.boot - self._looked_at < self.policy.recheck:
-            return self.snapshot
+        known = self.snapshot
+        if known.token is None and known.refusal is None:
+            return known
+        if now.boot - self._looked_at < self.policy.recheck:
+            return known
         self._looked_at = now.boot
         for name, store in self.stores:
             self._absorb(name, store.load(self._shared_key()), now)
@@ -106,9 +111,8 @@ class Renewer:
         with self._lock:
             if self.flight is not None:
                 return self.flight
-            flight = self.flight = Flight(demand)
-        flight.take_off(self._fly)
-        return flight
+            flight, started = self._take_off(demand)
+        return flight if started else self._fly_here(flight)
 
     def launch_forced(
         self, rejected: str, now: Instant, may_force: Callable[[TokenKey], bool]
@@ -127,11 +131,10 @@ class Renewer:
             if snapshot.header != rejected or not may_force(key):
                 return None
             demand = Demand(snapshot=snapshot, start=now, rejected=snapshot.token)
-            flight = self.flight = Flight(demand)
             # whoever comes now would send a token known to be dead: it is to wait instead
             self.snapshot = policy.unwatched(snapshot)
-        flight.take_off(self._fly)
-        return flight
+            flight, started = self._take_off(demand)
+        return flight if started else self._fly_here(flight)
 
     def drop(self, values: frozenset[str]) -> None:
         """Let go of the token if its value is one of `values`."""
@@ -172,6 +175,21 @@ class Renewer:
                 self._counters = replace(self._counters, adoptions=self._counters.adoptions + 1)
         if adopted and after.token is not None:
             self._report_token(name, 0.0, after.token)
+
+    def _take_off(self, demand: Demand) -> tuple[Flight, bool]:
+        flight = Flight(demand)
+        started = flight.take_off(self._fly)
+        # only now: Ctrl-C in the line above must not leave a flight that nobody flies
+        self.flight = flight
+        return flight, started
+
+    def _fly_here(self, flight: Flight) -> Flight:
+        """Renew in the caller's thread if it has to wait anyway; nobody else is to stall."""
+        if flight.demand.urgent:
+            self._fly(flight)
+        else:
+            self._land(flight, BUSY)
+        return flight
 
     def _fly(self, flight: Flight) -> None:
         outcome = BUSY

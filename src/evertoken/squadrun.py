@@ -86,7 +86,9 @@ def manager(
         password=_or_variable(password, "password"),
         revoke_url=f"{base}/oauth/revoke_token/",
     )
-    return TokenManager(grant, store=store or _shared_directory(), **options)
+    # not `store or …`: one that counts its entries is false while it has none
+    shared = _shared_directory() if store is None else store
+    return TokenManager(grant, store=shared, **options)
 
 
 def auth(

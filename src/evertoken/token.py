@@ -29,7 +29,8 @@ class TokenKey:
     def digest(self) -> str:
         """32 hexadecimal digits that name this identity without showing it."""
         parts = (self.token_url, self.client_id, self.username, self.scope)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+        # repr() would escape more or less with each version of Unicode that Python comes with
+        return hashlib.sha256(ascii(parts).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +62,13 @@ class Token:
         """16 hexadecimal digits that tell this token from others without showing it."""
         return hashlib.sha256(self.value.encode()).hexdigest()[:16]
 
-    def age(self, now: Instant) -> float:
-        """Seconds since issue by whichever clock says more."""
-        by_wall = now.wall - self.issued_at
-        return by_wall if self.issued_boot is None else max(by_wall, now.boot - self.issued_boot)
-
     def plausible(self, now: Instant) -> bool:
         """Whether its times can be true: not from the future, no longer than a year."""
         by_wall = now.wall - self.issued_at
         by_boot = 0.0 if self.issued_boot is None else now.boot - self.issued_boot
         youngest = min(by_wall, by_boot)
-        return youngest >= -FUTURE_TOLERANCE and 0 <= self.lifetime <= LONGEST_LIFETIME
+        # a second more: from 2038 on doubles are coarser, and a year that ends there is rounded up
+        return youngest >= -FUTURE_TOLERANCE and 0 <= self.lifetime < LONGEST_LIFETIME + 1
 
     def later_than(self, other: Token) -> bool:
         """Whether it was issued after `other`; where both have it, by the clock no one can set."""
@@ -102,7 +99,7 @@ class Token:
 class Refusal:
     """Why the token endpoint is not asked for a while, as siblings share it.
 
-    With `forgets` it is a tombstone: that token must not be sent again, and nothing else is said.
+    With `forgets` that token must not be sent again; with nothing else it is a mere tombstone.
 
     Attributes:
         refused_at: when it came about, in Unix seconds.

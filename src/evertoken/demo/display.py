@@ -60,7 +60,8 @@ class _Plain:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + PLAIN_EVERY
-            self._console.print(f"{now - self._start:5.1f} s  {_words(tally, grants, lifetimes)}")
+            words = _words(tally, grants, lifetimes)
+            self._console.print(f"{now - self._start:5.1f} s  {words}", soft_wrap=True)
 
 
 def _words(tally: Tally, grants: int | None, lifetimes: int) -> str:
@@ -81,6 +82,7 @@ def table(console: Console, report: Report) -> None:
         rows.add_row(line.what, line.found, line.promised, mark)
     console.print(rows)
     if report.tally.first_failure is not None:
-        console.print(f"the first call that failed: {report.tally.first_failure}", markup=False)
+        failure = f"the first call that failed: {report.tally.first_failure}"
+        console.print(failure, markup=False, soft_wrap=True)
     # for scripts: never wrapped, never coloured
     console.file.write(f"{report.summary()}\n")

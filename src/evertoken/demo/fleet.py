@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import signal
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
@@ -10,14 +13,14 @@ from evertoken.demo.tally import Tally, total
 from evertoken.demo.worker import work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
     from evertoken.demo.worker import Job
 
 
-def run(jobs: Sequence[Job]) -> Iterator[Tally]:
+def run(jobs: Sequence[Job]) -> Generator[Tally]:
     """Do all `jobs` at once, each in a process of its own; yields the tally so far.
 
     A worker that dies counts as one failed call.
@@ -30,7 +33,8 @@ def run(jobs: Sequence[Job]) -> Iterator[Tally]:
         for job in jobs:
             listen, report = context.Pipe(duplex=False)
             process: BaseProcess = context.Process(target=work, args=(job, report), daemon=True)
-            process.start()
+            with _interrupts_held_back():
+                process.start()
             report.close()
             tallies[listen], processes[listen] = Tally(), process
         open_ends = set(processes)
@@ -48,6 +52,21 @@ def run(jobs: Sequence[Job]) -> Iterator[Tally]:
             end.close()
             process.terminate()
             process.join()
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """A process started inside never sees Ctrl-C, since its parent ends it; that sees it later."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # its own start lets interrupts through again: that is to be over by then
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ended(process: BaseProcess) -> Tally:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from evertoken import urls
 
 
 class Unready(Exception):
@@ -20,9 +23,11 @@ class Plan:
         expires_in: lifetime of the sandbox's tokens, in seconds.
         base_url: of a real account; None: a sandbox is started.
         campaign: whose leads are read, and written where that is allowed.
-        write: add leads to a real account too.
+        write: add a lead to a real account too.
+        fast_hashing: the sandbox grants in 5 ms, not in 0.5 s.
 
     Raises:
+        InsecureURL: the base URL is no https URL.
         ValueError: a number is out of range.
     """
 
@@ -33,11 +38,14 @@ class Plan:
     base_url: str | None = None
     campaign: int = 1
     write: bool = False
+    fast_hashing: bool = False
 
     def __post_init__(self) -> None:
         for name in ("seconds", "workers", "threads", "expires_in"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be above 0")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"--{name.replace('_', '-')} must be a number above 0")
+        if self.base_url is not None:
+            urls.checked(self.base_url, what="--base-url")
 
     @property
     def writes(self) -> bool:
@@ -46,5 +54,5 @@ class Plan:
 
     @property
     def once(self) -> bool:
-        """Whether one lead is read and no more, since a real account counts its calls."""
-        return not self.writes
+        """Whether each call is made once, since a real account counts its calls."""
+        return self.base_url is not None

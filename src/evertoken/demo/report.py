@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evertoken.policy import RefreshPolicy
+from evertoken.token import Token
+
 if TYPE_CHECKING:
     from evertoken.demo.tally import Tally
 
@@ -73,11 +76,11 @@ class Report:
         return all(line.kept for line in self.lines())
 
     def summary(self) -> str:
-        """One line for scripts."""
+        """One line for scripts: whole numbers, and `-` for grants that nobody counted."""
         grants = "-" if self.grants is None else self.grants
         return (
             f"grants: {grants} lifetimes: {self.lifetimes} calls: {self.tally.calls} "
-            f"failed: {self.tally.failed} longest-wait-ms: {self.tally.longest_wait * 1000:.1f}"
+            f"failed: {self.tally.failed} longest-wait-ms: {int(self.tally.longest_wait * 1000)}"
         )
 
     def _server_lines(self) -> list[Line]:
@@ -97,10 +100,12 @@ class Report:
     def _revocation_lines(self) -> list[Line]:
         if self.revoked is None:
             return []
-        found = "refused by the API" if self.revoked else "still accepted"
+        found = "refused by the API" if self.revoked else "not refused"
         return [Line("token once revoked", found, "refused by the API", self.revoked)]
 
 
 def lifetimes(seconds: float, expires_in: float) -> int:
-    """Tokens needed for `seconds` by one process that renews a quarter of the lifetime early."""
-    return max(1, math.ceil(seconds / (expires_in * 0.75)))
+    """Tokens that one process alone may need in `seconds`, renewing each as early as it may."""
+    token = Token(value="", issued_at=0.0, expires_at=expires_in)
+    in_use = RefreshPolicy().due_at(token, draw=1.0).wall
+    return max(1, math.ceil(seconds / in_use))

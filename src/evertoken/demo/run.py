@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import stat
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -22,10 +24,12 @@ from evertoken.demo.worker import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
+    from typing import Never
 
     from evertoken import TokenManager
     from evertoken.demo.plan import Plan
-    from evertoken.sandbox import Stats
+    from evertoken.sandbox import Sandbox, Stats
 
 _UNAUTHORIZED = 401
 
@@ -34,14 +38,16 @@ STATS_EVERY = 1.0
 
 
 def run(plan: Plan) -> bool:
-    """Carry `plan` out and print what came of it.
+    """Carry `plan` out and print what came of it. Only for the main thread of a process.
 
     Returns:
         Whether every promise was kept.
 
     Raises:
         Unready: it could not start.
+        SystemExit: by SIGTERM, with its workers and its server ended as by Ctrl-C.
     """
+    signal.signal(signal.SIGTERM, _end)
     console = Console(highlight=False)
     with _server(plan) as server, tempfile.TemporaryDirectory(prefix="evertoken-demo-") as files:
         start = time.time()
@@ -53,36 +59,39 @@ def run(plan: Plan) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """An API, and whether it is a sandbox whose counts can be asked."""
+    """An API, and the sandbox behind it whose counts can be asked; a real account has none."""
 
     base_url: str
-    counted: bool
+    sandbox: Sandbox | None = None
 
     def stats(self) -> Stats | None:
-        if not self.counted:
-            return None
-        from evertoken.sandbox import Stats  # noqa: PLC0415  a real account needs no sandbox
-
-        response = requests.get(f"{self.base_url}/sandbox/stats/", timeout=30)
-        return Stats.from_document(response.json())
+        return None if self.sandbox is None else self.sandbox.stats()
 
 
 @contextlib.contextmanager
 def _server(plan: Plan) -> Iterator[_Server]:
     if plan.base_url is not None:
         _require_variables()
-        yield _Server(plan.base_url.rstrip("/"), counted=False)
+        yield _Server(plan.base_url.rstrip("/"))
         return
-    from evertoken.sandbox import SandboxError, serve  # noqa: PLC0415  likewise
+    from evertoken.sandbox import SandboxError, serve  # noqa: PLC0415  a real account needs none
 
     with contextlib.ExitStack() as stack:
         try:
-            sandbox = stack.enter_context(serve(expires_in=plan.expires_in))
+            sandbox = stack.enter_context(
+                serve(expires_in=plan.expires_in, fast_hashing=plan.fast_hashing)
+            )
         except SandboxError as error:
             raise Unready(str(error)) from None
-        # the workers inherit it; the sandbox's account is no secret
-        os.environ.update(sandbox.environment)
-        yield _Server(sandbox.base_url, counted=True)
+        # the workers inherit it; the sandbox's account is no secret, and no proxy that the
+        # environment names is to stand between two processes of one machine
+        os.environ.update(sandbox.environment, no_proxy="127.0.0.1")
+        yield _Server(sandbox.base_url, sandbox)
+
+
+def _end(_number: int, _frame: FrameType | None) -> Never:
+    # else the workers would be left behind, calling on
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _require_variables() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import signal
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import requests
@@ -53,17 +54,21 @@ class Job:
 
 def work(job: Job, report: Connection) -> None:
     """Do `job`, sending a `Tally` to `report` now and then and at the end."""
-    # a terminal's Ctrl-C is for the parent, which ends its workers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = _Worker(job)
-    threads = [threading.Thread(target=worker.rounds, args=(n,)) for n in range(job.threads)]
+    threads = [
+        threading.Thread(target=worker.rounds, args=(number,), daemon=True)
+        for number in range(job.threads)
+    ]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(REPORT_EVERY)
-            report.send(worker.tally)
-    report.close()
+    # a parent that was killed listens no more: its workers end too
+    with contextlib.suppress(BrokenPipeError):
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(REPORT_EVERY)
+                report.send(worker.tally)
+        # what the last of them counted while an earlier one was waited for
+        report.send(worker.tally)
 
 
 class TimedAuth(AuthBase):
@@ -122,21 +127,17 @@ class _Worker:
             if action == "create":
                 document = {"lead_id": lead, "phone_number": "+10000000000", "contact_name": lead}
                 response = session.post(url, json=[document], timeout=30)
-                failure = (
-                    None if response.status_code == requests.codes.created else response.reason
-                )
+                failure = _unexpected(response, HTTPStatus.CREATED)
             else:
                 query = {"page_size": "1", **({"lead_id": lead} if self.job.writes else {})}
                 response = session.get(url, params=query, timeout=30)
-                failure = self._misread(response)
-        except requests.RequestException as error:
-            failure = str(error)
+                failure = _unexpected(response, HTTPStatus.OK) or self._misread(response)
+        except Exception as error:  # noqa: BLE001  a thread that died would count as no failure
+            failure = f"{type(error).__name__}: {error}"
         self._count(failure, sent=action == "create")
         return failure is None
 
     def _misread(self, response: requests.Response) -> str | None:
-        if response.status_code != requests.codes.ok:
-            return f"{response.status_code} {response.reason}"
         if self.job.writes and response.json()["count"] != 1:
             return "a lead was not read back"
         return None
@@ -146,3 +147,9 @@ class _Worker:
         one = Tally(calls=1, failed=not good, leads=sent and good, first_failure=failure)
         with self._lock:
             self.tally += one
+
+
+def _unexpected(response: requests.Response, status: int) -> str | None:
+    if response.status_code == status:
+        return None
+    return f"{response.status_code} {response.reason} in place of {status}"

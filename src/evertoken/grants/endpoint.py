@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import email.utils
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 import requests
 
 from evertoken import clock, urls
 from evertoken.errors import InvalidTokenResponse, TokenError
+from evertoken.grants.connection import WatchedAdapter
 from evertoken.grants.failures import timed_out, unavailable
 from evertoken.grants.response import Answer
 from evertoken.grants.watch import Watch
@@ -21,6 +24,9 @@ MAX_BYTES = 1 << 20
 """Bytes, decoded, beyond which an answer is not read."""
 
 _CHUNK = 1 << 14
+_OK = 200
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
+_CODINGS = frozenset({"identity", "gzip", "x-gzip", "deflate"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,7 @@ class Endpoint:
         *,
         basic: str | None = None,
         deadline: float | None = None,
+        expects_body: bool = True,
     ) -> Answer:
         """POST `form` to `url`.
 
@@ -56,18 +63,18 @@ class Endpoint:
             form: the parameters, each name once.
             basic: the value of `Authorization`, for client authentication by HTTP Basic.
             deadline: seconds, where less than this endpoint's are left.
+            expects_body: whether a success is worth reading.
 
         Raises:
             GrantUnavailable: no answer came.
-            InvalidTokenResponse: the answer was larger than `MAX_BYTES`.
+            InvalidTokenResponse: a success larger than `MAX_BYTES`, or in a coding that cannot be
+                read. Of any other answer the status is enough, and its body then empty.
         """
         limit = self.deadline if deadline is None else deadline
-        with requests.Session() as session, Watch(limit) as watch:
-            session.mount("https://", watch.adapter())
-            session.mount("http://", watch.adapter())
-            outcome: Answer | TokenError
+        outcome: Answer | TokenError
+        with Watch(limit) as watch, closing(WatchedAdapter(watch)) as adapter:
             try:
-                outcome = self._exchange(session, url, form, basic)
+                outcome = self._exchange(adapter, url, form, basic, expects_body=expects_body)
             except Exception as error:  # noqa: BLE001  told apart below, and never chained
                 outcome = unavailable(error, urls.origin(url))
             if watch.expired:
@@ -78,37 +85,34 @@ class Endpoint:
 
     def _exchange(
         self,
-        session: requests.Session,
+        adapter: WatchedAdapter,
         url: str,
         form: Sequence[tuple[str, str]],
         basic: str | None,
+        *,
+        expects_body: bool,
     ) -> Answer | TokenError:
-        with session.post(
-            url,
-            data=list(form),
-            headers={"Accept": "application/json"},
-            auth=_Authorization(basic),
-            timeout=self.timeout,
-            allow_redirects=False,
-            stream=True,
-            verify=self.verify,
-            cert=self.cert,
-            proxies=dict(self.proxies) if self.proxies else None,
-        ) as response:
-            body = _read(response)
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            if body is None:
-                return InvalidTokenResponse(
-                    f"the answer of {urls.origin(url)} is larger than {MAX_BYTES} bytes",
-                    status=response.status_code,
-                )
-            return Answer(
-                url=url,
-                status=response.status_code,
-                headers=headers,
-                body=body,
-                retry_after=_retry_after(headers.get("retry-after")),
+        asked = requests.Request(
+            "POST", url, headers=_HEADERS, data=list(form), auth=_Authorization(basic)
+        )
+        with requests.Session() as session:
+            request = session.prepare_request(asked)
+            settings = session.merge_environment_settings(
+                url, dict(self.proxies or {}), stream=True, verify=self.verify, cert=self.cert
             )
+        # not by the session: it reads the body of a redirect whole, even of one that it leaves
+        with adapter.send(request, timeout=self.timeout, **settings) as response:
+            needless = response.status_code == _OK and not expects_body
+            body, flaw = (b"", "") if needless else _read(response)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        answer = Answer(
+            url=url,
+            status=response.status_code,
+            headers=headers,
+            body=body,
+            retry_after=_retry_after(headers.get("retry-after")),
+        )
+        return _unreadable(answer, flaw) if flaw and answer.status == _OK else answer
 
 
 class _Authorization(requests.auth.AuthBase):
@@ -123,24 +127,41 @@ class _Authorization(requests.auth.AuthBase):
         return request
 
 
-def _read(response: requests.Response) -> bytes | None:
-    """The decoded body; None as soon as it is too large."""
+def _read(response: requests.Response) -> tuple[bytes, str]:
+    """The decoded body, or what is wrong with it."""
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in _CODINGS:
+        # some that a server may choose unasked unpack without any bound
+        return b"", "is in a content coding that was not asked for"
     body = bytearray()
-    for chunk in response.iter_content(_CHUNK):
-        body += chunk
-        if len(body) > MAX_BYTES:
-            return None
-    return bytes(body)
+    try:
+        for chunk in response.iter_content(_CHUNK):
+            body += chunk
+            if len(body) > MAX_BYTES:
+                return b"", f"is larger than {MAX_BYTES} bytes"
+    except requests.exceptions.ContentDecodingError:
+        return b"", f"is no sound {coding}"
+    return bytes(body), ""
+
+
+def _unreadable(answer: Answer, flaw: str) -> InvalidTokenResponse:
+    kind = answer.content_type or "no content type"
+    return InvalidTokenResponse(
+        f"the answer of {urls.origin(answer.url)} {flaw} (status {answer.status}, {kind})",
+        status=answer.status,
+        content_type=answer.content_type,
+    )
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds (RFC 9110 section 10.2.3); None for garbage and the past."""
-    if value is None:
-        return None
-    if value.strip().isascii() and value.strip().isdigit():
-        return float(value.strip()[:12])
+    """Seconds from now (RFC 9110 section 10.2.3); None for garbage and the past."""
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:12])
     try:
-        wait = email.utils.parsedate_to_datetime(value).timestamp() - clock.now().wall
+        moment = email.utils.parsedate_to_datetime(text)
+        # one of the three forms of an HTTP-date names no zone, and all of them mean UTC
+        wait = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - clock.now().wall
     except (ValueError, OverflowError):
         return None
     return wait if wait > 0 else None

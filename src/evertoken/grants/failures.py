@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import http.client
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING
 
 import requests
-from urllib3.exceptions import NameResolutionError
 
 from evertoken.errors import GrantUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})\b")
+_PROXY_WANTS_LOGIN = 407
+
+_CAUSES: list[tuple[type[BaseException], str]] = [
+    (requests.exceptions.SSLError, "the TLS handshake failed"),
+    (socket.gaierror, "the name was not found (DNS)"),
+    (ConnectionRefusedError, "the connection was refused"),
+    (TimeoutError, "no answer came in time"),
+    (requests.exceptions.Timeout, "no answer came in time"),
+    (http.client.RemoteDisconnected, "the connection was closed without an answer"),
+    (ConnectionResetError, "the connection was reset"),
+    (http.client.IncompleteRead, "the answer was cut short"),
+    (http.client.LineTooLong, "the answer's headers are too large"),
+    (http.client.HTTPException, "the answer is no sound HTTP"),
+    (requests.ConnectionError, "the connection failed"),
+    (requests.exceptions.ChunkedEncodingError, "the answer was cut short"),
+]
+"""What another try soon may mend, the most telling first."""
+
 
 def unavailable(error: Exception, origin: str) -> GrantUnavailable:
     """What `error`, raised by `requests` on the way to `origin`, means to a caller."""
     what, transient = _cause(error)
-    return GrantUnavailable(f"{origin} could not be asked: {what}", transient=transient)
+    proxied = isinstance(error, requests.exceptions.ProxyError)
+    way = "could not be asked through the proxy" if proxied else "could not be asked"
+    return GrantUnavailable(f"{origin} {way}: {what}", transient=transient)
 
 
 def timed_out(origin: str, deadline: float) -> GrantUnavailable:
@@ -28,32 +50,25 @@ def timed_out(origin: str, deadline: float) -> GrantUnavailable:
     )
 
 
-def _cause(error: Exception) -> tuple[str, bool]:  # noqa: PLR0911  a table, first match wins
+def _cause(error: Exception) -> tuple[str, bool]:
     """A sentence, and whether another try soon may help."""
     chain = list(_chain(error))
-    if isinstance(error, requests.exceptions.ProxyError):
-        if any("407" in str(link) for link in chain):
-            return "the proxy wants a login (407): put it into the proxy's URL", False
-        return "the proxy did not pass the request on", True
-    if any(isinstance(link, ssl.SSLCertVerificationError) for link in chain):
-        return "its TLS certificate is not trusted: check the host, the CA bundle, `verify`", False
-    if isinstance(error, requests.exceptions.SSLError):
-        return "the TLS handshake failed", True
-    if any(isinstance(link, NameResolutionError | socket.gaierror) for link in chain):
-        return "its name was not found (DNS)", True
-    if any(isinstance(link, ConnectionRefusedError) for link in chain):
-        return "the connection was refused", True
-    if isinstance(error, requests.exceptions.Timeout) or _has(chain, TimeoutError):
-        return "it did not answer in time", True
-    if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
-        return "the connection was cut", True
-    if isinstance(error, requests.exceptions.ContentDecodingError):
-        return "the answer could not be decoded", True
+    for link in chain:
+        if tunnel := _TUNNEL.match(str(link)):
+            return _of_tunnel(int(tunnel[1]))
+        if isinstance(link, ssl.SSLCertVerificationError):
+            reason = link.verify_message.rstrip(".")
+            return f"the TLS certificate is not trusted ({reason}): check the host, `verify`", False
+    for kind, what in _CAUSES:
+        if any(isinstance(link, kind) for link in chain):
+            return what, True
     return f"{type(error).__name__}: check the URL, `verify`, `cert` and `proxies`", False
 
 
-def _has(chain: list[BaseException], kind: type[BaseException]) -> bool:
-    return any(isinstance(link, kind) for link in chain)
+def _of_tunnel(status: int) -> tuple[str, bool]:
+    if status == _PROXY_WANTS_LOGIN:
+        return "it wants a login (407): put it into the proxy's URL", False
+    return f"it opened no tunnel (status {status})", status >= 500  # noqa: PLR2004  server errors
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

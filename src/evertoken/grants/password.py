@@ -10,6 +10,7 @@ import base64
 import hashlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
@@ -18,8 +19,8 @@ from urllib.parse import quote_plus
 from evertoken import clock, urls
 from evertoken.errors import GrantUnavailable, RevocationFailed, TokenError
 from evertoken.grants.endpoint import Endpoint
-from evertoken.grants.response import failure, parse
-from evertoken.token import Token, TokenKey
+from evertoken.grants.response import _SCOPE, failure, parse
+from evertoken.token import LONGEST_LIFETIME, Token, TokenKey
 
 Secret = str | Callable[[], str]
 
@@ -41,7 +42,7 @@ class PasswordGrant:
         token_url: the token endpoint; its query is kept.
         client_id, client_secret, username, password: text, or a callable that is asked at each
             grant and whose answer is not kept. No secret: a public client.
-        scope: space-separated; None leaves it to the server.
+        scope: space-separated (RFC 6749 section 3.3); None leaves it to the server.
         revoke_url: the revocation endpoint; None: `revoke()` only forgets.
         client_auth: `"body"`, or `"basic"` for HTTP Basic (RFC 6749 section 2.3.1).
         timeout: seconds without a byte after which a request ends.
@@ -52,7 +53,8 @@ class PasswordGrant:
 
     Raises:
         InsecureURL: a URL is no https URL.
-        ValueError: an empty credential, or a URL with a fragment or a login.
+        ValueError: an empty credential, a URL with a fragment or a login, a scope with characters
+            that none may have, or a time that is no number of seconds above 0.
     """
 
     def __init__(
@@ -75,20 +77,26 @@ class PasswordGrant:
         allow_http: bool = False,
     ) -> None:
         self.token_url = urls.checked(token_url, what="token_url", allow_http=allow_http)
-        self.revoke_url = revoke_url and urls.checked(
-            revoke_url, what="revoke_url", allow_http=allow_http
+        self.revoke_url = (
+            urls.checked(revoke_url, what="revoke_url", allow_http=allow_http)
+            if revoke_url
+            else None
         )
         if client_auth not in ("body", "basic"):
             raise ValueError(f'client_auth must be "body" or "basic", not {client_auth!r}')
         self._client_id = _given("client_id", client_id)
-        self._client_secret = client_secret and _given("client_secret", client_secret)
+        self._client_secret = _given("client_secret", client_secret) if client_secret else None
         self._username = _given("username", username)
         self._password = _given("password", password)
-        self.scope = scope or None
+        self.scope = _scope(scope)
         self.client_auth = client_auth
-        self.default_lifetime = default_lifetime
+        self.default_lifetime = _seconds("default_lifetime", default_lifetime, LONGEST_LIFETIME)
         self._endpoint = Endpoint(
-            timeout=timeout, deadline=deadline, verify=verify, cert=cert, proxies=proxies
+            timeout=_seconds("timeout", timeout, threading.TIMEOUT_MAX),
+            deadline=_seconds("deadline", deadline, threading.TIMEOUT_MAX),
+            verify=verify,
+            cert=cert,
+            proxies=proxies,
         )
         self._said: frozenset[str] = frozenset()
         self._last_tag: tuple[bytes, bytes] | None = None
@@ -148,7 +156,13 @@ class PasswordGrant:
         hints = [("access_token", token.value)]
         if token.refresh_token:
             hints.insert(0, ("refresh_token", token.refresh_token))
-        errors = [self._revoke(self.revoke_url, hint, value, end) for hint, value in hints]
+        secrets = [value for _, value in hints]
+        errors = [
+            self._revoke(
+                self.revoke_url, [("token", value), ("token_type_hint", hint)], secrets, end
+            )
+            for hint, value in hints
+        ]
         if (error := next(filter(None, errors), None)) is not None:
             raise error
 
@@ -163,7 +177,7 @@ class PasswordGrant:
             _read("username", self._username),
             _read("password", self._password),
         )
-        credentials = repr(parts).encode("utf-8", "surrogatepass")
+        credentials = repr(parts).encode()
         fingerprint = hashlib.blake2b(salt + credentials, key=_FINGERPRINT_KEY).digest()
         if self._last_tag is None or self._last_tag[0] != fingerprint:
             self._last_tag = fingerprint, hashlib.scrypt(credentials, salt=salt, n=2**14, r=8, p=1)
@@ -197,18 +211,20 @@ class PasswordGrant:
         secret = _read("client_secret", self._client_secret)
         return _Client(identity, secret, in_body=self.client_auth == "body")
 
-    def _revoke(self, url: str, hint: str, value: str, end: float) -> RevocationFailed | None:
-        secrets: list[str] = [value]
+    def _revoke(
+        self, url: str, form: list[tuple[str, str]], secrets: list[str], end: float
+    ) -> RevocationFailed | None:
         try:
             client = self._client()
-            secrets += client.secrets
             answer = self._endpoint.post(
                 url,
-                [("token", value), ("token_type_hint", hint), *client.form],
+                [*form, *client.form],
                 basic=client.basic,
                 deadline=max(_LEAST_DEADLINE, end - clock.since_boot()),
+                expects_body=False,
             )
-            error = None if answer.status == _OK else failure(answer, secrets=secrets)
+            refused = answer.status != _OK
+            error = failure(answer, secrets=[*secrets, *client.secrets]) if refused else None
         except TokenError as raised:
             error = raised
         return None if error is None else _unrevoked(error)
@@ -244,7 +260,7 @@ class _Client:
 
     @property
     def secrets(self) -> list[str]:
-        return [] if self.secret is None else [self.secret]
+        return [] if self.secret is None else [self.secret, *(self.basic or "").split()[1:]]
 
 
 def _given(name: str, secret: Secret) -> Secret:
@@ -255,7 +271,30 @@ def _given(name: str, secret: Secret) -> Secret:
     return secret
 
 
+def _scope(scope: str | None) -> str | None:
+    if scope and not _SCOPE.fullmatch(scope):
+        raise ValueError(
+            "scope must be words of printable ASCII without quotes and backslashes, one space apart"
+        )
+    return scope or None
+
+
+def _seconds(name: str, value: float, most: float) -> float:
+    if not 0 < value <= most:
+        raise ValueError(f"{name} must be seconds above 0, at most {most:.0f}, not {value!r}")
+    return value
+
+
 def _read(name: str, secret: Secret) -> str:
+    """The credential, fit to be sent (RFC 6749 appendix B: as UTF-8)."""
+    text = _asked(name, secret)
+    # what the environment holds in another encoding; the error of encode() would quote it
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise GrantUnavailable(f"the {name} is no valid Unicode: give it as UTF-8")
+    return text
+
+
+def _asked(name: str, secret: Secret) -> str:
     """The credential; the error of a callable is told by its type alone: it may quote a secret."""
     if isinstance(secret, str):
         return secret

@@ -27,9 +27,9 @@ _TRY_LATER = frozenset({408, 425, 429})
 
 # RFC 6750 section 2.1 allows less than RFC 6749 appendix A.12 does: a space would end the token
 _TOKEN = re.compile(r"[\x21-\x7e]+")
-_REFRESH_TOKEN = re.compile(r"[\x20-\x7e]+")
+_REFRESH_TOKEN = re.compile(r"[\x20-\x7e]*")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*|")
-_NUMBER = re.compile(r"\d{1,300}(?:\.\d{1,300})?")
+_NUMBER = re.compile(r"[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
 _REMEDIES = {
     "invalid_grant": "check the user name and the password",
@@ -116,7 +116,7 @@ def failure(answer: Answer, *, secrets: Collection[str] = ()) -> TokenError:
     if status == _PROXY_WANTS_LOGIN:
         kind: type[TokenError] = GrantUnavailable
         message = "the proxy wants a login (407): put it into the proxy's URL"
-    elif status in _TRY_LATER or status >= 500:  # noqa: PLR2004  the class of server errors
+    elif status in _TRY_LATER or 500 <= status < 600:  # noqa: PLR2004  the class of server errors
         kind = GrantUnavailable
         message = f"the token endpoint cannot answer now (status {status})"
     elif 400 <= status < 500:  # noqa: PLR2004  the class of client errors
@@ -197,8 +197,7 @@ def _lifetime(answer: Answer, value: object) -> float | None:
         return None
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
-    sound = isinstance(value, int | float) and not isinstance(value, bool)
-    if not isinstance(value, int | float) or not sound or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise _invalid(answer, "expires_in is no number of seconds")
     return float(min(value, LONGEST_LIFETIME))
 
@@ -207,21 +206,17 @@ def _optional(
     answer: Answer, members: dict[str, object], name: str, allowed: re.Pattern[str]
 ) -> str | None:
     value = members.get(name)
-    if value is None or value == "":
-        return None if value is None else ""
-    if isinstance(value, str) and allowed.fullmatch(value):
+    if value is None or (isinstance(value, str) and allowed.fullmatch(value)):
         return value
     raise _invalid(answer, f"{name} is no text, or has characters that it must not have")
 
 
 def _redirected(answer: Answer) -> str:
-    hint = "check the token URL"
-    if (
-        answer.headers.get("location", "")
-        .partition("?")[0]
-        .endswith(f"{answer.url.partition('?')[0].partition('://')[2].partition('/')[2]}/")
-    ):
-        hint = "the token URL seems to lack its last slash"
+    # no urlsplit: it raises for some of what a server may send
+    path = answer.url.partition("://")[2].partition("?")[0].partition("/")[2]
+    location = answer.headers.get("location", "").partition("?")[0]
+    slashless = path and location.endswith(f"/{path}/")
+    hint = "the token URL seems to lack its last slash" if slashless else "check the token URL"
     return f"a redirect (status {answer.status}) is not followed with a password: {hint}"
 
 
@@ -233,8 +228,8 @@ def _invalid(answer: Answer, what: str, *, error: str | None = None) -> InvalidT
         content_type=answer.content_type,
         error=error,
         retry_after=answer.retry_after,
-        # a maintenance page passes; a redirect is a setting
-        transient=answer.status == _OK,
+        # a maintenance page passes; a redirect is a setting, an OAuth error is meant
+        transient=answer.status == _OK and error is None,
     )
 
 

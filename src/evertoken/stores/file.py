@@ -34,16 +34,16 @@ class FileStore:
 
     Three files per identity: `<id>.json`, `<id>.lock` (held during a renewal) and `<id>.save`
     (held while the first is compared and replaced, since a renewal may go on without its lock).
-    Whatever the disk does, nothing is raised: the file is a miss, said once in the log, and
-    requests go on from memory. A file that others can read or write, that is owned by another
-    user, linked, or no regular file is never trusted.
+    Whatever the disk does, nothing is raised: the file is a miss, each cause is said once in the
+    log, and requests go on from memory. A file that others can read or write, that is owned by
+    another user, linked, or no regular file is never trusted.
     """
 
     name = "file"
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory).expanduser()
-        self._said: set[str] = set()
+        self._said: set[object] = set()
         self._seen: dict[TokenKey, tuple[safe.Signature, Record | Flaw]] = {}
 
     def path(self, key: TokenKey) -> Path:
@@ -91,7 +91,7 @@ class FileStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._say(f"the token file is not used: {_reason(error)}")
+            self._say_error(error)
             return None
         record = decode(data, key, boot=clock.boot_id())
         if isinstance(record, Flaw):
@@ -118,7 +118,7 @@ class FileStore:
             safe.sweep(path)
             safe.replace(path, data)
         except OSError as error:
-            self._say(f"the token is kept in memory alone: {_reason(error)}")
+            self._say_error(error)
 
     @contextlib.contextmanager
     def _locked(self, path: Path, timeout: float) -> Iterator[bool]:
@@ -127,37 +127,47 @@ class FileStore:
 
         lock = None
         held = True
+        descriptors: list[int] = []
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             safe.check_plain(path)
             # its defaults wait for ever, and fall back to a lock that outlives a killed holder
             lock = FileLock(
-                path, timeout=timeout, mode=0o600, poll_interval=LOCK_POLL, fallback_to_soft=False
+                path,
+                timeout=timeout,
+                mode=0o600,
+                poll_interval=LOCK_POLL,
+                fallback_to_soft=False,
+                on_acquired=descriptors.append,
             )
             lock.acquire()
         except Timeout:
             held = False
         except OSError as error:
-            self._say(f"processes do not wait for each other: {_reason(error)}")
+            self._say_error(error)
         try:
             yield held
         finally:
-            self._release(lock)
+            if lock is not None:
+                self._release(lock, descriptors)
 
-    def _release(self, lock: BaseFileLock | None) -> None:
-        if lock is None:
-            return
+    def _release(self, lock: BaseFileLock, descriptors: list[int]) -> None:
         try:
             lock.release()
         except OSError as error:
-            self._say(f"a lock was not given back: {_reason(error)}")
+            self._say_error(error)
+            # filelock would keep it, and with it all others from renewing, until this process ends
+            with contextlib.suppress(OSError):
+                safe.let_go(*descriptors)
+                lock.release()
 
-    def _say(self, what: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
+    def _say_error(self, error: OSError) -> None:
+        """Say it once, though every step of a save fails on a disk that is full."""
+        what = f"token files in {self.directory} are not used for now: {error}"
+        # a message may name a draft, whose name is another one each time
+        self._say(what, cause=error.errno or str(error))
+
+    def _say(self, what: str, *, cause: object = None) -> None:
+        if (cause or what) not in self._said:
+            self._said.add(cause or what)
             _log.warning("%s", what)
-
-
-def _reason(error: OSError) -> str:
-    where = f": {error.filename}" if error.filename else ""
-    return f"{error.strerror or error}{where}"

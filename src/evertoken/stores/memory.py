@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Self
 
-from cachetools import TLRUCache, TTLCache
+from cachetools import TLRUCache
 
 from evertoken import clock, process
 from evertoken.token import Entry, Token, TokenKey, forgotten, supersedes
@@ -30,15 +31,32 @@ class MemoryStore:
         if maxsize < 1:
             raise ValueError(f"maxsize must be at least 1, not {maxsize}")
         self._maxsize = maxsize
-        self._entries: TLRUCache[TokenKey, Entry] = TLRUCache(maxsize, _kept_until, timer=_wall)
-        self._claims: TTLCache[TokenKey, bool] | None = None
-        self.renew_in_child()
+        self._empty()
+        self._make_locks()
         process.register(self)
 
     def renew_in_child(self) -> None:
         """Replace every lock: its holder may be a thread of the parent."""
-        self._guard = threading.Lock()  # guards _entries, _claims and _locks
-        self._locks: weakref.WeakValueDictionary[TokenKey, _Lock] = weakref.WeakValueDictionary()
+        if not self._guard.acquire(blocking=False):
+            # that thread was amid a change, whose other half never comes
+            self._empty()
+        self._make_locks()
+
+    def _empty(self) -> None:
+        self._entries: TLRUCache[TokenKey, Entry] = TLRUCache(
+            self._maxsize, _kept_until, timer=_wall
+        )
+        self._claims: TLRUCache[TokenKey, float] = TLRUCache(
+            self._maxsize, _claimed_until, timer=clock.since_boot
+        )
+
+    def _make_locks(self) -> None:
+        # Guards _entries, _claims and _locks. Reentrant, since a signal handler or a destructor may
+        # ask for a token while its own thread is in here.
+        self._guard = threading.RLock()
+        self._locks: weakref.WeakValueDictionary[TokenKey, threading.Lock] = (
+            weakref.WeakValueDictionary()
+        )
 
     def load(self, key: TokenKey) -> Entry | None:
         """The entry of `key`, or None."""
@@ -62,33 +80,24 @@ class MemoryStore:
     def lock(self, key: TokenKey, *, timeout: float) -> Iterator[bool]:
         """Hold the lock of `key`; False where another thread holds it beyond `timeout` seconds."""
         with self._guard:
-            lock = self._locks.setdefault(key, _Lock())
-        held = lock.mutex.acquire(timeout=timeout)
+            lock = self._locks.setdefault(key, threading.Lock())
+        held = lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
         try:
             yield held
         finally:
             if held:
-                lock.mutex.release()
+                lock.release()
 
     def claim(self, key: TokenKey, *, seconds: float) -> bool:
         """Whether this is the first claim on `key` for `seconds`."""
         with self._guard:
-            if self._claims is None:
-                self._claims = TTLCache(self._maxsize, ttl=seconds, timer=clock.since_boot)
             if key in self._claims:
                 return False
-            self._claims[key] = True
+            self._claims[key] = seconds
             return True
 
     def __reduce__(self) -> tuple[type[Self], tuple[int]]:
         return type(self), (self._maxsize,)
-
-
-class _Lock:
-    """A mutex that the table of locks can refer to weakly: it goes with its last user."""
-
-    def __init__(self) -> None:
-        self.mutex = threading.Lock()
 
 
 def _wall() -> float:
@@ -98,7 +107,14 @@ def _wall() -> float:
 def _kept_until(_key: TokenKey, entry: Entry, _now: float) -> float:
     if isinstance(entry, Token):
         return entry.expires_at
+    if entry.forgets is not None:
+        # whoever holds that token may come back long after the refusal that bears the mark
+        return math.inf
     return entry.until if entry.token is None else max(entry.until, entry.token.expires_at)
+
+
+def _claimed_until(_key: TokenKey, seconds: float, now: float) -> float:
+    return now + seconds
 
 
 @functools.cache

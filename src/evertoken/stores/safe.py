@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -73,7 +74,8 @@ def replace(path: Path, data: bytes) -> None:
     Raises:
         OSError: nothing was changed.
     """
-    draft = path.with_name(f"{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    # no Path: it interns its parts, and Python 3.12 keeps what is interned for ever
+    draft = f"{path.with_suffix('')}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
     try:
         _write(draft, data)
         os.replace(draft, path)
@@ -85,25 +87,34 @@ def replace(path: Path, data: bytes) -> None:
 
 def sweep(path: Path) -> None:
     """Remove the drafts that killed processes left; only for who alone may write `path`."""
-    with os.scandir(path.parent) as entries:
-        drafts = [e.path for e in entries if e.name.startswith(path.stem) and _is_draft(e.name)]
-    for draft in drafts:
-        with contextlib.suppress(OSError):
-            os.unlink(draft)
+    # whoever can still save is not to be stopped by a draft that cannot be removed
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in [e for e in entries if e.name.startswith(path.stem) and _is_draft(e.name)]:
+            os.unlink(entry.path)
+
+
+def let_go(*descriptors: int) -> None:
+    """Make `descriptors` refer to no file, so that no lock hangs on them; they stay open."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in descriptors:
+        os.dup2(nothing, descriptor, inheritable=False)
+    os.close(nothing)
 
 
 def _is_draft(name: str) -> bool:
     return name.endswith(".tmp")
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: str, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
     descriptor = os.open(path, flags, 0o600)
     try:
         rest = memoryview(data)
         while rest:
-            # a full disk may take a part of what it is given
-            rest = rest[os.write(descriptor, rest) :]
+            # a full disk may take a part of what it is given, or nothing, again and again
+            if not (taken := os.write(descriptor, rest)):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            rest = rest[taken:]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -119,7 +130,8 @@ def _chunks(descriptor: int) -> Iterator[bytes]:
 def _check_plain(found: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise Untrusted(f"{path} is no plain file")
-    if found.st_nlink != 1:
+    # none at all: a sibling replaced the file after it was opened here
+    if found.st_nlink > 1:
         raise Untrusted(f"{path} has another name too (a hard link)")
     if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
         raise Untrusted(f"{path} belongs to another user")

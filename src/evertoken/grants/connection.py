@@ -1,0 +1,123 @@
+"""The connection of one exchange: held to a deadline, and to a head of bounded size."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from typing import TYPE_CHECKING, cast
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.util.connection import allowed_gai_family, create_connection
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+    from requests import PreparedRequest
+    from urllib3._base_connection import BaseHTTPConnection
+    from urllib3.connectionpool import HTTPConnectionPool
+
+    from evertoken.grants.watch import Watch
+
+MAX_HEAD = 1 << 16
+"""Bytes of status line and headers, interim answers (1xx) included, beyond which none is read."""
+
+
+class WatchedAdapter(HTTPAdapter):
+    """An adapter without retries, for whose connections the deadline of `watch` holds."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def get_connection_with_tls_context(
+        self,
+        request: PreparedRequest,
+        verify: bool | str,  # noqa: FBT001  as requests declares it
+        proxies: dict[str, str] | None = None,
+        cert: str | tuple[str, str] | None = None,
+    ) -> HTTPConnectionPool:
+        """As `requests` has it, with connections of the kind below."""
+        pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        pool.ConnectionCls = watched(pool.ConnectionCls, self._watch)
+        return pool
+
+
+def watched(kind: type[BaseHTTPConnection], watch: Watch) -> type[BaseHTTPConnection]:
+    """`kind`, held to the deadline of `watch`."""
+    # a SOCKS connection finds its way by itself, and may leave the look-up to the proxy
+    direct = getattr(kind, "_new_conn", None) is HTTPConnection._new_conn  # noqa: SLF001  as said
+    return type("Watched", (_Direct if direct else _Watched, kind), {"watch": watch})
+
+
+class _Head:
+    """The lines of a head, up to `MAX_HEAD` bytes: by itself `http.client` takes 100 of 64 KiB."""
+
+    def __init__(self, lines: BufferedReader) -> None:
+        self._lines = lines
+        self._left = MAX_HEAD
+
+    def readline(self, limit: int) -> bytes:
+        line = self._lines.readline(limit)
+        self._left -= len(line)
+        if self._left < 0:
+            raise http.client.LineTooLong("head")
+        return line
+
+    # what `http.client` calls when it gives up
+
+    def flush(self) -> None:
+        """Nothing: it only reads."""
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+class _Response(http.client.HTTPResponse):
+    def begin(self) -> None:
+        whole = self.fp
+        self.fp = cast("BufferedReader", _Head(whole))
+        super().begin()
+        self.fp = whole
+
+
+class _Watched(HTTPConnection):
+    watch: Watch
+    response_class = _Response
+
+    def _new_conn(self) -> socket.socket:
+        connection = self._connected()
+        self.watch.add(connection)
+        return connection
+
+    def _connected(self) -> socket.socket:
+        return super()._new_conn()
+
+
+class _Direct(_Watched):
+    def _connected(self) -> socket.socket:
+        """The first address that answers.
+
+        By itself `urllib3` gives each address the whole timeout: behind a firewall that drops
+        packets, a host with many of them would take many times as long.
+        """
+        host, port, each = self._dns_host, self.port, cast("float", self.timeout)
+        last: OSError = TimeoutError()
+        found = socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM)
+        for address in dict.fromkeys(str(it[4][0]) for it in found):
+            if (left := self.watch.left) <= 0:
+                break
+            try:
+                return create_connection(
+                    (address, port),
+                    min(each, left),
+                    source_address=self.source_address,
+                    socket_options=self.socket_options,
+                )
+            except OSError as error:
+                last = error
+        try:
+            raise last
+        finally:
+            # its traceback holds this frame, and through it those that hold the password
+            del last

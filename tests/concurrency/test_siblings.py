@@ -1,0 +1,224 @@
+"""Managers that share nothing but a folder see each other's tokens within `recheck`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evertoken import FileStore, GrantRefused, GrantUnavailable, RefreshPolicy, TokenError
+from support.fleet import BOUND, CountingGrant, eventually, held, sibling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from evertoken import TokenKey, TokenManager
+
+RECHECK = 0.2
+QUICK = RefreshPolicy(recheck=RECHECK)
+LATE = 2.0
+"""Seconds within which a look every 0.2 s is surely taken, and by far less than any other rule."""
+
+
+@pytest.fixture
+def grant() -> CountingGrant:
+    return CountingGrant()
+
+
+def pair(grant: CountingGrant, folder: Path, policy: RefreshPolicy = QUICK) -> list[TokenManager]:
+    return [sibling(grant, folder, policy=policy) for _ in range(2)]
+
+
+def test_siblings_adopt_a_renewed_token(grant: CountingGrant, tmp_path: Path) -> None:
+    one, other = pair(grant, tmp_path)
+    assert one.token() == other.token()
+    renewed = one.refresh()
+    eventually(lambda: other.token() == renewed, within=LATE)
+    assert grant.requests == 2
+    assert other.status().counters.adoptions == 2
+
+
+def test_siblings_drop_a_revoked_token(grant: CountingGrant, tmp_path: Path) -> None:  # S41
+    one, other = pair(grant, tmp_path)
+    first = one.token()
+    assert other.token() == first
+    one.revoke()
+    assert grant.revoked == [first.value]
+    eventually(lambda: other.token() != first, within=LATE)
+    assert one.token() == other.token()
+    assert grant.requests == 2
+
+
+def test_an_idle_sibling_sends_a_revoked_token_not_even_once(  # S41
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    one, other = pair(grant, tmp_path)
+    first = one.token()
+    other.token()
+    one.revoke()
+    start = time.monotonic()
+    eventually(lambda: time.monotonic() - start > RECHECK)
+    assert other.token() != first
+
+
+def test_the_failure_of_a_successor_does_not_hide_a_revocation(  # S41
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    one, other = pair(grant, tmp_path)
+    first = one.token()
+    assert other.token() == first
+    one.revoke()
+    grant.failure = GrantUnavailable("503", retry_after=3600.0, transient=True)
+    with pytest.raises(GrantUnavailable):
+        one.token()
+    eventually(lambda: value_or_none(other) is None, within=LATE)
+
+
+def test_siblings_drop_an_invalidated_token(grant: CountingGrant, tmp_path: Path) -> None:
+    one, other = pair(grant, tmp_path)
+    first = one.token()
+    other.token()
+    one.invalidate(first)
+    eventually(lambda: other.token() != first, within=LATE)
+    assert grant.requests == 2
+
+
+def test_siblings_share_a_refusal(grant: CountingGrant, tmp_path: Path) -> None:  # S48
+    grant.failure = GrantRefused("no", status=400, error="invalid_grant")
+    for manager in pair(grant, tmp_path):
+        with pytest.raises(GrantRefused) as caught:
+            manager.token()
+        assert (caught.value.status, caught.value.error) == (400, "invalid_grant")
+    assert grant.requests == 1
+
+
+def test_a_refused_sibling_adopts_the_token_of_one_that_was_not(
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    one, other = pair(grant, tmp_path)
+    grant.failure = GrantRefused("no")
+    for manager in (one, other):
+        with pytest.raises(GrantRefused):
+            manager.token()
+    grant.failure = None
+    token = one.refresh()
+    assert wait_for_token(other) == token.value
+    assert grant.requests == 2
+
+
+def test_siblings_wait_together_for_a_failing_endpoint(  # F20
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    grant.failure = GrantUnavailable("503", retry_after=3600.0, transient=True)
+    for manager in pair(grant, tmp_path):
+        with pytest.raises(GrantUnavailable):
+            manager.token()
+    assert grant.requests == 1
+
+
+def test_a_sibling_in_its_back_off_adopts_a_token_that_came_meanwhile(  # F20
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    grant.failure = GrantUnavailable("503", retry_after=3600.0, transient=True)
+    one, other = pair(grant, tmp_path)
+    for manager in (one, other):
+        with pytest.raises(GrantUnavailable):
+            manager.token()
+    grant.failure = None
+    token = one.refresh()
+    assert wait_for_token(other) == token.value
+    assert grant.requests == 2
+
+
+def test_a_live_token_is_served_through_an_outage(  # F20
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    grant.lifetime = 4.0
+    one, other = pair(grant, tmp_path)
+    first = one.token()
+    other.token()
+    grant.failure = GrantUnavailable("503", transient=True)
+    eventually(lambda: one.status().last_error is not None or one.token() != first)
+    assert one.token(timeout=0.0) == other.token(timeout=0.0) == first
+
+
+def test_a_renewing_sibling_is_asked_about_at_most_once_a_second(
+    grant: CountingGrant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[float] = []
+    lock = FileStore.lock
+
+    @contextlib.contextmanager
+    def counted(self: FileStore, key: TokenKey, *, timeout: float) -> Iterator[bool]:
+        tries.append(time.monotonic())
+        with lock(self, key, timeout=timeout) as held:
+            yield held
+
+    grant.lifetime = 40.0
+    policy = RefreshPolicy(refresh_before=10.0, jitter=0.0)
+    one, other = pair(grant, tmp_path, policy)
+    with FileStore(tmp_path).lock(grant.key, timeout=0.0):
+        # as if it had been issued 31 s ago: due, and usable for 7 s more
+        grant_due(grant, one, other)
+        monkeypatch.setattr(FileStore, "lock", counted)
+        started = time.monotonic()
+        eventually(lambda: (other.token(timeout=0.0), len(tries) >= 3)[1])
+        assert time.monotonic() - started >= 1.9
+    assert grant.requests == 0
+
+
+def test_a_waiter_takes_the_token_of_the_sibling_that_it_waits_for(
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    one, other = pair(grant, tmp_path)
+    with held(grant):
+        for manager in (one, other):
+            with pytest.raises(TokenError):
+                manager.token(timeout=0.05)
+        eventually(lambda: grant.requests == 1)
+        assert other.status().renewing
+    eventually(lambda: other.status().state == "fresh", within=LATE)
+    assert other.token() == one.token()
+    assert grant.requests == 1
+
+
+def test_a_token_left_by_another_process_costs_no_grant(
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    token = sibling(grant, tmp_path).token()
+    assert sibling(grant, tmp_path).token() == token
+    assert grant.requests == 1
+
+
+def value_or_none(manager: TokenManager) -> str | None:
+    try:
+        return manager.token().value
+    except TokenError:
+        return None
+
+
+def wait_for_token(manager: TokenManager) -> str:
+    values: list[str] = []
+
+    def had() -> bool:
+        with contextlib.suppress(TokenError):
+            values.append(manager.token(timeout=BOUND).value)
+        return bool(values)
+
+    eventually(had, within=LATE)
+    return values[0]
+
+
+def grant_due(grant: CountingGrant, *managers: TokenManager) -> None:
+    from evertoken import Token, clock, policy  # noqa: PLC0415  used here alone
+
+    now = clock.now()
+    token = Token(
+        "an old one", now.wall - 31.0, now.wall - 31.0 + grant.lifetime, issued_boot=now.boot - 31.0
+    )
+    for manager in managers:
+        manager.renewer.snapshot = policy.holding(token, now, manager.policy, draw=0.0)
+        assert manager.status().state == "stale"

@@ -1,0 +1,435 @@
+"""However many threads ask, one renewal runs, and nobody waits who has a usable token."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evertoken import (
+    GrantRefused,
+    GrantUnavailable,
+    InvalidTokenResponse,
+    RefreshPolicy,
+    RefreshTimeout,
+    RevocationFailed,
+    Token,
+    clock,
+)
+from evertoken.events import RenewalFailed, TokenRenewed
+from evertoken.flight import Flight
+from support.fleet import CountingGrant, eventually, held, in_threads, sibling
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from evertoken.events import Event
+
+SHORT = 4.0
+"""Seconds: due after three of them, usable for almost another."""
+
+WHENEVER = clock.now()
+
+PATIENT = RefreshPolicy(retry_after=0.0, retry_after_max=0.0)
+"""A back-off that is over at once."""
+
+
+@pytest.mark.parametrize("threads", [64, 200])
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
+def test_threads_with_no_token_cost_one_grant(
+    threads: int, *, shared: bool, tmp_path: Path
+) -> None:
+    grant = CountingGrant()
+    manager = sibling(grant, tmp_path if shared else None)
+    results = in_threads(threads, manager.token)
+    assert grant.requests == 1
+    assert len(results) == threads
+    assert len(set(map(repr, results))) == 1
+    assert isinstance(results[0], Token)
+
+
+def test_managers_of_one_process_share_one_grant() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    memory = manager._memory
+    others = [type(manager)(grant, memory=memory) for _ in range(8)]
+    tokens = {in_threads(4, other.token)[0] for other in [manager, *others]}
+    assert grant.requests == 1
+    assert len(tokens) == 1
+
+
+def test_no_call_waits_while_a_token_is_usable_and_the_endpoint_hangs() -> None:
+    grant = CountingGrant(lifetime=SHORT)
+    manager = sibling(grant, policy=RefreshPolicy(refresh_before=SHORT, jitter=0.0))
+    first = manager.token()
+    with held(grant):
+        # a quarter of the lifetime before its end the token is due, and usable for long
+        eventually(lambda: manager.status().state == "stale")
+        started = time.monotonic()
+        tokens = [manager.token() for _ in range(100)]
+        took = time.monotonic() - started
+        eventually(lambda: grant.requests == 2)
+        assert set(tokens) == {first}
+        # a call that waited at all would wait for the gate
+        assert took < 1.0
+        assert manager.status().renewing
+    eventually(lambda: not manager.status().renewing)
+    assert manager.token() != first
+    assert grant.requests == 2
+
+
+def test_a_caller_gives_up_at_its_timeout_and_the_renewal_goes_on() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    with held(grant):
+        with pytest.raises(RefreshTimeout) as caught:
+            manager.token(timeout=0.05)
+        assert isinstance(caught.value, TimeoutError)
+        assert caught.value.transient
+        with pytest.raises(RefreshTimeout):
+            manager.refresh(timeout=0.0)
+        assert manager.status().renewing
+    eventually(lambda: manager.status().state == "fresh")
+    assert manager.token(timeout=0.0).value
+    assert grant.requests == 1
+
+
+def test_a_managers_own_timeout_bounds_every_call() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant, timeout=0.05)
+    with held(grant), pytest.raises(RefreshTimeout):
+        manager.token()
+
+
+def test_refresh_renews_a_fresh_token() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    first = manager.token()
+    assert manager.refresh() != first
+    assert manager.refresh() == manager.token()
+    assert grant.requests == 3
+
+
+def test_refresh_joins_a_renewal_that_runs() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    with held(grant):
+        waiters = [threading.Thread(target=manager.refresh) for _ in range(8)]
+        for waiter in waiters:
+            waiter.start()
+        eventually(lambda: grant.requests == 1)
+    for waiter in waiters:
+        waiter.join(20)
+    # whoever came while it ran has joined it; who came after it landed may force another
+    assert grant.requests <= 2
+
+
+def test_threads_that_refresh_at_once_cost_one_grant() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    manager.token()
+    grant.gate.clear()
+    barrier = threading.Barrier(9)
+
+    def refresh() -> None:
+        barrier.wait(20)
+        manager.refresh()
+
+    threads = [threading.Thread(target=refresh) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    barrier.wait(20)
+    eventually(lambda: grant.requests == 2)
+    flight = manager.renewer.flight
+    assert flight is not None
+    eventually(lambda: len(flight.landing._condition._waiters) == 8)  # type: ignore[attr-defined]  # all of them wait
+    grant.gate.set()
+    for thread in threads:
+        thread.join(20)
+    assert grant.requests == 2
+
+
+def test_a_token_call_during_a_refresh_goes_on_with_the_old_token() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    first = manager.token()
+    with held(grant):
+        refreshing = threading.Thread(target=manager.refresh)
+        refreshing.start()
+        eventually(lambda: grant.requests == 2)
+        assert manager.token(timeout=0.0) == first
+    refreshing.join(20)
+    assert manager.token() != first
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
+def test_an_invalidated_token_is_renewed_at_once(*, shared: bool, tmp_path: Path) -> None:
+    grant = CountingGrant()
+    manager = sibling(grant, tmp_path if shared else None)
+    first = manager.token()
+    manager.invalidate(first)
+    second = manager.token()
+    assert second != first
+    assert grant.requests == 2
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
+def test_invalidating_an_earlier_token_leaves_the_later(*, shared: bool, tmp_path: Path) -> None:
+    grant = CountingGrant()
+    manager = sibling(grant, tmp_path if shared else None)
+    first = manager.token()
+    second = manager.refresh()
+    manager.invalidate(first)
+    assert manager.token() == second
+    assert sibling(grant, tmp_path if shared else None).token(timeout=5.0) is not None
+    assert grant.requests == (2 if shared else 3)
+
+
+def test_an_unforced_grant_keeps_a_second_from_the_one_before() -> None:
+    grant = CountingGrant(lifetime=0.0)  # F28: over before it is there
+    manager = sibling(grant)
+    started = time.monotonic()
+    tokens = [manager.token() for _ in range(3)]
+    assert len(set(tokens)) == 3
+    assert time.monotonic() - started >= 1.9
+
+
+# --- a first grant -----------------------------------------------------------------------------
+
+
+def unavailable(retry_after: float | None = None, *, transient: bool = True) -> GrantUnavailable:
+    return GrantUnavailable("503", status=503, retry_after=retry_after, transient=transient)
+
+
+def test_a_hiccup_of_the_first_grant_is_no_error() -> None:
+    grant = CountingGrant()
+    grant.failures = [unavailable(), unavailable(0.1)]
+    assert sibling(grant).token().value
+    assert grant.requests == 3
+
+
+def test_a_first_grant_gives_up_after_three_tries() -> None:
+    grant = CountingGrant()
+    grant.failure = unavailable()
+    manager = sibling(grant)
+    with pytest.raises(GrantUnavailable):
+        manager.token()
+    assert grant.requests == 3
+    assert manager.status().counters.failures == 1
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        GrantRefused("no", status=400, error="invalid_grant"),
+        InvalidTokenResponse("what is this"),
+        unavailable(retry_after=3.0),
+        unavailable(transient=False),
+    ],
+    ids=["refused", "nonsense", "asked to wait", "not transient"],
+)
+def test_a_failure_that_trying_again_does_not_mend_is_told_at_once(
+    failure: GrantRefused | GrantUnavailable | InvalidTokenResponse,
+) -> None:
+    grant = CountingGrant()
+    grant.failure = failure
+    with pytest.raises(type(failure)):
+        sibling(grant).token()
+    assert grant.requests == 1
+
+
+def test_a_first_grant_tries_no_longer_than_the_manager_is_patient() -> None:
+    grant = CountingGrant()
+    grant.failure = unavailable()
+    with pytest.raises(GrantUnavailable):
+        sibling(grant, timeout=0.2).token(timeout=20)
+    assert grant.requests == 1
+
+
+def test_an_outage_that_is_known_is_asked_once_per_back_off() -> None:
+    grant = CountingGrant()
+    grant.failure = unavailable()
+    manager = sibling(grant, policy=PATIENT)
+    for _ in range(3):
+        with pytest.raises(GrantUnavailable):
+            manager.token()
+    assert grant.requests == 3 + 1 + 1
+
+
+def test_a_renewal_is_not_tried_again_while_a_token_lives() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    manager.token()
+    grant.failure = unavailable()
+    with pytest.raises(GrantUnavailable):
+        manager.refresh()
+    assert grant.requests == 2
+    assert manager.status().state == "fresh"
+
+
+# --- what may go wrong around a flight -----------------------------------------------------------
+
+
+def test_without_a_thread_to_be_had_a_first_grant_is_made_in_the_callers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    monkeypatch.setattr(Flight, "take_off", lambda *_: False)
+    assert manager.token().value
+    assert manager.refresh().value
+    assert grant.requests == 2
+
+
+def test_without_a_thread_to_be_had_a_usable_token_is_served_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grant = CountingGrant()
+    policy = RefreshPolicy(refresh_before=3.9, jitter=0.0)
+    manager = sibling(grant, policy=policy)
+    grant.lifetime = 4.0
+    first = manager.token()
+    eventually(lambda: manager.status().state == "stale")
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with held(grant):
+        monkeypatch.setattr(threading.Thread, "start", no_thread)
+        assert manager.token(timeout=0.0) == first
+    assert grant.requests == 1
+
+
+def test_a_credential_that_exits_is_an_error_for_its_caller() -> None:
+    grant = CountingGrant()
+
+    def leave() -> Token:
+        raise SystemExit("no password file")
+
+    grant.request = leave  # type: ignore[method-assign]  # a user's callable does this
+    with pytest.raises(GrantUnavailable, match="SystemExit"):
+        sibling(grant, timeout=0.1).token(timeout=20)
+
+
+def test_a_signal_handler_may_ask_for_a_token_wherever_it_interrupts() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    with manager.renewer._lock:
+        manager.status()
+        manager.renewer.watch(manager.renewer.snapshot, WHENEVER)
+    assert manager.token().value
+
+
+def test_events_are_told_outside_of_all_locks() -> None:
+    grant = CountingGrant()
+    told: list[Event] = []
+    manager = sibling(grant)
+
+    def ask_back(event: Event) -> None:
+        told.append(event)
+        manager.status()
+        in_threads(1, lambda: manager.token(timeout=1.0))
+
+    manager.renewer.on_event = ask_back
+    manager.token()
+    eventually(lambda: told)
+    assert isinstance(told[0], TokenRenewed)
+    assert told[0].source == "grant"
+
+
+def test_a_failure_is_told_once_for_each_renewal() -> None:
+    grant = CountingGrant()
+    grant.failure = unavailable(3600.0)
+    told: list[Event] = []
+    manager = sibling(grant, on_event=told.append)
+    for _ in range(3):
+        with pytest.raises(GrantUnavailable):
+            manager.token()
+    eventually(lambda: told)
+    assert [type(event) for event in told] == [RenewalFailed]
+    assert grant.requests == 1
+
+
+# --- the edges of a manager ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("timeout", [-1.0, float("nan")])
+def test_a_timeout_that_is_no_time_is_refused(timeout: float) -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        sibling(CountingGrant(), timeout=timeout)
+
+
+def test_a_revocation_waits_for_the_renewal_that_it_would_miss() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    manager.token()
+    with held(grant):
+        refreshing = threading.Thread(target=manager.refresh)
+        refreshing.start()
+        eventually(lambda: grant.requests == 2)
+        revoking = threading.Thread(target=manager.revoke)
+        revoking.start()
+        assert grant.revoked == []
+    for thread in (refreshing, revoking):
+        thread.join(20)
+    assert len(grant.revoked) == 1
+    assert grant.revoked[0].startswith("token-2-")
+
+
+def test_a_failed_revocation_is_told_and_the_token_forgotten_all_the_same() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    first = manager.token()
+
+    def fail(token: Token) -> None:
+        del token
+        raise GrantUnavailable("503", status=503, transient=True)
+
+    grant.revoke = fail  # type: ignore[method-assign]  # one that fails
+    with pytest.raises(RevocationFailed):
+        manager.revoke()
+    assert manager.status().state == "none"
+    assert manager.token() != first
+
+
+def test_threads_that_meet_a_401_at_once_cost_one_grant_and_wait_for_it() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    rejected = manager.header()
+    grant.gate.clear()
+    threading.Timer(0.2, grant.gate.set).start()
+    headers = in_threads(16, lambda: manager.replacement(rejected))
+    assert grant.requests == 2
+    assert set(headers) == {manager.header()}
+    assert headers[0] != rejected
+
+
+def test_a_second_401_within_a_minute_forces_no_grant() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    second = manager.replacement(manager.header())
+    assert second is not None
+    assert manager.replacement(second) is None
+    assert grant.requests == 2
+
+
+def test_who_comes_during_a_forced_renewal_is_not_given_the_rejected_token() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    first = manager.token()
+    with held(grant):
+        forcing = threading.Thread(target=manager.replacement, args=(manager.header(),))
+        forcing.start()
+        eventually(lambda: grant.requests == 2)
+        with pytest.raises(RefreshTimeout):
+            manager.token(timeout=0.05)
+    forcing.join(20)
+    assert manager.token() != first
+
+
+def test_a_managers_repr_says_what_it_is_and_how_it_stands() -> None:
+    manager = sibling(CountingGrant())
+    assert repr(manager).startswith("<TokenManager of ")
+    assert repr(manager).endswith(": none>")

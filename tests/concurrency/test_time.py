@@ -1,0 +1,250 @@
+"""Clocks that are set, stand still, or differ from the server's."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+from freezegun import freeze_time
+
+from evertoken import BearerAuth, FileStore, RefreshPolicy, Token, clock
+from evertoken.testing import TokenServer
+from support.fleet import CountingGrant, eventually, sibling
+from support.fleet_worker import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from evertoken import TokenManager
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+
+class Clocks:
+    """Both clocks, to be set."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.wall_offset = 0.0
+        self.boot_offset = 0.0
+        wall, boot = time.time, clock._since_boot
+        patch.setattr(time, "time", lambda: wall() + self.wall_offset)
+        patch.setattr(clock, "_since_boot", lambda: boot() + self.boot_offset)
+
+    def pass_by(self, seconds: float) -> None:
+        """As time does."""
+        self.wall_offset += seconds
+        self.boot_offset += seconds
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    return Clocks(monkeypatch)
+
+
+@pytest.fixture
+def grant() -> CountingGrant:
+    return CountingGrant(lifetime=10 * HOUR)
+
+
+@pytest.fixture(params=[False, True], ids=["memory", "file"])
+def manager(
+    request: pytest.FixtureRequest, grant: CountingGrant, tmp_path: Path, clocks: Clocks
+) -> TokenManager:
+    del clocks
+    return sibling(grant, tmp_path if request.param else None)
+
+
+@pytest.mark.parametrize("step", [-DAY, -HOUR, -61.0, 61.0, HOUR, DAY, 40 * 365 * DAY])
+def test_a_wall_clock_that_is_set_costs_one_grant_at_most(  # F16
+    grant: CountingGrant, manager: TokenManager, clocks: Clocks, step: float
+) -> None:
+    manager.token()
+    clocks.wall_offset += step
+    token = manager.token()
+    assert token.expires_at > time.time()
+    eventually(lambda: not manager.status().renewing)
+    for _ in range(3):
+        assert manager.token().expires_at > time.time()
+    assert grant.requests <= 2
+
+
+def test_a_clock_set_back_does_not_prolong_a_token(  # F16
+    grant: CountingGrant, manager: TokenManager, clocks: Clocks
+) -> None:
+    first = manager.token()
+    clocks.wall_offset -= DAY
+    clocks.boot_offset += 10 * HOUR
+    assert manager.token() != first
+    assert grant.requests == 2
+
+
+def test_a_suspend_of_eight_hours_is_seen(  # F16
+    grant: CountingGrant, manager: TokenManager, clocks: Clocks
+) -> None:
+    grant.lifetime = 7 * HOUR
+    first = manager.token()
+    clocks.pass_by(8 * HOUR)
+    assert manager.token() != first
+
+
+def test_a_restored_machine_whose_clock_since_boot_stood_still_is_seen(  # F16
+    grant: CountingGrant, manager: TokenManager, clocks: Clocks
+) -> None:
+    first = manager.token()
+    clocks.wall_offset += 11 * HOUR
+    assert manager.token() != first
+    assert grant.requests == 2
+
+
+def test_a_token_survives_a_reboot_in_its_file(  # F16
+    grant: CountingGrant, tmp_path: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = sibling(grant, tmp_path).token()
+    clocks.boot_offset -= 100 * HOUR
+    monkeypatch.setattr(clock, "boot_id", lambda: "another boot")
+    again = sibling(grant, tmp_path)
+    assert again.token() == first
+    # from here on the new boot's clock holds it, though the wall clock be set back
+    clocks.boot_offset += 10 * HOUR
+    clocks.wall_offset -= DAY
+    assert again.token() != first
+
+
+def test_after_2038_all_goes_on(
+    grant: CountingGrant, tmp_path: Path, clocks: Clocks
+) -> None:  # F16
+    clocks.wall_offset = 2**31 + DAY - time.time()
+    manager = sibling(grant, tmp_path)
+    token = manager.token()
+    assert token.issued_at > 2**31
+    assert sibling(grant, tmp_path).token() == token
+    clocks.pass_by(10 * HOUR)
+    assert manager.token() != token
+
+
+@pytest.mark.parametrize("offset", [-DAY, DAY])
+def test_a_server_whose_clock_is_a_day_off_does_not_matter(  # F16
+    tmp_path: Path, offset: float
+) -> None:
+    with TokenServer(clock=lambda: time.time() + offset) as server:
+        manager = Settings.of(server, directory=str(tmp_path)).manager(0)
+        session = requests.Session()
+        session.auth = BearerAuth(manager)
+        assert {session.get(server.api_url, timeout=10).status_code for _ in range(3)} == {200}
+        assert server.token_requests == 1
+
+
+@pytest.mark.parametrize("lifetime", [0.5, 1.0, 5.0, 20.0, 40.0])
+def test_a_lifetime_shorter_than_every_margin_costs_one_grant(  # F28
+    grant: CountingGrant, manager: TokenManager, clocks: Clocks, lifetime: float
+) -> None:
+    grant.lifetime = lifetime
+    first = manager.token()
+    for _ in range(50):
+        assert manager.token() == first
+    assert grant.requests == 1
+    # at its end, the next one: but two grants keep a second apart
+    clocks.pass_by(max(lifetime, 1.0))
+    assert manager.token() != first
+    assert grant.requests == 2
+
+
+def test_margins_shrink_with_the_lifetime(grant: CountingGrant, clocks: Clocks) -> None:  # F28
+    del clocks
+    grant.lifetime = 5.0
+    manager = sibling(grant, policy=RefreshPolicy(refresh_before=120.0, expiry_margin=10.0))
+    manager.token()
+    status = manager.status()
+    assert status.state == "fresh"
+    assert 4.5 < status.seconds_left <= 4.75
+
+
+# --- in users' tests -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server() -> Iterator[TokenServer]:
+    with TokenServer(expires_in=HOUR) as server:
+        yield server
+
+
+def test_freezegun_moves_a_token_to_its_end(server: TokenServer, tmp_path: Path) -> None:
+    manager = Settings.of(server, directory=str(tmp_path)).manager(0)
+    with freeze_time("2031-05-01 12:00:00", ignore=["_pytest.timing"]) as frozen:
+        first = manager.token()
+        assert first.issued_at == pytest.approx(time.time(), abs=5.0)
+        assert first.lifetime == pytest.approx(HOUR)
+        frozen.tick(HOUR / 2)
+        assert manager.token() == first
+        frozen.tick(HOUR)
+        second = manager.token()
+        assert second != first
+        assert second.issued_at == pytest.approx(time.time(), abs=5.0)
+    assert server.token_requests == 2
+
+
+def test_freezegun_far_from_now_keeps_nobody_from_a_usable_token(
+    server: TokenServer, tmp_path: Path
+) -> None:
+    for year in ("1999", "2031", "2099"):
+        manager = Settings.of(server, directory=str(tmp_path / year)).manager(0)
+        # each has a folder of its own, but all of them share this process's memory
+        with freeze_time(f"{year}-01-01", ignore=["_pytest.timing"]):
+            token = manager.token()
+            assert token.expires_at == pytest.approx(time.time() + HOUR, abs=5.0)
+            assert manager.token() == token
+    assert server.token_requests == 3
+
+
+def test_a_frozen_clock_keeps_requests_going(server: TokenServer) -> None:
+    manager = Settings.of(server).manager(0)
+    with freeze_time("2031-05-01", ignore=["_pytest.timing"]):
+        auth = BearerAuth(manager)
+        assert requests.get(server.api_url, auth=auth, timeout=10).status_code == 200
+
+
+def test_a_token_is_dated_by_its_callers_reading(grant: CountingGrant) -> None:
+    with freeze_time("2031-05-01", ignore=["_pytest.timing"]):
+        token = sibling(grant).token()
+        # the renewal's thread sees the real time; a clock of its own moves the caller's on
+        assert 0.0 <= token.issued_at - time.time() < 5.0
+        assert token.lifetime == pytest.approx(grant.lifetime)
+
+
+def test_a_store_that_is_read_under_a_frozen_clock_does_not_trust_the_future(
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    now = clock.now()
+    FileStore(tmp_path).save(grant.key, Token("real", now.wall, now.wall + HOUR))
+    with freeze_time("2019-05-01", ignore=["_pytest.timing"]):
+        assert sibling(grant, tmp_path).token().value.startswith("token-1")
+
+
+def test_under_libfaketime_a_token_is_renewed(server: TokenServer, tmp_path: Path) -> None:  # F16
+    faketime = shutil.which("faketime")
+    if faketime is None:
+        pytest.skip("libfaketime is not installed")
+    del tmp_path
+    code = (
+        "import time; from evertoken import PasswordGrant, TokenManager;"
+        f"grant = PasswordGrant({server.token_url!r}, client_id={server.client_id!r},"
+        f" client_secret={server.client_secret!r}, username={server.username!r},"
+        f" password={server.password!r});"
+        "manager = TokenManager(grant); token = manager.token();"
+        "assert abs(token.issued_at - time.time()) < 5; assert manager.refresh() != token"
+    )
+    done = subprocess.run(  # noqa: S603  literal
+        [faketime, "-f", "+400d", sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,25 @@
+"""The long runs behind `--soak`, and a count of what was skipped or warned about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="make the long runs: tens of minutes")
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> bool:
+    """Whether to make the long run."""
+    return bool(request.config.getoption("--soak"))
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    counts = {kind: len(terminalreporter.getreports(kind)) for kind in ("skipped", "warnings")}
+    terminalreporter.write_line(", ".join(f"{kind}: {n}" for kind, n in counts.items()))

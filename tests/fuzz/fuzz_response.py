@@ -1,0 +1,138 @@
+"""Fuzzes what a token endpoint may answer: only the library's own errors come out, and no secret.
+
+Not collected by pytest; atheris is not among the extras. For ten minutes:
+
+    pip install atheris && python tests/fuzz/fuzz_response.py -max_total_time=600
+
+Any option of libFuzzer may follow. The seeds have the shapes of real answers: of Django OAuth
+Toolkit, and of servers that do otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris  # type: ignore[import-untyped]  # has no stubs
+
+with atheris.instrument_imports(include=["evertoken", "json", "email"]):
+    from evertoken.errors import TokenError
+    from evertoken.grants import endpoint, response
+
+SECRET = "pläin secret&that/nobody=may see"
+STATUSES = [200, 200, 200, 200, 400, 401, 403, 407, 429, 500, 503, 301, 103, 204, 418, 600]
+TYPES = ["application/json", "text/html; charset=utf-8", "", "\x00\x1b[31m", "a" * 500]
+RETRIES = ["", "120", "Wed, 21 Oct 2099 07:28:00 GMT", "Sun Nov  6 08:49:37 2094"]
+URL = "https://api.example.com/oauth/token/"
+YEAR = 365 * 24 * 3600
+
+GRANTED = {
+    "access_token": "OBs8bc5PdrzQNd3FaMRp5CkHFhinD9",
+    "token_type": "Bearer",
+    "expires_in": 36000,
+    "refresh_token": "tEonECLhjMlLf4ZWs56LT43HOrivEt",
+    "scope": "read write",
+}
+REFUSED = {"error": "invalid_grant", "error_description": "Invalid credentials given."}
+BODIES: list[tuple[int, bytes]] = [
+    (200, json.dumps(GRANTED).encode()),
+    (200, json.dumps({**GRANTED, "token_type": "bearer", "expires_in": "3599"}).encode()),
+    (200, json.dumps({**GRANTED, "expires_in": 3599.5, "created_at": 1, "id_token": "x"}).encode()),
+    (200, json.dumps({**GRANTED, "scope": "", "refresh_token": None}).encode()),
+    (200, json.dumps({**GRANTED, "expires_in": [1, {"a": None}]}).encode()),
+    (200, json.dumps({**GRANTED, **REFUSED}).encode()),
+    (200, b'{"access_token":"a","access_token":"b","expires_in":1e400,"token_type":NaN}'),
+    (200, b'{"access_token":"a\\r\\nb\\u0000\\ud800","expires_in":-1,"token_type":"mac"}'),
+    (200, b"\xef\xbb\xbf{}"),
+    (200, b"[[[[[[[["),
+    (200, b"<html><body>maintenance</body></html>"),
+    (200, b""),
+    (400, json.dumps(REFUSED).encode()),
+    (400, json.dumps({**REFUSED, "error_description": f"\x1b[2J {SECRET}" * 9}).encode()),
+    (400, b'{"error": {"code": 400}, "error_description": ["x"]}'),
+    (401, b'{"error": "invalid_client"}'),
+    (403, b'{"detail": "You do not have permission to perform this action."}'),
+    (429, b'{"detail": "Request was throttled. Expected available in 60 seconds."}'),
+    (500, b"<h1>Server Error (500)</h1>"),
+]
+
+
+def seeds() -> list[bytes]:
+    """Status, content type and `Retry-After` by one byte each, then the body."""
+    written = [bytes([STATUSES.index(status), 0, 1]) + body for status, body in BODIES]
+    return [*written, *(bytes([status, 128, 200]) + bytes(range(200)) for status in (0, 5))]
+
+
+def document(source: atheris.FuzzedDataProvider) -> bytes:
+    """A JSON object of the members that count, with values of every kind."""
+    members = {}
+    for name in (*GRANTED, *REFUSED):
+        number, text = source.ConsumeFloat(), source.ConsumeUnicode(20)
+        whole = source.ConsumeInt(9)
+        values = [GRANTED.get(name), text, number, whole, str(number), None, True, [text], {}]
+        if (chosen := source.ConsumeIntInRange(0, 11)) < len(values):
+            members[name] = values[chosen]
+    return json.dumps(members).encode()
+
+
+def check(data: bytes) -> None:
+    """One answer: a token that a header can carry, or an error that can be logged."""
+    if len(data) < 3:
+        return
+    status, kind, retry, body = data[0], data[1], data[2], data[3:]
+    if kind >= 128:
+        body = document(atheris.FuzzedDataProvider(body))
+    retry_after = RETRIES[retry] if retry < len(RETRIES) else body[:60].decode("latin-1")
+    answer = response.Answer(
+        url=URL,
+        status=STATUSES[status % len(STATUSES)],
+        headers={"content-type": TYPES[kind % len(TYPES)], "location": body[:80].decode("latin-1")},
+        body=body,
+        retry_after=checked_wait(endpoint._retry_after(retry_after)),
+    )
+    try:
+        granted = response.parse(answer, secrets=[SECRET])
+    except TokenError as error:
+        check_error(error)
+    else:
+        check_grant(granted)
+
+
+def checked_wait(seconds: float | None) -> float | None:
+    assert seconds is None or seconds >= 0
+    return seconds
+
+
+def check_grant(granted: response.Granted) -> None:
+    assert granted.value
+    assert all("!" <= character <= "~" for character in granted.value)
+    assert granted.lifetime is None or 0 <= granted.lifetime <= YEAR
+    assert granted.scope is None or granted.scope.isascii()
+
+
+def check_error(error: TokenError) -> None:
+    shown = f"{error}{error.error}{error.description}{error.content_type}"
+    assert shown.isprintable()
+    assert len(shown) < 3000
+    assert SECRET not in shown
+    assert error.__cause__ is None
+    # only what cannot hold a token may have led here
+    assert error.__context__ is None or not isinstance(error.__context__, TokenError)
+
+
+def main() -> None:
+    corpus = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    for number, seed in enumerate(seeds()):
+        (corpus / f"{number:02}").write_bytes(seed)
+        check(seed)
+    words = corpus.with_suffix(".dict")
+    names = [*GRANTED, *REFUSED, "Bearer", "mac", "NaN", "1e400", "\\\\u000d", "GMT"]
+    words.write_text("".join(f'"{name}"\n' for name in names))
+    atheris.Setup([*sys.argv, f"-dict={words}", str(corpus)], check)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

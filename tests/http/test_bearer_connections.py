@@ -1,0 +1,158 @@
+"""A refused answer neither blocks a pool nor leaks a connection, whatever its size and form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+import urllib3.util.connection
+from requests.adapters import HTTPAdapter
+
+from evertoken import BearerAuth
+from evertoken.replay import DRAINED
+from evertoken.testing import Answer, Cut, Drip, Endless, Gzip, Raw
+from support.http_clients import WAIT, manager_of
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+    from typing import Any
+
+    from evertoken.testing import Behaviour, TokenServer
+
+pytestmark = pytest.mark.timeout(30)  # a pool that blocks waits for ever
+
+CHUNKED = b"HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n"
+KEPT: dict[str, Behaviour] = {
+    "empty": Answer(401),
+    "small": Answer(401, (), b"denied"),
+    "64 KiB": Answer(401, (), bytes(DRAINED)),
+    "gzip": Gzip(Answer(401, (), b"denied")),
+    "gzip bomb": Gzip(Answer(401, (), bytes(8 << 20))),
+    "broken gzip": Answer(401, {"Content-Encoding": "gzip"}, b"denied"),
+}
+CLOSED: dict[str, Behaviour] = {
+    "192 KiB": Answer(401, (), bytes(3 * DRAINED)),
+    "8 MiB": Answer(401, (), bytes(8 << 20)),
+    "to the end": Raw(b"HTTP/1.1 401 Unauthorized\r\n\r\ndenied"),
+    "closing": Answer(401, {"Connection": "close"}),
+    "chunked": Raw(CHUNKED + b"6\r\ndenied\r\n0\r\n\r\n"),
+    "cut": Cut("body", then=Answer(401, (), b"denied")),
+    "cut in a chunk": Raw(CHUNKED + b"ff\r\ndenied"),
+    "endless": Raw(b"HTTP/1.1 401 Unauthorized\r\n\r\n" + bytes(8 << 20)),
+}
+
+
+@pytest.fixture
+def session(token_server: TokenServer) -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=1, pool_block=True))
+        session.auth = BearerAuth(manager_of(token_server))
+        yield session
+
+
+def idle(session: requests.Session, server: TokenServer) -> int:
+    """How many of the pool's one connection nobody holds."""
+    adapter = session.get_adapter(server.api_url)
+    assert isinstance(adapter, HTTPAdapter)
+    request = requests.Request("GET", server.api_url).prepare()
+    pool = adapter.get_connection_with_tls_context(request, verify=True)
+    assert pool.pool is not None
+    assert pool.num_requests > 0, "another pool was meant"
+    return pool.pool.qsize()
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Where the callers' sessions have connected to so far."""
+    made: list[tuple[str, int]] = []
+
+    def counting(address: tuple[str, int], *rest: Any, **options: Any) -> socket.socket:
+        made.append(address)
+        return connect(address, *rest, **options)
+
+    connect = urllib3.util.connection.create_connection
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", counting)
+    return made
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["read", "streamed"])
+@pytest.mark.parametrize("kind", [*KEPT, *CLOSED])
+def test_a_pool_of_one_goes_on_after_a_401(
+    token_server: TokenServer,
+    session: requests.Session,
+    connected: list[tuple[str, int]],
+    kind: str,
+    *,
+    stream: bool,
+) -> None:  # F23
+    token_server.api.answer_next({**KEPT, **CLOSED}[kind])
+
+    response = session.get(token_server.api_url, stream=stream, timeout=WAIT)
+    length = len(response.content)
+    again = session.get(token_server.api_url, timeout=WAIT)
+
+    assert (response.status_code, again.status_code) == (200, 200)
+    assert length > 0
+    assert idle(session, token_server) == 1
+    assert len(connected) == (1 if kind in KEPT else 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("small", "denied"), ("gzip", "denied"), ("chunked", "denied"), ("empty", "")],
+)
+def test_a_small_refused_answer_stays_readable(
+    token_server: TokenServer, session: requests.Session, kind: str, text: str
+) -> None:  # F23
+    token_server.api.answer_next({**KEPT, **CLOSED}[kind])
+
+    response = session.get(token_server.api_url, stream=True, timeout=WAIT)
+
+    assert [it.text for it in response.history] == [text]
+    response.close()
+
+
+def test_of_a_large_one_a_part_does(token_server: TokenServer, session: requests.Session) -> None:
+    token_server.api.answer_next(CLOSED["8 MiB"])
+
+    response = session.get(token_server.api_url, timeout=WAIT)
+
+    assert DRAINED <= len(response.history[0].content) <= 2 * DRAINED
+
+
+@pytest.mark.parametrize("behaviour", [Drip(0.001), Endless()], ids=repr)
+def test_a_streamed_answer_is_the_callers_to_read(
+    token_server: TokenServer, session: requests.Session, behaviour: Behaviour
+) -> None:  # F23
+    token_server.api.answer_next(Answer(401), behaviour)
+
+    with session.get(token_server.api_url, stream=True, timeout=WAIT) as response:
+        assert response.status_code == 200
+        assert next(response.iter_content(1))
+
+    assert session.get(token_server.api_url, timeout=WAIT).status_code == 200
+    assert idle(session, token_server) == 1
+
+
+def test_a_401_to_head_is_answered_too(
+    token_server: TokenServer, session: requests.Session
+) -> None:  # F23
+    token_server.api.answer_next(Answer(401, (), b"denied"))
+
+    response = session.head(token_server.api_url, timeout=WAIT)
+
+    assert (response.status_code, response.content) == (200, b"")
+    assert idle(session, token_server) == 1
+
+
+def test_a_second_401_leaves_the_pool_whole(
+    token_server: TokenServer, session: requests.Session, connected: list[tuple[str, int]]
+) -> None:  # F23
+    token_server.api.answer_always(Answer(401, (), b"denied"))
+
+    answers = [session.get(token_server.api_url, timeout=WAIT) for _ in range(3)]
+
+    assert [(it.status_code, it.text) for it in answers] == [(401, "denied")] * 3
+    assert idle(session, token_server) == len(connected) == 1

@@ -1,0 +1,247 @@
+"""When no answer comes, or none that is one: each cause is named, and whether it may pass."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evertoken import GrantUnavailable, InvalidTokenResponse, TokenError
+from evertoken.testing import (
+    Answer,
+    Behaviour,
+    Cut,
+    EarlyHints,
+    Endless,
+    Hang,
+    Raw,
+    Reset,
+    TokenServer,
+)
+from support.http_clients import grant_of
+from support.http_proxy import Proxy
+from support.scanner import Scanner
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from support.http_clients import Authority
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def failure_of(server: TokenServer, **options: Any) -> TokenError:
+    """The error of a grant; nothing hangs on it that could hold a secret."""
+    with pytest.raises(TokenError) as caught:
+        grant_of(server, **options).request()
+    error = caught.value
+    assert [error.__cause__, error.__context__, error.request, error.response] == [None] * 4
+    scanner = Scanner(password=server.password, client_secret=server.client_secret)
+    assert scanner.found_on(error) == []
+    return error
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "cause"),
+    [
+        (Reset(), "the connection was reset"),
+        (Cut("head", keep=0), "the connection was closed without an answer"),
+        (Cut("body"), "the answer was cut short"),
+        (Cut("body", keep=0), "the answer was cut short"),
+        (Cut("body", then=Endless()), "the answer was cut short"),
+        (Raw(b"SSH-2.0-OpenSSH_9.9\r\n"), "the answer is no sound HTTP"),
+        (Raw(b"HTTP/1.1 20"), "the answer is no sound HTTP"),
+        (Raw(OK + b"A: b\r\n" * 200 + b"\r\n"), "the answer is no sound HTTP"),
+        (Raw(OK + b"A: " + b"b" * 70_000), "the answer's headers are too large"),
+        (Raw(OK + (b"A: " + b"b" * 9_000 + b"\r\n") * 9), "the answer's headers are too large"),
+        (Raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 9_000), "the answer's headers are too large"),
+        (Raw(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), "the answer was cut short"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_an_answer_that_does_not_arrive_names_its_cause(
+    token_server: TokenServer, behaviour: Behaviour, cause: str
+) -> None:  # F19
+    token_server.token_endpoint.answer_always(behaviour)
+
+    error = failure_of(token_server)
+
+    assert isinstance(error, GrantUnavailable)
+    assert str(error) == f"{token_server.base_url} could not be asked: {cause}"
+    assert error.transient
+    assert error.status is None
+    assert token_server.token_requests == 1, "there are no retries below a grant"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "cause", "transient"),
+    [
+        (Cut("head"), 200, "the body is empty", True),
+        (Raw(OK + b"Content-Ty"), 200, "the body is empty", True),
+        (EarlyHints(), 103, "unexpected status 103", False),
+    ],
+    ids=["cut in the headers", "cut in the first header", "103 Early Hints"],
+)
+def test_an_answer_that_only_looks_whole_is_no_token(
+    token_server: TokenServer, behaviour: Behaviour, status: int, cause: str, *, transient: bool
+) -> None:  # F19
+    token_server.token_endpoint.answer_always(behaviour)
+
+    error = failure_of(token_server)
+
+    assert isinstance(error, InvalidTokenResponse)
+    assert cause in str(error)
+    assert (error.status, error.transient) == (status, transient)
+    assert token_server.token_requests == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 500, 503])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Encoding": "gzip"},
+        {"Content-Encoding": "br"},
+        {},
+    ],
+    ids=["broken gzip", "unasked coding", "2 MiB"],
+)
+def test_a_body_that_cannot_be_read_does_not_hide_a_status(
+    token_server: TokenServer, status: int, headers: dict[str, str]
+) -> None:  # F19, S23
+    token_server.token_endpoint.answer_always(Answer(status, headers, b"{" * 2_000_000))
+
+    error = failure_of(token_server)
+
+    assert error.status == status
+    assert error.transient is (status >= 500)
+
+
+def test_silence_is_told_after_the_timeout(token_server: TokenServer) -> None:  # F17, F19
+    token_server.token_endpoint.answer_always(Hang())
+
+    error = failure_of(token_server, timeout=0.2)
+
+    assert isinstance(error, GrantUnavailable)
+    assert "no answer came in time" in str(error)
+    assert error.transient
+
+
+def test_a_refused_connection_is_told() -> None:  # F19
+    with TokenServer() as server:
+        pass
+
+    error = failure_of(server)
+
+    assert isinstance(error, GrantUnavailable)
+    assert str(error) == f"{server.base_url} could not be asked: the connection was refused"
+    assert error.transient
+
+
+def test_an_unknown_name_is_told(
+    token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:  # F19
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+    error = failure_of(token_server, token_url="https://tokens.example.com/oauth/token/")
+
+    assert isinstance(error, GrantUnavailable)
+    assert str(error).endswith(
+        "tokens.example.com could not be asked: the name was not found (DNS)"
+    )
+    assert error.transient
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "transient"),
+    [
+        (407, "it wants a login (407): put it into the proxy's URL", False),
+        (403, "it opened no tunnel (status 403)", False),
+        (502, "it opened no tunnel (status 502)", True),
+    ],
+)
+def test_a_proxy_that_opens_no_tunnel_is_called_a_proxy(
+    token_server: TokenServer,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    cause: str,
+    *,
+    transient: bool,
+) -> None:  # F19
+    with Proxy(status=status) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        # 407 in the port is no 407 of the proxy
+        error = failure_of(token_server, token_url="https://tokens.example.com:4070/oauth/token/")
+
+    assert isinstance(error, GrantUnavailable)
+    assert str(error) == (
+        f"https://tokens.example.com:4070 could not be asked through the proxy: {cause}"
+    )
+    assert error.transient is transient
+    assert proxy.asked == ["CONNECT tokens.example.com:4070"]
+
+
+def test_a_proxys_login_is_asked_for_without_a_tunnel_too(
+    token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:  # F19
+    with Proxy(status=407) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        error = failure_of(token_server)
+
+    assert isinstance(error, GrantUnavailable)
+    assert "the proxy wants a login (407)" in str(error)
+    assert (error.status, error.transient) == (407, False)
+
+
+def test_a_proxy_that_is_not_there_is_told(
+    token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:  # F19
+    with Proxy() as proxy:
+        pass
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:planted-login@127.0.0.1:{proxy.server_port}")
+
+    error = failure_of(token_server, token_url="https://tokens.example.com/oauth/token/")
+
+    assert isinstance(error, GrantUnavailable)
+    assert "through the proxy: the connection was refused" in str(error)
+    assert error.transient
+    assert Scanner(login="planted-login").found_on(error) == []
+
+
+@pytest.mark.parametrize("proxy", ["http://", "gopher://127.0.0.1:1", "socks5h://127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_one_is_a_setting_to_mend(
+    token_server: TokenServer, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:  # F19
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+    error = failure_of(token_server, token_url="https://tokens.example.com/oauth/token/")
+
+    assert isinstance(error, GrantUnavailable)
+    assert re.search(r"check the URL, `verify`, `cert` and `proxies`", str(error))
+    assert not error.transient
+
+
+def test_a_ca_bundle_that_is_not_there_is_a_setting_to_mend(token_server: TokenServer) -> None:
+    error = failure_of(
+        token_server, token_url="https://127.0.0.1:1/oauth/token/", verify="/no/such/bundle.pem"
+    )
+
+    assert isinstance(error, GrantUnavailable)
+    assert "OSError: check the URL, `verify`" in str(error)
+    assert not error.transient
+
+
+def test_plain_http_where_tls_is_expected_is_told(
+    token_server: TokenServer, authority: Authority
+) -> None:  # F19
+    url = token_server.token_url.replace("http://", "https://")
+
+    error = failure_of(token_server, token_url=url, verify=authority.bundle)
+
+    assert isinstance(error, GrantUnavailable)
+    assert "the TLS handshake failed" in str(error)
+    assert token_server.requests == ()

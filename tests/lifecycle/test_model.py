@@ -1,0 +1,320 @@
+"""One state machine over manager, memory and file store: time, outage, refusal, 401, revocation."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from evertoken import (
+    FileStore,
+    GrantRefused,
+    GrantUnavailable,
+    MemoryStore,
+    RefreshPolicy,
+    Token,
+    TokenError,
+    TokenKey,
+    TokenManager,
+    clock,
+    policy,
+    renewal,
+)
+from evertoken.token import token_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+BOUND = 20.0
+"""Seconds of real time: what takes longer is a deadlock."""
+
+START = 1_800_000_000.0
+POLICY = RefreshPolicy(jitter=0.0)
+EDGE = 0.5
+SLACK = 1e-6
+
+
+@dataclass
+class Asked:
+    """One request to the token endpoint, on the clock since boot.
+
+    Attributes:
+        forced: by `refresh()`, by a 401, or by the loss of the last token.
+        in_vain: with credentials whose refusal its process remembers and has to wait out.
+    """
+
+    at: float
+    credentials: int
+    forced: bool
+    in_vain: bool
+    granted: bool = False
+
+
+class World:
+    """Both clocks, standing still until they are moved, and the server."""
+
+    def __init__(self) -> None:
+        self.wall = START
+        self.boot = 1000.0
+        self.lifetime = 3600.0
+        self.down: TokenError | None = None
+        self.password = 0
+        self.grants: list[Token] = []
+        self.asked: list[Asked] = []
+        self.dead: set[str] = set()
+        self.forced = False
+        self.lost = False
+
+    def sleep(self, seconds: float) -> None:
+        self.wall += seconds
+        self.boot += seconds
+
+
+class FakeGrant:
+    """Asks the world instead of a server."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.password = 0
+        self.manager: TokenManager | None = None
+        self.key = TokenKey("https://tokens.example/", "client")
+
+    def request(self) -> Token:
+        world = self.world
+        forced = world.forced or world.lost
+        asked = Asked(
+            world.boot, self.password, forced, in_vain=not world.forced and self.remembers()
+        )
+        world.asked.append(asked)
+        if self.password != world.password:
+            raise GrantRefused("wrong password", status=400, error="invalid_grant")
+        if world.down is not None:
+            raise world.down.again()
+        token = Token(f"token-{len(world.grants)}", world.wall, world.wall + world.lifetime)
+        world.grants.append(token)
+        asked.granted = True
+        # no two tokens are of one instant
+        world.sleep(0.001)
+        world.lost = False
+        return token
+
+    def remembers(self) -> bool:
+        """Whether its process knows that these credentials were refused, and are not due."""
+        refusal = None if self.manager is None else self.manager.renewer.snapshot.refusal
+        if refusal is None or not refusal.tag:
+            return False
+        same = refusal.tag == self.credentials_tag(refusal.salt)
+        return same and refusal.remaining(clock.now()) > SLACK
+
+    def revoke(self, token: Token) -> None:
+        self.world.dead.add(token.value)
+
+    def credentials_tag(self, salt: bytes) -> bytes:
+        return hashlib.sha256(salt + bytes([self.password])).digest()
+
+
+class Fleet(RuleBasedStateMachine):
+    """Two processes with a memory each, and one folder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.folder = Path(tempfile.mkdtemp(prefix="evertoken-model-"))
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(time, "time", lambda: self.world.wall)
+        self.patch.setattr(clock, "_since_boot", lambda: self.world.boot)
+        self.patch.setattr(renewal, "_sleep", self.world.sleep)
+        self.grants = [FakeGrant(self.world), FakeGrant(self.world)]
+        self.managers: list[TokenManager] = []
+        self.latest_shared: Token | None = None
+        # when each token that was invalidated or revoked was, on the clock since boot
+        self.died_at: dict[str, float] = {}
+
+    @initialize()
+    def begin(self) -> None:
+        self.managers = [self.started(grant) for grant in self.grants]
+
+    def teardown(self) -> None:
+        self.patch.undo()
+        shutil.rmtree(self.folder)
+
+    def started(self, grant: FakeGrant) -> TokenManager:
+        store = FileStore(self.folder)
+        return TokenManager(grant, store=store, memory=MemoryStore(), policy=POLICY, timeout=BOUND)
+
+    # --- what may happen ------------------------------------------------------------------------
+
+    @rule(which=st.integers(0, 1))
+    def ask(self, which: int) -> None:
+        token = self.bounded(self.managers[which].token)
+        if token is not None:
+            self.check_handed_out(token)
+
+    @rule(which=st.integers(0, 1))
+    def refresh(self, which: int) -> None:
+        # no two calls fall on one instant: a token of this very instant would be new enough
+        self.world.sleep(0.001)
+        before = len(self.world.asked)
+        self.world.forced = True
+        token = self.bounded(self.managers[which].refresh)
+        self.world.forced = False
+        assert before < len(self.world.asked) <= before + renewal.FIRST_TRIES
+        if token is not None:
+            assert token.value == self.world.grants[-1].value
+            self.check_handed_out(token)
+
+    @rule(which=st.integers(0, 1))
+    def invalidate(self, which: int) -> None:
+        token = self.managers[which].renewer.snapshot.token
+        if token is not None:
+            self.managers[which].invalidate(token)
+            self.died(token.value)
+
+    @rule(which=st.integers(0, 1))
+    def revoke(self, which: int) -> None:
+        self.managers[which].revoke()
+        for value in self.world.dead:
+            self.died(value)
+
+    @rule(which=st.integers(0, 1))
+    def api_answers_401(self, which: int) -> None:
+        manager = self.managers[which]
+        header = manager.renewer.snapshot.header
+        if not header:
+            return
+        before = len(self.world.asked)
+        self.world.forced = True
+        replacement = self.bounded(lambda: manager.replacement(header))
+        self.world.forced = False
+        assert len(self.world.asked) <= before + 3
+        assert replacement != header
+
+    @rule(which=st.integers(0, 1))
+    def restart(self, which: int) -> None:
+        self.managers[which] = self.started(self.grants[which])
+
+    @rule(
+        which=st.integers(0, 1),
+        edge=st.sampled_from(["due_at", "usable_until", "expiry"]),
+        beside=st.sampled_from([-EDGE, 0.0, EDGE]),
+    )
+    def advance_to(self, which: int, edge: str, beside: float) -> None:
+        snapshot = self.managers[which].renewer.snapshot
+        token = snapshot.token
+        if edge == "expiry":
+            moment = -math.inf if token is None else token.expires_at
+        else:
+            moment = getattr(snapshot, edge).wall
+        if math.isfinite(moment):
+            self.world.sleep(max(0.0, moment + beside - self.world.wall))
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 1.5, 30.0, 301.0, 3600.0]))
+    def advance(self, seconds: float) -> None:
+        self.world.sleep(seconds)
+
+    @rule(lifetime=st.sampled_from([2.0, 60.0, 3600.0]))
+    def lifetime_changes(self, lifetime: float) -> None:
+        self.world.lifetime = lifetime
+
+    @rule(retry_after=st.sampled_from([None, 0.5, 100.0]))
+    def outage(self, retry_after: float | None) -> None:
+        self.world.down = GrantUnavailable(
+            "down", status=503, retry_after=retry_after, transient=True
+        )
+
+    @precondition(lambda self: self.world.down is not None)
+    @rule()
+    def recovery(self) -> None:
+        self.world.down = None
+
+    @rule()
+    def password_changes(self) -> None:
+        self.world.password += 1
+
+    @rule(which=st.integers(0, 1))
+    def password_is_corrected(self, which: int) -> None:
+        self.grants[which].password = self.world.password
+
+    # --- what must hold -------------------------------------------------------------------------
+
+    @invariant()
+    def a_later_token_is_not_lost_to_an_earlier_one(self) -> None:
+        if not self.managers:
+            return
+        shared = token_of(FileStore(self.folder).load(self.grants[0].key))
+        if shared is not None:
+            assert shared.value not in self.died_at, "a dead token came back"
+            if self.latest_shared is not None:
+                assert shared.issued_at >= self.latest_shared.issued_at
+            self.latest_shared = shared
+
+    @invariant()
+    def requests_are_spaced(self) -> None:
+        for earlier, later in pairwise(self.world.asked):
+            least = policy.GRANT_FLOOR if earlier.granted else renewal.FIRST_PAUSE
+            other = not earlier.granted and later.credentials != earlier.credentials
+            assert later.forced or other or later.at - earlier.at >= least - SLACK
+        assert not any(asked.in_vain for asked in self.world.asked), "refused credentials again"
+
+    def check_handed_out(self, token: Token) -> None:
+        now = self.world.wall
+        assert now < token.expires_at, "a token was handed out after its end"
+        assert token.value == self.world.grants[int(token.value.split("-")[1])].value
+        # the file has room for the last death alone
+        if token.value == next(reversed(self.died_at), None):
+            late = self.world.boot - self.died_at[token.value]
+            assert late <= POLICY.recheck + SLACK, "a dead token was sent"
+
+    def died(self, value: str) -> None:
+        self.world.lost = self.world.lost or value not in self.died_at
+        self.died_at.setdefault(value, self.world.boot)
+        if self.latest_shared is not None and self.latest_shared.value == value:
+            self.latest_shared = None
+
+    def bounded(self, call: Callable[[], T]) -> T | None:
+        """What `call` returns, None where there is no token; a deadlock is an error."""
+        results: list[T | None] = []
+
+        def run() -> None:
+            try:
+                results.append(call())
+            except TokenError:
+                results.append(None)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(BOUND)
+        assert results, "a deadlock"
+        self.settle()
+        return results[0]
+
+    def settle(self) -> None:
+        """Wait for a renewal in the background, which time would otherwise overtake."""
+        for manager in self.managers:
+            flight = manager.renewer.flight
+            if flight is not None:
+                flight.landing.result(timeout=BOUND)
+
+
+TestFleet = Fleet.TestCase
+TestFleet.settings = settings(
+    max_examples=80,
+    stateful_step_count=40,
+    deadline=None,
+    report_multiple_bugs=False,
+    suppress_health_check=[HealthCheck.too_slow],
+)

@@ -1,0 +1,70 @@
+"""The console command as a user runs it: in a process of its own, without settings of theirs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMMAND = Path(sysconfig.get_path("scripts")) / "evertoken"
+
+LONGEST = 60.0
+"""Seconds after which a command that should have ended is taken for one that hangs."""
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's, without any `SQUADRUN_*`, and with no proxy before loopback."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SQUADRUN_")}
+    return {**kept, "no_proxy": "*", **changes}
+
+
+def ran(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """`evertoken` with `arguments`, once it has ended; `changes` are environment variables."""
+    return subprocess.run(  # noqa: S603  the command under test
+        [COMMAND, *arguments],
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        timeout=LONGEST,
+        check=False,
+    )
+
+
+@contextmanager
+def running(*arguments: str, **changes: str) -> Iterator[subprocess.Popen[str]]:
+    """`evertoken` with `arguments`, in a process group of its own, as a terminal's job has."""
+    with subprocess.Popen(  # noqa: S603  the command under test
+        [COMMAND, *arguments],
+        env=environment(**changes),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def stream_of(stream: IO[str] | None) -> IO[str]:
+    """A stream that was opened as a pipe."""
+    assert stream is not None
+    return stream
+
+
+def complaint(done: subprocess.CompletedProcess[str]) -> str:
+    """The sentence with which a command refused to run, with status 2 and nothing more said."""
+    assert done.returncode == 2
+    assert done.stdout == ""
+    *before, last = done.stderr.splitlines()
+    # click puts its usage before what it says about an option
+    assert all(line.startswith(("Usage: ", "Try ")) or not line for line in before), done.stderr
+    return last

@@ -1,0 +1,129 @@
+"""What tests of a fleet share: a grant that counts, managers that are siblings, bounded waiting."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from evertoken import FileStore, MemoryStore, RefreshPolicy, Token, TokenKey, TokenManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from evertoken import TokenError
+    from evertoken.events import Event
+
+BOUND = 20.0
+"""Seconds after which a condition that should hold soon is taken for one that never will."""
+
+HOUR = 3600.0
+
+
+def eventually(condition: Callable[[], object], *, within: float = BOUND) -> None:
+    """Wait until `condition` holds.
+
+    Raises:
+        AssertionError: it did not, within so many seconds.
+    """
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come to hold"
+        threading.Event().wait(0.005)
+
+
+class CountingGrant:
+    """A grant without a server: counts, waits at a gate, fails on demand.
+
+    Attributes:
+        requests: how often it was asked.
+        failure: what every request raises, if not None.
+        failures: what the next requests raise, one each.
+        gate: requests wait here while it is cleared.
+    """
+
+    def __init__(self, *, lifetime: float = HOUR, key: TokenKey | None = None) -> None:
+        unique = uuid.uuid4().hex
+        self.key = key or TokenKey("https://tokens.example/oauth/token/", unique)
+        self.lifetime = lifetime
+        self.requests = 0
+        self.credentials = "as they are"
+        self.failure: TokenError | None = None
+        self.failures: list[TokenError] = []
+        self.revoked: list[str] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self._lock = threading.Lock()
+
+    def request(self) -> Token:
+        with self._lock:
+            self.requests += 1
+            number = self.requests
+            failure = self.failures.pop(0) if self.failures else self.failure
+        assert self.gate.wait(BOUND)
+        if failure is not None:
+            raise failure.again()
+        now = time.time()
+        return Token(f"token-{number}-{uuid.uuid4().hex}", now, now + self.lifetime)
+
+    def revoke(self, token: Token) -> None:
+        self.revoked.append(token.value)
+
+    def credentials_tag(self, salt: bytes) -> bytes:
+        return hashlib.sha256(salt + self.credentials.encode()).digest()
+
+
+def sibling(
+    grant: CountingGrant,
+    directory: Path | None = None,
+    *,
+    policy: RefreshPolicy | None = None,
+    timeout: float = BOUND,
+    keep_fresh: bool = False,
+    on_event: Callable[[Event], None] | None = None,
+) -> TokenManager:
+    """A manager as another process has it: it shares nothing but the folder."""
+    return TokenManager(
+        grant,
+        store=None if directory is None else FileStore(directory),
+        memory=MemoryStore(),
+        policy=policy or RefreshPolicy(),
+        timeout=timeout,
+        keep_fresh=keep_fresh,
+        on_event=on_event,
+    )
+
+
+@contextmanager
+def held(grant: CountingGrant) -> Iterator[CountingGrant]:
+    """Requests made inside wait until the end."""
+    grant.gate.clear()
+    try:
+        yield grant
+    finally:
+        grant.gate.set()
+
+
+def in_threads(count: int, call: Callable[[], object]) -> list[object]:
+    """What `call` returned, or raised, in so many threads that start together."""
+    barrier = threading.Barrier(count)
+    results: list[object] = []
+
+    def run() -> None:
+        barrier.wait(BOUND)
+        try:
+            results.append(call())
+        except BaseException as error:  # noqa: BLE001  it is the result
+            results.append(error)
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(BOUND)
+        assert not thread.is_alive(), "a thread hangs"
+    return results

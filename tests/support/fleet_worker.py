@@ -1,0 +1,195 @@
+"""Real processes of a fleet: a nursery that has imported everything forks them, and they report.
+
+Started by `run_fleet`; `python -m support.fleet_worker JOB COUNT` with the settings on its input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evertoken import FileStore, PasswordGrant, RefreshPolicy, TokenError, TokenManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from evertoken.testing import TokenServer
+
+Report = dict[str, object]
+
+TESTS = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a worker process is told.
+
+    Attributes:
+        seconds: for how long it works.
+        passwords: the process with number `n` takes the one at `n` modulo their number.
+    """
+
+    token_url: str
+    client_id: str
+    client_secret: str
+    username: str
+    passwords: Sequence[str]
+    directory: str | None = None
+    threads: int = 1
+    seconds: float = 0.0
+    timeout: float = 30.0
+    refusal_cooldown: float = 300.0
+
+    @classmethod
+    def of(cls, server: TokenServer, **options: object) -> Settings:
+        """The settings for a server."""
+        given: dict[str, object] = {
+            "token_url": server.token_url,
+            "client_id": server.client_id,
+            "client_secret": server.client_secret,
+            "username": server.username,
+            "passwords": [server.password],
+            **options,
+        }
+        return cls(**given)  # type: ignore[arg-type]  # a test's options are what they are
+
+    def manager(self, number: int) -> TokenManager:
+        """The manager of the process with this number."""
+        grant = PasswordGrant(
+            self.token_url,
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            username=self.username,
+            password=self.passwords[number % len(self.passwords)],
+        )
+        store = None if self.directory is None else FileStore(self.directory)
+        policy = RefreshPolicy(refusal_cooldown=self.refusal_cooldown)
+        return TokenManager(grant, store=store, policy=policy, timeout=self.timeout)
+
+
+def once(settings: Settings, number: int) -> Report:
+    """Ask for a token once."""
+    manager = settings.manager(number)
+    started = time.monotonic()
+    token = manager.token()
+    return {"token": token.value, "slowest": time.monotonic() - started}
+
+
+def work(settings: Settings, number: int) -> Report:
+    """Ask for tokens all the time, in several threads."""
+    manager = settings.manager(number)
+    first = time.monotonic()
+    manager.token()
+    reports = [_Work() for _ in range(settings.threads)]
+    end = time.monotonic() + settings.seconds
+    threads = [
+        threading.Thread(target=report.run, args=(manager, end), daemon=True) for report in reports
+    ]
+    started = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {
+        "first": started - first,
+        "calls": sum(report.calls for report in reports),
+        "failed": sum(report.failed for report in reports),
+        "expired": sum(report.expired for report in reports),
+        "slowest": max(report.slowest for report in reports),
+        "tokens": sorted(set().union(*(report.tokens for report in reports))),
+    }
+
+
+def insist(settings: Settings, number: int) -> Report:
+    """Ask for tokens all the time, whatever the answer is."""
+    manager = settings.manager(number)
+    report = _Work()
+    report.run(manager, time.monotonic() + settings.seconds)
+    return {"failed": report.failed, "calls": report.calls}
+
+
+class _Work:
+    def __init__(self) -> None:
+        self.calls = self.failed = self.expired = 0
+        self.slowest = 0.0
+        self.tokens: set[str] = set()
+
+    def run(self, manager: TokenManager, end: float) -> None:
+        while (started := time.monotonic()) < end:
+            self.calls += 1
+            try:
+                token = manager.token()
+            except TokenError:
+                self.failed += 1
+            else:
+                self.expired += time.time() >= token.expires_at
+                self.tokens.add(token.value)
+            self.slowest = max(self.slowest, time.monotonic() - started)
+            threading.Event().wait(0.002)
+
+
+JOBS: dict[str, Callable[[Settings, int], Report]] = {"once": once, "work": work, "insist": insist}
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a process that is to find this package, and `more`."""
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, **more}
+
+
+def run_fleet(job: str, count: int, settings: Settings, *, within: float = 60.0) -> list[Report]:
+    """What so many processes report, which begin at the same moment.
+
+    A report of a process that failed has its `error`.
+    """
+    done = subprocess.run(  # noqa: S603  this very file
+        [sys.executable, "-m", "support.fleet_worker", job, str(count)],
+        input=json.dumps(asdict(settings)),
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=within,
+        check=True,
+        env=environment(),
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def main() -> None:
+    """Fork, let go, wait."""
+    job, count = JOBS[sys.argv[1]], int(sys.argv[2])
+    settings = Settings(**json.load(sys.stdin))
+    settings.manager(0)
+    import filelock  # noqa: F401, PLC0415  here once, not in each child
+
+    gate, opener = os.pipe()
+    for number in range(count):
+        if os.fork() == 0:
+            os.close(opener)
+            os.read(gate, 1)
+            _report(job, settings, number)
+    os.close(opener)
+    for _ in range(count):
+        os.wait()
+
+
+def _report(job: Callable[[Settings, int], Report], settings: Settings, number: int) -> None:
+    try:
+        report = job(settings, number)
+    except TokenError as error:
+        report = {"error": type(error).__name__, "message": str(error)}
+    except BaseException:  # noqa: BLE001  a child must not go on as the nursery
+        report = {"error": traceback.format_exc()}
+    os.write(1, json.dumps({**report, "number": number}).encode() + b"\n")
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Hosts of their own: network namespaces with two networks, one of which can be cut."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+NETWORKS = {"token": "10.213.7", "redis": "10.213.8"}
+
+
+class Hosts:
+    """Network namespaces that reach this one over two bridges; skips where they are not allowed.
+
+    Attributes:
+        token_address, redis_address: of this host on either network.
+    """
+
+    token_address = f"{NETWORKS['token']}.1"
+    redis_address = f"{NETWORKS['redis']}.1"
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        self._made = contextlib.ExitStack()
+
+    def inside(self, name: str) -> list[str]:
+        """What a command begins with that runs on this host."""
+        return ["ip", "netns", "exec", _unique(name)]
+
+    def cut_off_from_redis(self, name: str) -> None:
+        """Its packets to Redis are lost from now on."""
+        _ip("link", "set", self._end("redis", name), "down")
+
+    def __enter__(self) -> Self:
+        if not (sys.platform == "linux" and shutil.which("ip") and os.geteuid() == 0):
+            pytest.skip("network namespaces need Linux, the ip command and root")
+        with contextlib.ExitStack() as made:
+            try:
+                self._build(made)
+            except subprocess.CalledProcessError as error:
+                pytest.skip(f"network namespaces are not allowed here: {error.stderr!r}")
+            self._made = made.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._made.close()
+
+    def _build(self, made: contextlib.ExitStack) -> None:
+        for name in self._names:
+            _ip("netns", "add", _unique(name))
+            made.callback(_ip, "netns", "delete", _unique(name))
+        for network, prefix in NETWORKS.items():
+            bridge = _unique(network)
+            _ip("link", "add", bridge, "type", "bridge")
+            made.callback(_ip, "link", "delete", bridge)
+            _ip("address", "add", f"{prefix}.1/24", "dev", bridge)
+            _ip("link", "set", bridge, "up")
+            for number, name in enumerate(self._names, start=2):
+                end, host = self._end(network, name), _unique(name)
+                _ip("link", "add", end, "type", "veth", "peer", "name", network, "netns", host)
+                made.callback(_ip, "link", "delete", end)
+                _ip("link", "set", end, "master", bridge, "up")
+                _ip("-n", host, "address", "add", f"{prefix}.{number}/24", "dev", network)
+                _ip("-n", host, "link", "set", network, "up")
+
+    def _end(self, network: str, name: str) -> str:
+        return _unique(f"{network[0]}{self._names.index(name)}-")
+
+
+@contextlib.contextmanager
+def relay(address: str, url: str) -> Iterator[str]:
+    """`url`, of a server on loopback, as it is reached from other hosts."""
+    parts = urlsplit(url)
+    target = (parts.hostname, parts.port)
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(target) as far:
+                back = threading.Thread(target=_pump, args=(far, self.request), daemon=True)
+                back.start()
+                _pump(self.request, far)
+                back.join()
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+
+    with Server((address, 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield parts._replace(netloc=f"{address}:{server.server_address[1]}").geturl()
+        finally:
+            server.shutdown()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+def _unique(name: str) -> str:
+    # an interface has 15 characters at most
+    return f"{name}{os.getpid() % 100_000}"
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)  # noqa: S603, S607  fixed words

@@ -1,0 +1,99 @@
+"""Grants, managers and TLS for tests that talk to a `TokenServer`."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from evertoken import MemoryStore, PasswordGrant, RefreshPolicy, TokenManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import trustme
+
+    from evertoken.events import Event
+    from evertoken.grants.password import Secret
+    from evertoken.ports import TokenStore
+    from evertoken.testing import TokenServer
+
+WAIT = 20.0
+"""Seconds that a test gives what should be done long before."""
+
+
+def grant_of(
+    server: TokenServer,
+    *,
+    token_url: str | None = None,
+    client_id: Secret | None = None,
+    client_secret: Secret | None = None,
+    username: Secret | None = None,
+    password: Secret | None = None,
+    scope: str | None = None,
+    revoke_url: str | None = None,
+    client_auth: Literal["body", "basic"] = "body",
+    timeout: float = WAIT,
+    deadline: float = WAIT,
+    default_lifetime: float = 300.0,
+    verify: bool | str = True,
+    cert: str | None = None,
+    proxies: Mapping[str, str] | None = None,
+    allow_http: bool = False,
+) -> PasswordGrant:
+    """A grant with the server's credentials where no others are given; "" for none."""
+    return PasswordGrant(
+        token_url or server.token_url,
+        client_id=client_id or server.client_id,
+        client_secret=server.client_secret if client_secret is None else client_secret,
+        username=username or server.username,
+        password=password or server.password,
+        scope=scope,
+        revoke_url=server.revoke_url if revoke_url is None else revoke_url,
+        client_auth=client_auth,
+        timeout=timeout,
+        deadline=deadline,
+        default_lifetime=default_lifetime,
+        verify=verify,
+        cert=cert,
+        proxies=proxies,
+        allow_http=allow_http,
+    )
+
+
+def manager_of(
+    server: TokenServer,
+    *,
+    grant: PasswordGrant | None = None,
+    store: TokenStore | None = None,
+    policy: RefreshPolicy | None = None,
+    timeout: float = WAIT,
+    on_event: Callable[[Event], None] | None = None,
+) -> TokenManager:
+    """A manager that shares its token with no other."""
+    return TokenManager(
+        grant or grant_of(server),
+        store=store,
+        memory=MemoryStore(),
+        policy=policy or RefreshPolicy(),
+        timeout=timeout,
+        on_event=on_event,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A certificate authority of the test's own.
+
+    Attributes:
+        bundle: path of its certificate, for `verify`.
+    """
+
+    ca: trustme.CA
+    bundle: str
+
+    def context(self, leaf: trustme.LeafCert | None = None, *hosts: str) -> ssl.SSLContext:
+        """A server's TLS, with `leaf` or a good certificate for loopback and `hosts`."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        (leaf or self.ca.issue_cert("127.0.0.1", "localhost", *hosts)).configure_cert(context)
+        return context

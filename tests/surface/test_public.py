@@ -1,0 +1,270 @@
+"""The public names: there, with exactly these signatures, documented and typed."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import importlib.resources
+import inspect
+from inspect import Parameter
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+import evertoken
+from evertoken import (
+    BearerAuth,
+    FileStore,
+    GrantRefused,
+    GrantUnavailable,
+    InsecureURL,
+    InvalidTokenResponse,
+    MemoryStore,
+    PasswordGrant,
+    RefreshPolicy,
+    RefreshTimeout,
+    RevocationFailed,
+    Status,
+    Token,
+    TokenError,
+    TokenKey,
+    TokenManager,
+    ports,
+    squadrun,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    # what may be given by position, then, after None, by keyword alone; each with its default
+    Signature = dict[str | None, object]
+
+REQUIRED = Parameter.empty
+
+SIGNATURES: dict[Callable[..., object], Signature] = {
+    TokenManager: {
+        "grant": REQUIRED,
+        None: None,
+        "store": None,
+        "memory": None,
+        "policy": RefreshPolicy(),
+        "timeout": 30.0,
+        "keep_fresh": False,
+        "on_event": None,
+    },
+    TokenManager.token: {"self": REQUIRED, None: None, "timeout": None},
+    TokenManager.refresh: {"self": REQUIRED, None: None, "timeout": None},
+    TokenManager.invalidate: {"self": REQUIRED, "token": REQUIRED},
+    TokenManager.revoke: {"self": REQUIRED},
+    TokenManager.status: {"self": REQUIRED},
+    TokenManager.close: {"self": REQUIRED},
+    BearerAuth: {
+        "manager": REQUIRED,
+        None: None,
+        "origins": None,
+        "retry_statuses": (401,),
+        "allow_http": False,
+    },
+    PasswordGrant: {
+        "token_url": REQUIRED,
+        None: None,
+        "client_id": REQUIRED,
+        "client_secret": None,
+        "username": REQUIRED,
+        "password": REQUIRED,
+        "scope": None,
+        "revoke_url": None,
+        "client_auth": "body",
+        "timeout": 10.0,
+        "deadline": 30.0,
+        "default_lifetime": 300.0,
+        "verify": True,
+        "cert": None,
+        "proxies": None,
+        "allow_http": False,
+    },
+    RefreshPolicy: {
+        None: None,
+        "refresh_before": 120.0,
+        "expiry_margin": 10.0,
+        "jitter": 0.25,
+        "retry_after": 1.0,
+        "retry_after_max": 60.0,
+        "refusal_cooldown": 300.0,
+        "refusal_cooldown_max": 3600.0,
+        "recheck": 1.0,
+    },
+    MemoryStore: {"maxsize": 1024},
+    FileStore: {"directory": REQUIRED},
+    ports.Grant.request: {"self": REQUIRED},
+    ports.Grant.revoke: {"self": REQUIRED, "token": REQUIRED},
+    ports.Grant.credentials_tag: {"self": REQUIRED, "salt": REQUIRED},
+    ports.TokenStore.load: {"self": REQUIRED, "key": REQUIRED},
+    ports.TokenStore.save: {"self": REQUIRED, "key": REQUIRED, "entry": REQUIRED},
+    ports.TokenStore.forget: {"self": REQUIRED, "key": REQUIRED, "token": REQUIRED},
+    ports.TokenStore.lock: {"self": REQUIRED, "key": REQUIRED, None: None, "timeout": REQUIRED},
+}
+
+PRESET: Signature = {
+    None: None,
+    "client_id": None,
+    "client_secret": None,
+    "username": None,
+    "password": None,
+    "base_url": None,
+    "store": None,
+}
+
+ERRORS = [
+    GrantRefused,
+    GrantUnavailable,
+    InvalidTokenResponse,
+    RefreshTimeout,
+    RevocationFailed,
+    InsecureURL,
+]
+
+
+def signature_of(called: Callable[..., object]) -> Signature:
+    """As `SIGNATURES` has it; `**options` apart."""
+    found: Signature = {}
+    for parameter in inspect.signature(called).parameters.values():
+        if parameter.kind is Parameter.KEYWORD_ONLY:
+            found.setdefault(None, None)
+        if parameter.kind is not Parameter.VAR_KEYWORD:
+            found[parameter.name] = parameter.default
+    return found
+
+
+class TestNames:
+    def test_are_these_and_no_others(self) -> None:
+        assert sorted(evertoken.__all__) == sorted(
+            [
+                *("TokenManager", "BearerAuth", "Token", "TokenKey", "RefreshPolicy", "Status"),
+                *("PasswordGrant", "MemoryStore", "FileStore"),
+                *("TokenError", "GrantRefused", "GrantUnavailable", "InvalidTokenResponse"),
+                *("RefreshTimeout", "RevocationFailed", "InsecureURL"),
+                "squadrun",
+            ]
+        )
+
+    def test_are_all_there_and_listed(self) -> None:
+        for name in evertoken.__all__:
+            assert getattr(evertoken, name) is not None
+        assert set(evertoken.__all__) <= set(dir(evertoken))
+
+    def test_that_do_not_exist_are_an_attribute_error(self) -> None:
+        name = "TokenManger"
+
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
+            getattr(evertoken, name)
+
+    def test_are_the_same_wherever_they_are_taken_from(self) -> None:
+        for name in evertoken.__all__:
+            value = getattr(evertoken, name)
+            home = importlib.import_module(
+                value.__name__ if name == "squadrun" else value.__module__
+            )
+            assert value is home or value is getattr(home, name)
+
+
+class TestSignatures:
+    @pytest.mark.parametrize(
+        ("called", "expected"),
+        SIGNATURES.items(),
+        ids=[called.__qualname__ for called in SIGNATURES],
+    )
+    def test_are_exactly_these(self, called: Callable[..., object], expected: Signature) -> None:
+        found = signature_of(called)
+
+        assert found == expected
+        assert list(found) == list(expected)
+
+    @pytest.mark.parametrize("preset", [squadrun.manager, squadrun.auth])
+    def test_of_a_preset_pass_the_options_of_a_manager_through(
+        self, preset: Callable[..., object]
+    ) -> None:
+        passed_on = set(SIGNATURES[TokenManager]) - {"grant", "store", None}
+
+        assert signature_of(preset) == PRESET
+        assert squadrun.ManagerOptions.__annotations__.keys() == passed_on
+
+    def test_of_a_token_are_its_fields_and_its_secrets_are_hidden(self) -> None:
+        shown = {each.name: each.repr for each in dataclasses.fields(Token)}
+
+        assert list(shown)[:5] == ["value", "issued_at", "expires_at", "scope", "refresh_token"]
+        assert not shown["value"]
+        assert not shown["refresh_token"]
+
+    def test_of_a_key_are_whose_token_it_is(self) -> None:
+        names = [each.name for each in dataclasses.fields(TokenKey)]
+
+        assert names == ["token_url", "client_id", "username", "scope"]
+
+    @pytest.mark.parametrize("kind", [Token, TokenKey, RefreshPolicy, Status])
+    def test_of_values_are_those_of_frozen_dataclasses_with_slots(self, kind: type) -> None:
+        assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]  # a dataclass has it
+        assert "__slots__" in vars(kind)
+
+    def test_of_an_error_are_a_message_and_what_is_known(self) -> None:
+        details = ["status", "content_type", "error", "description", "retry_after"]
+        expected: Signature = {"message": REQUIRED, None: None}
+        expected.update(dict.fromkeys(details), transient=False)
+
+        assert signature_of(TokenError) == expected
+
+
+class TestErrors:
+    @pytest.mark.parametrize("kind", ERRORS)
+    def test_are_seen_by_a_handler_for_failed_requests(self, kind: type[TokenError]) -> None:
+        assert issubclass(kind, TokenError)
+        assert issubclass(kind, requests.RequestException)
+
+    def test_are_of_a_built_in_kind_too_where_there_is_one(self) -> None:
+        assert issubclass(RefreshTimeout, TimeoutError)
+        assert issubclass(InsecureURL, ValueError)
+
+
+class TestPackage:
+    def test_is_a_manager_that_can_be_a_context(self) -> None:
+        assert {"__enter__", "__exit__"} <= vars(TokenManager).keys()
+
+    def test_is_what_requests_takes_as_auth(self) -> None:
+        assert issubclass(BearerAuth, requests.auth.AuthBase)
+
+    def test_ships_its_types(self) -> None:
+        assert (importlib.resources.files("evertoken") / "py.typed").is_file()
+
+    def test_has_its_version(self) -> None:
+        assert importlib.metadata.version("evertoken") == "0.1.0"
+
+
+def documented(value: object) -> list[tuple[str, object]]:
+    """Public classes and functions of a public name, with what they are called."""
+    members = vars(value) if isinstance(value, type | ModuleType) else {}
+    return [
+        (name, member)
+        for name, member in members.items()
+        if not name.startswith("_")
+        and isinstance(member, FunctionType | classmethod | property | type)
+        and getattr(member, "__module__", "evertoken").startswith("evertoken")
+    ]
+
+
+class TestDocstrings:
+    @pytest.mark.parametrize("name", evertoken.__all__)
+    def test_are_there_for_the_name_and_all_that_is_public_in_it(self, name: str) -> None:
+        value = getattr(evertoken, name)
+        missing = [what for what, member in documented(value) if not member.__doc__]
+
+        # what a dataclass says by itself is its signature, which is no docstring
+        assert value.__doc__
+        assert not value.__doc__.startswith(f"{name}(")
+        assert missing == []
+
+    @pytest.mark.parametrize("port", [ports.Grant, ports.TokenStore])
+    def test_are_there_for_the_ports(self, port: type) -> None:
+        assert port.__doc__
+        assert [what for what, member in documented(port) if not member.__doc__] == []

@@ -1,0 +1,196 @@
+"""A typed use of every public name: read by type checkers, never run."""
+
+# pyright: strict
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, assert_type
+
+import requests
+
+from evertoken import (
+    BearerAuth,
+    FileStore,
+    GrantRefused,
+    GrantUnavailable,
+    InsecureURL,
+    InvalidTokenResponse,
+    MemoryStore,
+    PasswordGrant,
+    RefreshPolicy,
+    RefreshTimeout,
+    RevocationFailed,
+    Status,
+    Token,
+    TokenError,
+    TokenKey,
+    TokenManager,
+    squadrun,
+)
+from evertoken.events import (
+    RenewalFailed,
+    Replayed,
+    TokenRefused,
+    TokenRenewed,
+    TokenRevoked,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from evertoken.events import Event
+    from evertoken.ports import Grant, TokenStore
+    from evertoken.token import Entry
+
+
+def three_lines() -> int:
+    session = requests.Session()
+    session.auth = squadrun.auth()
+    return session.get("https://app.squadrun.co/api/v4/leads/responses/1/", timeout=30).status_code
+
+
+def presets(directory: Path) -> BearerAuth:
+    manager = squadrun.manager(
+        client_id="id",
+        client_secret=lambda: "secret",
+        username="user",
+        password=lambda: "password",
+        base_url=squadrun.BASE_URL,
+        store=FileStore(directory),
+        memory=MemoryStore(),
+        policy=RefreshPolicy(refresh_before=60, jitter=0),
+        timeout=5,
+        keep_fresh=True,
+        on_event=told,
+    )
+    assert_type(manager, TokenManager)
+    assert_type(squadrun.auth(store=FileStore(str(directory)), timeout=5), BearerAuth)
+    return BearerAuth(manager, origins=[squadrun.BASE_URL], retry_statuses=squadrun.RETRY_STATUSES)
+
+
+def by_hand() -> None:
+    grant = PasswordGrant(
+        "https://auth.example/oauth/token/",
+        client_id="id",
+        client_secret=None,
+        username=lambda: "user",
+        password=lambda: "password",
+        scope="read write",
+        revoke_url="https://auth.example/oauth/revoke_token/",
+        client_auth="basic",
+        timeout=5,
+        deadline=20,
+        default_lifetime=60,
+        verify="/etc/ssl/ca.pem",
+        cert=("client.pem", "client.key"),
+        proxies={"https": "http://proxy.example:3128"},
+        allow_http=False,
+    )
+    assert_type(grant.key, TokenKey)
+    with TokenManager(grant, store=None, memory=MemoryStore(maxsize=8), timeout=5) as manager:
+        assert_type(manager, TokenManager)
+        auth = BearerAuth(
+            manager, origins={"https://api.example"}, retry_statuses=(), allow_http=True
+        )
+        assert_type(auth.manager, TokenManager)
+        token = manager.token(timeout=1.5)
+        assert_type(token, Token)
+        assert_type(token.value, str)
+        assert_type(token.issued_at, float)
+        assert_type(token.expires_at, float)
+        assert_type(token.scope, str | None)
+        assert_type(token.refresh_token, str | None)
+        assert_type(manager.refresh(timeout=None), Token)
+        manager.invalidate(token)
+        manager.revoke()
+
+
+def health(manager: TokenManager) -> dict[str, object]:
+    status = manager.status()
+    assert_type(status, Status)
+    assert_type(status.state, str)
+    assert_type(status.seconds_left, float)
+    assert_type(status.expires_at, float | None)
+    assert_type(status.last_error, TokenError | None)
+    assert_type(status.counters.grants, int)
+    return {"state": status.state, "renewing": status.renewing, "retry_at": status.retry_at}
+
+
+def handled(manager: TokenManager) -> str:
+    try:
+        manager.token()
+    except GrantRefused as error:
+        assert_type(error.status, int | None)
+        assert_type(error.error, str | None)
+        assert_type(error.description, str | None)
+        assert_type(error.content_type, str | None)
+        return f"refused: {error.error}"
+    except (GrantUnavailable, InvalidTokenResponse, RevocationFailed) as error:
+        assert_type(error.retry_after, float | None)
+        assert_type(error.transient, bool)
+        return "later"
+    except TimeoutError as error:
+        return "in time" if isinstance(error, RefreshTimeout) else "late"
+    except ValueError as error:
+        return "insecure" if isinstance(error, InsecureURL) else "wrong"
+    except requests.RequestException as error:
+        return "of ours" if isinstance(error, TokenError) else "of theirs"
+    return "well"
+
+
+def told(event: Event) -> None:
+    match event:
+        case TokenRenewed(source=source, seconds=seconds, lifetime=lifetime):
+            assert_type((source, seconds, lifetime), tuple[str, float, float])
+        case RenewalFailed(error=error, next_try=when) | TokenRefused(error=error, until=when):
+            assert_type((error, when), tuple[TokenError, float])
+        case TokenRevoked(confirmed=confirmed):
+            assert_type(confirmed, bool)
+        case Replayed(status=status):
+            assert_type(status, int)
+
+
+class OwnGrant:
+    """A grant of a user's own."""
+
+    @property
+    def key(self) -> TokenKey:
+        return TokenKey("https://auth.example/token", "id", username=None, scope=None)
+
+    def request(self) -> Token:
+        return Token("value", issued_at=0.0, expires_at=60.0)
+
+    def revoke(self, token: Token) -> None:
+        raise RevocationFailed(f"not {token}", transient=True, retry_after=1.0)
+
+    def credentials_tag(self, salt: bytes) -> bytes:
+        return salt
+
+
+class OwnStore:
+    """A store of a user's own."""
+
+    def __init__(self) -> None:
+        self._entries: dict[TokenKey, Entry] = {}
+
+    def load(self, key: TokenKey) -> Entry | None:
+        return self._entries.get(key)
+
+    def save(self, key: TokenKey, entry: Entry) -> None:
+        self._entries[key] = entry
+
+    def forget(self, key: TokenKey, token: Token) -> None:
+        if self._entries.get(key) == token:
+            del self._entries[key]
+
+    @contextlib.contextmanager
+    def lock(self, key: TokenKey, *, timeout: float) -> Generator[bool]:
+        yield key in self._entries or timeout > 0
+
+
+def exchanged() -> TokenManager:
+    grant: Grant = OwnGrant()
+    stores: list[TokenStore] = [OwnStore(), MemoryStore(), FileStore("tokens")]
+    return TokenManager(grant, store=stores[0])

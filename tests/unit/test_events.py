@@ -1,0 +1,69 @@
+"""What happened, told to whoever listens."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from evertoken import GrantRefused, GrantUnavailable
+from evertoken.events import (
+    Event,
+    RenewalFailed,
+    Replayed,
+    TokenRefused,
+    TokenRenewed,
+    TokenRevoked,
+    emit,
+)
+
+EVENTS: list[Event] = [
+    TokenRenewed("grant", 0.5, 3600.0),
+    RenewalFailed(GrantUnavailable("down"), 1_700_000_001.0),
+    TokenRefused(GrantRefused("refused"), 1_700_000_300.0),
+    TokenRevoked(confirmed=True),
+    Replayed(401),
+]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_an_event_is_told_as_it_is(event: Event) -> None:
+    heard: list[Event] = []
+    emit(heard.append, event)
+    assert heard == [event]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_an_event_never_changes(event: Event) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(event, event.__slots__[0], None)
+
+
+def test_nobody_need_listen(caplog: pytest.LogCaptureFixture) -> None:
+    emit(None, EVENTS[0])
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), GrantUnavailable("of its own")])
+def test_what_a_listener_raises_is_logged_and_ends_there(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def listen(_event: Event) -> None:
+        raise error
+
+    emit(listen, EVENTS[0])
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("evertoken", logging.ERROR)
+    assert record.getMessage() == "on_event raised for TokenRenewed"
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
+def test_ctrl_c_in_a_listener_is_not_swallowed(signal: type[BaseException]) -> None:  # F5
+    def listen(_event: Event) -> None:
+        raise signal
+
+    with pytest.raises(signal):
+        emit(listen, EVENTS[0])

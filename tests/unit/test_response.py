@@ -1,0 +1,567 @@
+"""A token endpoint's answer, parsed strictly."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from evertoken import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
+from evertoken.grants.response import MAX_DESCRIPTION, Answer, Granted, clean, failure, parse
+from evertoken.token import LONGEST_LIFETIME
+from support.strategies import TRIES
+from support.values import PLANTED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+URL = "https://app.squadrun.co/oauth/token/"
+JSON = {"content-type": "application/json"}
+
+DOCUMENTED: Mapping[str, object] = {
+    "access_token": "OBs8bc5PdrzQNd3FaMRp5CkHFhinD9",
+    "token_type": "Bearer",
+    "expires_in": 36000,
+    "refresh_token": "tEonECLhjMlLf4ZWs56LT43HOrivEt",
+    "scope": "read write",
+}
+
+
+def answer(
+    body: bytes | str | Mapping[str, object],
+    status: int = 200,
+    *,
+    headers: Mapping[str, str] = JSON,
+    url: str = URL,
+    retry_after: float | None = None,
+) -> Answer:
+    if isinstance(body, str):
+        body = body.encode()
+    elif not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+    return Answer(url=url, status=status, headers=headers, body=body, retry_after=retry_after)
+
+
+def with_(**members: object) -> Answer:
+    """The documented answer with other members; `...` leaves one out."""
+    merged = {**DOCUMENTED, **members}
+    return answer({name: value for name, value in merged.items() if value is not ...})
+
+
+def refused(reply: Answer, *secrets: str) -> InvalidTokenResponse:
+    """The error of a 200 without a usable token, checked for what each of them tells."""
+    with pytest.raises(InvalidTokenResponse) as caught:
+        parse(reply, secrets=secrets)
+    error = caught.value
+    assert (error.status, error.content_type) == (reply.status, reply.content_type)
+    assert str(reply.status) in str(error)
+    assert str(reply.content_type or "no content type") in str(error)
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    return error
+
+
+# -- what is granted -------------------------------------------------------------------------------
+
+
+def test_the_documented_answer() -> None:
+    assert parse(answer(DOCUMENTED)) == Granted(
+        value="OBs8bc5PdrzQNd3FaMRp5CkHFhinD9",
+        lifetime=36000,
+        scope="read write",
+        refresh_token="tEonECLhjMlLf4ZWs56LT43HOrivEt",
+        typed=True,
+    )
+
+
+def test_the_access_token_alone_is_enough() -> None:  # S16, S19
+    granted = parse(answer({"access_token": "abc"}))
+    assert granted == Granted(
+        value="abc", lifetime=None, scope=None, refresh_token=None, typed=False
+    )
+
+
+def test_no_repr_shows_a_token() -> None:  # S46
+    reply = with_(access_token=PLANTED, refresh_token=PLANTED)
+    assert PLANTED not in repr(reply)
+    assert PLANTED not in repr(parse(reply))
+
+
+@pytest.mark.parametrize(
+    "value", [..., None, "", 7, 1.5, True, [], ["abc"], {}, {"value": "abc"}], ids=repr
+)
+def test_an_access_token_that_is_no_text_is_refused(value: object) -> None:  # S14
+    assert "access_token" in str(refused(with_(access_token=value)))
+
+
+@pytest.mark.parametrize(
+    "character", ["\r", "\n", "\0", " ", "\t", "\x7f", "é", "\u2028", "\ud800"]
+)
+@pytest.mark.parametrize("place", ["{0}{1}{1}", "{1}{0}{1}", "{1}{1}{0}"])
+def test_an_access_token_that_no_header_may_carry_is_refused_unshown(  # S15
+    character: str, place: str
+) -> None:
+    error = refused(with_(access_token=place.format(character, PLANTED)))
+    assert PLANTED not in repr(error)
+    assert PLANTED not in repr(vars(error))
+
+
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1))
+@TRIES
+def test_every_printable_character_but_the_space_may_be_in_a_token(value: str) -> None:  # S15
+    assert parse(with_(access_token=value)).value == value
+
+
+@pytest.mark.parametrize("kind", ["mac", "DPoP", "", "Bearer ", "N_A", None, 7, ["Bearer"], True])
+def test_another_token_type_is_refused(kind: object) -> None:  # S16
+    assert "token_type" in str(refused(with_(token_type=kind)))
+
+
+@pytest.mark.parametrize("kind", ["Bearer", "bearer", "BEARER", "bEaReR"])
+def test_the_case_of_the_token_type_does_not_matter(kind: str) -> None:  # S17
+    assert parse(with_(token_type=kind)).typed
+
+
+@pytest.mark.parametrize(
+    ("raw", "lifetime"),
+    [
+        ("3600", 3600),
+        ('"3600"', 3600),
+        ("3599.5", 3599.5),
+        ('"3599.5"', 3599.5),
+        ("0", 0),
+        ('"0"', 0),
+        ("-0.0", 0),
+        ("1e3", 1000),
+        ("31536000", LONGEST_LIFETIME),
+        ("31536001", LONGEST_LIFETIME),
+        ('"99999999999999999999"', LONGEST_LIFETIME),
+        ("1" + "0" * 400, LONGEST_LIFETIME),
+        ("1e300", LONGEST_LIFETIME),
+        ("null", None),
+    ],
+)
+def test_a_number_of_seconds_is_read_and_clamped_to_a_year(  # S18, S19
+    raw: str, lifetime: float | None
+) -> None:
+    granted = parse(answer(f'{{"access_token": "abc", "expires_in": {raw}}}'))
+    assert granted.lifetime == lifetime
+    assert granted.lifetime is None or isinstance(granted.lifetime, float)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "true",
+        "false",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e400",
+        "-1",
+        "-0.5",
+        "[]",
+        "[3600]",
+        "{}",
+        '"soon"',
+        '""',
+        '" 3600"',
+        '"-1"',
+        '"+3600"',
+        '"1e3"',
+        '"3600s"',
+        '"NaN"',
+        '"inf"',
+        '"٣٦٠٠"',
+        '"3_600"',
+        '".5"',
+        '"' + "9" * 400 + '"',
+        "1" + "0" * 5000,
+    ],
+)
+def test_anything_else_for_expires_in_is_a_typed_error(raw: str) -> None:  # S18
+    refused(answer(f'{{"access_token": "{PLANTED}", "expires_in": {raw}}}'))
+
+
+def test_unknown_members_are_ignored() -> None:  # S20
+    known = parse(answer(DOCUMENTED))
+    assert parse(with_(created_at=1, id_token="x", iat=[], nested={"a": None})) == known
+
+
+def test_a_token_of_512_kib_is_accepted() -> None:  # S21
+    value = "x" * (512 * 1024)
+    assert parse(with_(access_token=value)).value == value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"access_token": "abc", "access_token": "abc"}',
+        '{"access_token": "abc", "scope": "read", "scope": "write"}',
+        '{"access_token": "abc", "x": {"y": 1, "y": 2}}',
+    ],
+)
+def test_members_that_stand_twice_are_refused(body: str) -> None:  # S22
+    refused(answer(body))
+
+
+@pytest.mark.parametrize("status", [100, 103, 201, 202, 204, 206, 226, 304, 600, 999])
+def test_a_token_under_another_status_than_200_is_an_error(status: int) -> None:  # S23
+    error = refused(answer({**DOCUMENTED, "access_token": PLANTED}, status))
+    assert not error.transient
+    assert PLANTED not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("members", "scope"),
+    [
+        ({"scope": "read write"}, "read write"),
+        ({"scope": "read"}, "read"),
+        ({"scope": "https://api/read!#[]~"}, "https://api/read!#[]~"),
+        ({"scope": ""}, ""),
+        ({"scope": None}, None),
+        ({"scope": ...}, None),
+    ],
+)
+def test_the_granted_scope_is_readable(  # S13
+    members: dict[str, object], scope: str | None
+) -> None:
+    assert parse(with_(**members)).scope == scope
+
+
+@pytest.mark.parametrize(
+    "scope", [" read", "read  write", 'a"b', "a\\b", "é", "a\nb", "a\tb", 7, ["read"], True, {}]
+)
+def test_a_scope_of_other_characters_is_refused(scope: object) -> None:  # S13
+    assert "scope" in str(refused(with_(scope=scope)))
+
+
+@pytest.mark.parametrize("value", ["", None, ...])
+def test_an_answer_may_bring_no_refresh_token(value: object) -> None:
+    assert parse(with_(refresh_token=value)).refresh_token is None
+
+
+@pytest.mark.parametrize("value", ["a\nb", "\0", "é", 7, [], True])
+def test_a_refresh_token_that_no_form_may_carry_is_refused(value: object) -> None:
+    assert "refresh_token" in str(refused(with_(refresh_token=value)))
+
+
+def test_a_refresh_token_may_hold_a_space() -> None:
+    assert parse(with_(refresh_token="a b")).refresh_token == "a b"
+
+
+# -- what is no JSON object ------------------------------------------------------------------------
+
+BEHEADED = json.dumps(DOCUMENTED)[:-2]
+WHOLE = json.dumps(DOCUMENTED).encode()
+
+MALFORMED: dict[str, bytes] = {
+    "empty": b"",
+    "white": b" \r\n",
+    "HTML": b"<!DOCTYPE html><title>Maintenance</title>",
+    "an array": b"[]",
+    "an array of the object": b"[" + WHOLE + b"]",
+    "a number": b"7",
+    "a string": b'"access_token"',
+    "a string of the object": json.dumps(WHOLE.decode()).encode(),
+    "null": b"null",
+    "true": b"true",
+    "truncated": BEHEADED.encode(),
+    "truncated in a string": BEHEADED[:30].encode(),
+    "an open brace": b"{",
+    "two objects": WHOLE + WHOLE,
+    "trailing text": WHOLE + b"x",
+    "a trailing comma": WHOLE[:-1] + b",}",
+    "a comment": b"/* */" + WHOLE,
+    "single quotes": WHOLE.replace(b'"', b"'"),
+    "no quotes": b"{access_token: abc}",
+    "form-encoded": b"access_token=abc&token_type=Bearer",
+    "JSONP": b"callback(" + WHOLE + b")",
+    "XSSI prefix": b")]}',\n" + WHOLE,
+    "nested deeply": b"[" * 100_000,
+    "nested deeply, closed": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "objects nested deeply": b'{"a":' * 100_000,
+    "a BOM": b"\xef\xbb\xbf" + WHOLE,
+    "UTF-16": WHOLE.decode().encode("utf-16"),
+    "UTF-16 without a BOM": WHOLE.decode().encode("utf-16-le"),
+    "UTF-32": WHOLE.decode().encode("utf-32"),
+    "Latin-1": '{"access_token": "abc", "name": "é"}'.encode("latin-1"),
+    "a bare NUL": b"\0",
+    "NUL after it": WHOLE + b"\0",
+    "a raw newline in a string": b'{"access_token": "a\nb"}',
+    "a raw NUL in a string": b'{"access_token": "a\0b"}',
+    "a bad escape": b'{"access_token": "\\x41"}',
+    "binary": bytes(range(256)),
+    "gzip": b"\x1f\x8b\x08\x00\x00\x00\x00\x00",
+    "NaN": b"NaN",
+    "NaN inside": b'{"access_token": "abc", "x": NaN}',
+    "a number too long": b'{"access_token": "abc", "x": ' + b"9" * 5000 + b"}",
+    "YAML": b"access_token: abc",
+    "XML": b"<access_token>abc</access_token>",
+}
+
+
+@pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
+def test_what_is_no_json_object_is_one_typed_error(body: bytes) -> None:  # S27
+    error = refused(answer(body, headers={"content-type": "text/html; charset=utf-8"}))
+    assert error.content_type == "text/html"
+    assert error.error is None
+    # a maintenance page passes
+    assert error.transient
+
+
+def test_an_empty_body_is_said_to_be_empty() -> None:  # S27
+    assert "empty" in str(refused(answer(b"", headers={})))
+    assert "no JSON object" in str(refused(answer("[]")))
+
+
+def test_a_content_type_is_not_needed_and_not_trusted() -> None:
+    assert parse(answer(DOCUMENTED, headers={})).value == DOCUMENTED["access_token"]
+    labelled = answer(DOCUMENTED, headers={"content-type": "text/html"})
+    assert parse(labelled).value == DOCUMENTED["access_token"]
+
+
+# -- refusals and outages --------------------------------------------------------------------------
+
+CODES = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+]
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_each_oauth_error_is_readable_with_its_status(code: str, status: int) -> None:  # S24
+    body = {"error": code, "error_description": "The server says why."}
+    with pytest.raises(GrantRefused) as caught:
+        parse(answer(body, status))
+    error = caught.value
+    assert (error.error, error.status) == (code, status)
+    assert error.description == "The server says why."
+    assert error.content_type == "application/json"
+    assert not error.transient
+    for part in (code, str(status), "The server says why."):
+        assert part in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        ("invalid_grant", "password"),
+        ("invalid_client", "client secret"),
+        ("invalid_scope", "check the scope"),
+    ],
+)
+def test_an_error_says_what_to_do(code: str, remedy: str) -> None:
+    assert remedy in str(failure(answer({"error": code}, 400)))
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_an_error_beats_a_token_in_the_same_body(code: str) -> None:  # S24
+    reply = with_(error=code, access_token=PLANTED)
+    error = refused(reply)
+    assert error.error == code
+    assert code in str(error)
+    assert PLANTED not in str(error)
+    # it is an answer about the credentials, whatever its status: not to be asked again at once
+    assert not error.transient
+
+
+@pytest.mark.parametrize("value", [None, 7, [], {}, True])
+def test_an_error_that_is_no_text_is_one_all_the_same(value: object) -> None:  # S24
+    assert refused(with_(error=value)).error == type(value).__name__
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 410, 415, 422, 431, 451, 499])
+def test_a_4xx_is_a_refusal(status: int) -> None:
+    error = failure(answer(b"", status, headers={}))
+    assert type(error) is GrantRefused
+    assert (error.status, error.content_type, error.error) == (status, None, None)
+    assert not error.transient
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 521, 599])
+def test_what_may_pass_is_unavailable_for_now(status: int) -> None:  # F20
+    error = failure(answer(b"<html>", status, retry_after=7.0))
+    assert type(error) is GrantUnavailable
+    assert error.transient
+    assert error.retry_after == 7.0
+
+
+def test_a_proxy_that_wants_a_login_will_not_pass() -> None:  # F19
+    error = failure(answer(b"", 407))
+    assert type(error) is GrantUnavailable
+    assert not error.transient
+    assert "proxy" in str(error)
+
+
+def test_a_refusal_keeps_what_the_server_asked_for() -> None:
+    assert failure(answer(b"", 400, retry_after=9.0)).retry_after == 9.0
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308, 399])
+def test_a_redirect_is_an_error_that_will_not_pass(status: int) -> None:  # S9
+    error = refused(answer(b"", status, headers={"location": "https://login.example/"}))
+    assert "redirect" in str(error)
+    assert "check the token URL" in str(error)
+    assert not error.transient
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "hinted"),
+    [
+        ("https://h/oauth/token", "https://h/oauth/token/", True),
+        ("https://h/oauth/token", "/oauth/token/", True),
+        ("https://h/oauth/token?a=b", "/oauth/token/?a=b", True),
+        ("https://h/oauth/token", "/login/", False),
+        ("https://h/oauth/token", "/login/?next=/oauth/token/", False),
+        ("https://h/oauth/token/", "https://other/oauth/token/", False),
+        ("https://h", "https://login.example/", False),
+        ("https://h/oauth/token", "//[", False),
+        ("https://h/oauth/token", "", False),
+    ],
+)
+def test_a_missing_last_slash_is_hinted_at(  # S9
+    url: str, location: str, *, hinted: bool
+) -> None:
+    error = refused(answer(b"", 301, headers={"location": location}, url=url))
+    assert ("last slash" in str(error)) is hinted
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"null", b"<html>", b'{"error": 7}', b'{"error": null}', b"\xff", b"[" * 100_000],
+)
+def test_the_body_of_a_refusal_may_be_anything(body: bytes) -> None:  # S27
+    error = failure(answer(body, 400))
+    assert type(error) is GrantRefused
+    assert error.error is None
+    assert error.description is None
+
+
+# -- a server's words ------------------------------------------------------------------------------
+
+
+def test_control_characters_are_escaped() -> None:  # S25
+    body = {"error": "bad\r\nX: y", "error_description": "a\x1b[31mb\u202ec\ud800"}
+    error = failure(answer(body, 400))
+    assert error.error == r"bad\r\nX: y"
+    assert error.description == r"a\x1b[31mb\u202ec\ud800"
+    assert str(error).isprintable()
+
+
+def test_words_without_end_are_cut() -> None:  # S25
+    error = failure(answer({"error": "e" * 5000, "error_description": "\n" * 5000}, 400))
+    assert len(error.error or "") == MAX_DESCRIPTION
+    assert len(error.description or "") == MAX_DESCRIPTION
+    assert len(str(error)) < 3 * MAX_DESCRIPTION
+
+
+SECRET = "päss&word=1 +%/"
+
+
+@pytest.mark.parametrize("member", ["error", "error_description"])
+@pytest.mark.parametrize("echo", [SECRET, quote_plus(SECRET)], ids=["as it is", "form-encoded"])
+def test_own_secrets_are_masked(member: str, echo: str) -> None:  # S25, S46
+    body = {member: f"got password={echo}; and {echo} again"}
+    error = failure(answer(body, 400), secrets=["", SECRET])
+    assert echo not in str(error)
+    assert echo not in repr(vars(error))
+    assert "password=***; and *** again" in str(error)
+
+
+def test_a_secret_is_masked_before_the_words_are_cut() -> None:  # S25
+    words = "x" * (MAX_DESCRIPTION - 3) + "planted-password"
+    assert "pla" not in clean(words, ["planted-password"])
+
+
+def test_a_secret_inside_of_another_leaves_no_rest() -> None:  # S25
+    assert clean("it was abcdef", ["abc", "abcdef"]) == "it was ***"
+
+
+def test_own_secrets_are_masked_in_a_200_too() -> None:  # S25
+    assert refused(with_(error="no planted-password"), "planted-password").error == "no ***"
+
+
+def test_the_content_type_is_a_servers_word_too() -> None:  # S25
+    headers = {"content-type": "text/\x1bhtml" + "x" * 500 + "; charset=utf-8"}
+    error = failure(answer(b"", 400, headers=headers))
+    assert (error.content_type or "").startswith(r"text/\x1bhtmlxxx")
+    assert len(error.content_type or "") == MAX_DESCRIPTION
+
+
+@TRIES
+@given(st.text("ab\n"), st.lists(st.text("ab", min_size=2, max_size=4), max_size=3))
+def test_cleaned_words_are_short_printable_and_without_a_secret(
+    text: str, secrets: list[str]
+) -> None:  # S25
+    shown = clean(text, secrets)
+    assert len(shown) <= MAX_DESCRIPTION
+    assert shown.isprintable()
+    assert not any(secret in shown for secret in secrets)
+
+
+# -- any answer at all -----------------------------------------------------------------------------
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=True)
+    | st.text(max_size=20)
+    | st.sampled_from([math.inf, "Bearer", "3600"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+members = st.dictionaries(
+    st.sampled_from([*DOCUMENTED, "error", "error_description"]) | st.text(max_size=5), json_values
+)
+likely_bodies = st.builds(
+    lambda base, changes: json.dumps({**base, **changes}).encode(),
+    st.sampled_from([{}, DOCUMENTED]),
+    members,
+)
+headers_of_any_kind = st.dictionaries(
+    st.sampled_from(["content-type", "location", "retry-after"]), st.text(max_size=40)
+)
+
+
+@TRIES
+@given(
+    st.just(200) | st.integers(-1, 1100),
+    headers_of_any_kind,
+    likely_bodies | st.binary(),
+    st.text(max_size=30),
+    st.lists(st.text(max_size=8), max_size=2),
+)
+@example(200, {}, b'{"access_token": "abc"}', "", [])
+def test_any_answer_is_granted_or_a_token_error(
+    status: int, headers: dict[str, str], body: bytes, url: str, secrets: list[str]
+) -> None:
+    outcome = parsed(answer(body, status, headers=headers, url=url), secrets)
+    if isinstance(outcome, TokenError):
+        assert outcome.status == status
+        assert outcome.__context__ is None
+        assert str(outcome).isprintable()
+    else:
+        assert status == 200
+        assert outcome.value.isascii()
+        assert outcome.value.isprintable()
+        assert " " not in outcome.value
+        assert outcome.lifetime is None or 0 <= outcome.lifetime <= LONGEST_LIFETIME
+
+
+def parsed(reply: Answer, secrets: list[str]) -> Granted | TokenError:
+    try:
+        return parse(reply, secrets=secrets)
+    except TokenError as error:
+        return error

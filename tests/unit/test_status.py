@@ -1,0 +1,100 @@
+"""What stands, told without a secret."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from evertoken import RefreshPolicy
+from evertoken.policy import EMPTY, Snapshot, failed, holding
+from evertoken.status import Counters, Status, status_of
+from support.values import HOUR, NOW, ago, issued, outage, pickled, refusal
+
+POLICY = RefreshPolicy()
+COUNTERS = Counters(grants=3, adoptions=2, failures=1)
+
+
+def status(snapshot: Snapshot, *, renewing: bool = False) -> Status:
+    return status_of(snapshot, NOW, COUNTERS, renewing=renewing)
+
+
+def held(seconds_ago: float) -> Snapshot:
+    return holding(issued(ago(seconds_ago)), NOW, POLICY, draw=0)
+
+
+FRESH, STALE, EXPIRED = held(60), held(HOUR - 60), held(HOUR)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "state"),
+    [
+        (FRESH, "fresh"),
+        (STALE, "stale"),
+        (EXPIRED, "expired"),
+        (EMPTY, "none"),
+        (failed(EMPTY, outage(), NOW, POLICY), "cooling"),
+        (failed(EXPIRED, outage(), NOW, POLICY), "cooling"),
+        (failed(EMPTY, refusal(), NOW, POLICY), "refused"),
+        (failed(EXPIRED, refusal(ago(200)), NOW, POLICY), "refused"),
+        (failed(EMPTY, outage(ago(60)), NOW, POLICY), "none"),
+        (failed(EXPIRED, refusal(ago(300)), NOW, POLICY), "expired"),
+        (failed(STALE, outage(), NOW, POLICY), "fresh"),
+        (failed(STALE, refusal(ago(300)), NOW, POLICY), "stale"),
+    ],
+)
+def test_one_word_tells_the_state(snapshot: Snapshot, state: str) -> None:
+    assert status(snapshot).state == state
+
+
+def test_the_times_and_the_scope_of_the_token() -> None:
+    token = replace(issued(ago(60)), scope="read")
+    told = status(holding(token, NOW, POLICY, draw=0))
+    assert (told.issued_at, told.expires_at) == (token.issued_at, token.expires_at)
+    assert told.seconds_left == HOUR - 10 - 60
+    assert told.scope == "read"
+    assert told.counters == COUNTERS
+    assert (told.last_error, told.retry_at) == (None, None)
+
+
+def test_without_a_token_there_are_no_times() -> None:
+    told = status(EMPTY)
+    assert (told.issued_at, told.expires_at, told.scope, told.seconds_left) == (None, None, None, 0)
+
+
+def test_an_expired_token_has_times_and_nothing_left() -> None:
+    told = status(EXPIRED)
+    assert told.expires_at == NOW.wall
+    assert told.seconds_left == 0
+
+
+def test_a_failure_is_told_until_a_renewal_succeeds_and_its_pause_until_it_ends() -> None:
+    waiting = status(failed(STALE, outage(pause=8), NOW, POLICY))
+    assert str(waiting.last_error) == "the endpoint is down"
+    assert waiting.retry_at == NOW.wall + 8
+    over = status(failed(STALE, outage(ago(8), pause=8), NOW, POLICY))
+    assert over.last_error is not None
+    assert over.retry_at is None
+
+
+def test_nothing_is_done_at_first() -> None:
+    assert Counters() == Counters(grants=0, adoptions=0, failures=0)
+
+
+@pytest.mark.parametrize("value", [Counters(), status(EMPTY)], ids=["counters", "status"])
+def test_what_was_told_never_changes(value: object) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, type(value).__slots__[0], None)  # type: ignore[attr-defined]  # has slots
+
+
+@pytest.mark.parametrize("renewing", [True, False])
+def test_whether_a_renewal_is_under_way(*, renewing: bool) -> None:
+    assert status(EMPTY, renewing=renewing).renewing is renewing
+
+
+def test_no_secret_is_in_it_and_it_travels() -> None:  # S46
+    token = issued(refresh_token="planted-refresh-token")
+    snapshot = failed(holding(token, NOW, POLICY, draw=0), refusal(token=token), NOW, POLICY)
+    told = status(snapshot)
+    assert "planted" not in repr(told)
+    assert repr(pickled(told)) == repr(told)
