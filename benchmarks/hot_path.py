@@ -1,103 +1,117 @@
-"""Time per request with a fresh token: `BearerAuth` beside a static header.
+"""Time per request with a fresh token: each peer's auth beside a static header.
 
-`python -m benchmarks.hot_path` prints nanoseconds per call and the ratio. The two are timed in
-turn over many short rounds, net of the loop around them; the 10th percentile is taken, since
-medians move with the load of the machine. The static header is also timed against itself: what that
-ratio is off 1 is the precision of the others.
+`python -m benchmarks.hot_path` prints nanoseconds per call and the ratio. All are timed in turn
+over many short rounds, net of the loop around them; the 10th percentile is taken, since medians
+move with the load of the machine. The static header is also timed against itself: what that ratio
+is off 1 is the precision of the others.
 """
 
 from __future__ import annotations
 
-import random
 import statistics
-import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import requests
-from requests.auth import AuthBase
-
-from evertoken import BearerAuth, MemoryStore, Token, TokenKey, TokenManager
+from benchmarks.harness import alone, prepared
+from benchmarks.peers.registry import FLOOR
+from benchmarks.report import Result, Table
 
 if TYPE_CHECKING:
-    from requests import PreparedRequest
+    from benchmarks.harness import Run
+    from benchmarks.peers.peer import Auth
 
-URL = "https://api.example.com/api/v4/leads/responses/7/"
-ROUNDS = 400
 CALLS = 1000
+THREADS = 8
+AGAIN = "floor_again"
+HOURS = 36000
 
 
-class StaticHeader(AuthBase):
-    """The floor: one header that never changes."""
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Set it."""
-        request.headers["Authorization"] = "Bearer static"
-        return request
-
-
-class FixedGrant:
-    """A grant that answers at once, so that no endpoint is needed."""
-
-    token_url = "https://api.example.com/oauth/token/"  # noqa: S105  a URL
-    key = TokenKey(token_url, "client", "user")
-
-    def request(self) -> Token:
-        """A token of ten hours."""
-        now = time.time()
-        return Token("a" * 30, now, now + 36000)
-
-    def revoke(self, token: Token) -> None:
-        """Nothing to revoke."""
-
-    def credentials_tag(self, salt: bytes) -> bytes:
-        """Never refused."""
-        return salt
-
-
-def prepared() -> PreparedRequest:
-    """A request as `requests` hands it to `auth`."""
-    return requests.Request("GET", URL).prepare()
-
-
-def round_of(auth: AuthBase) -> float:
+def round_of(auth: Auth, calls: int = CALLS) -> float:
     """Nanoseconds per call over one short round, on requests prepared before."""
-    batch = [prepared() for _ in range(CALLS)]
+    batch = [prepared() for _ in range(calls)]
     start = time.perf_counter_ns()
     for _ in batch:
         pass
     looped = time.perf_counter_ns()
     for request in batch:
         auth(request)
-    return (time.perf_counter_ns() - looped - (looped - start)) / CALLS
+    return (time.perf_counter_ns() - looped - (looped - start)) / calls
 
 
-def measure(rounds: int) -> dict[str, float]:
-    """Nanoseconds per call of each."""
-    manager = TokenManager(FixedGrant(), memory=MemoryStore())
-    manager.token()
-    subjects: dict[str, AuthBase] = {
-        "static header": StaticHeader(),
-        "static header again": StaticHeader(),
-        "evertoken": BearerAuth(manager),
-    }
-    times: dict[str, list[float]] = {name: [] for name in subjects}
-    order = list(subjects)
+def round_in_threads(auth: Auth, calls: int) -> float:
+    """The same for `THREADS` threads at once: wall time over the calls of all."""
+    batches = [[prepared() for _ in range(calls)] for _ in range(THREADS)]
+    barrier = threading.Barrier(THREADS)
+
+    def work(number: int) -> tuple[int, int, int]:
+        barrier.wait()
+        start = time.perf_counter_ns()
+        for _ in batches[number]:
+            pass
+        looped = time.perf_counter_ns()
+        for request in batches[number]:
+            auth(request)
+        return start, looped - start, time.perf_counter_ns()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        spans = list(pool.map(work, range(THREADS)))
+    wall = max(end for *_, end in spans) - min(start for start, *_ in spans)
+    return (wall - sum(loop for _, loop, _ in spans)) / (calls * THREADS)
+
+
+def measure(run: Run) -> Result:
+    """Nanoseconds per call of each, in one thread and in eight."""
+    auths = {name: peer.open(run.site(peer, expires_in=HOURS)) for name, peer in run.peers.items()}
+    auths[AGAIN] = auths[FLOOR]
+    for auth in auths.values():
+        # the first asks for the token, the second finds it
+        auth(auth(prepared()))
+        assert auth(prepared()).headers["Authorization"]
+    alone_ns = _timed(run, auths, run.pick(3, 25, 300), round_of)
+    together_ns = _timed(run, auths, run.pick(1, 4, 50), lambda auth: round_in_threads(auth, 250))
+    titles = {name: peer.title for name, peer in run.peers.items()}
+    titles[AGAIN] = "static header again"
+    return Result(
+        "hot_path",
+        "Nanoseconds per request that the auth takes with a fresh token, and their ratio to a "
+        f"static header: 10th percentile of shuffled rounds, 1 thread and {THREADS}.",
+        [_table(titles, alone_ns, together_ns)],
+        {"titles": titles, "ns": alone_ns, f"ns_{THREADS}_threads": together_ns},
+    )
+
+
+def _timed(run: Run, auths: dict[str, Auth], rounds: int, timed: Timed) -> dict[str, float]:
+    times: dict[str, list[float]] = {name: [] for name in auths}
     for _ in range(rounds):
-        random.shuffle(order)
-        for name in order:
-            times[name].append(round_of(subjects[name]))
-    return {name: statistics.quantiles(times[name], n=10)[0] for name in subjects}
+        for name in run.shuffled(list(auths)):
+            times[name].append(timed(auths[name]))
+    return {
+        name: statistics.quantiles(found, n=10)[0] if len(found) > 9 else min(found)
+        for name, found in times.items()
+    }
 
 
-def main() -> None:
-    """Print the table."""
-    figures = measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)
-    floor = figures["static header"]
-    print(f"{'':22}{'ns per call':>12}{'ratio':>8}")
-    for name in sorted(figures, key=figures.__getitem__):
-        print(f"{name:22}{figures[name]:12.0f}{figures[name] / floor:8.2f}")
+def _table(titles: dict[str, str], one: dict[str, float], many: dict[str, float]) -> Table:
+    rows = [
+        [
+            titles[name],
+            f"{one[name]:.0f}",
+            f"{one[name] / one[FLOOR]:.2f}",
+            f"{many[name]:.0f}",
+            f"{many[name] / many[FLOOR]:.2f}",
+        ]
+        for name in sorted(one, key=one.__getitem__)
+    ]
+    columns = ["", "ns, 1 thread", "ratio", f"ns, {THREADS} threads", "ratio"]
+    return Table("Time per request with a fresh token", columns, rows)
 
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Timed = Callable[[Auth], float]
 
 if __name__ == "__main__":
-    main()
+    alone("hot_path")

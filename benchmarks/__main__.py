@@ -1,0 +1,87 @@
+"""`python -m benchmarks`: measure, print tables, write JSON, markdown and pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from benchmarks.harness import Scale, options, running
+from benchmarks.host import circumstances
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.harness import Benchmark, Run
+    from benchmarks.report import Result
+
+NAMES = (
+    "server",
+    "hot_path",
+    "stall",
+    "threads",
+    "processes",
+    "cold_start",
+    "outage",
+    "refusal",
+    "memory",
+)
+
+RESULTS = os.path.join(os.path.dirname(__file__), "results")
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = options("Measure evertoken beside what users would pick instead.")
+    parser.add_argument("--only", action="append", choices=NAMES, help="may be given repeatedly")
+    parser.add_argument(
+        "--results",
+        metavar="DIR",
+        help="write JSON, tables and pictures there; a whole full run: benchmarks/results",
+    )
+    given = parser.parse_args()
+    whole = given.scale is Scale.FULL and not given.only
+    directory = given.results or (RESULTS if whole else None)
+    with running(given.scale) as run:
+        told = circumstances(run.peers.values())
+        told |= {f"not installed: {name}": why for name, why in run.missing.items()}
+        print("\n".join(f"{name}: {text}" for name, text in told.items()), end="\n\n")
+        start = time.monotonic()
+        results = [_measured(name, run) for name in NAMES if not given.only or name in given.only]
+        told["took"] = f"{time.monotonic() - start:.0f} s, {given.scale.name.lower()}"
+    print(f"took {told['took']}")
+    if directory:
+        _write(directory, told, results)
+
+
+def _measured(name: str, run: Run) -> Result:
+    module: Benchmark = import_module(f"benchmarks.{name}")
+    result = module.measure(run)
+    print(result.plain(), flush=True)
+    return result
+
+
+def _write(directory: str, told: Mapping[str, str], results: Sequence[Result]) -> None:
+    # only here: it takes a second to load
+    from benchmarks.plots import draw  # noqa: PLC0415
+
+    os.makedirs(directory, exist_ok=True)
+    head = "\n".join(f"- {name}: {text}" for name, text in told.items())
+    sections = [f"# Results of `python -m benchmarks`\n\n{head}", *(r.markdown() for r in results)]
+    _save(directory, "tables.md", "\n\n".join(sections))
+    shown = {"circumstances": told, "results": {r.name: asdict(r) for r in results}}
+    _save(directory, "results.json", json.dumps(shown, separators=(",", ":")))
+    pictures = draw({result.name: result.data for result in results}, directory)
+    print("written:", ", ".join([*sorted(["results.json", "tables.md"]), *pictures]))
+
+
+def _save(directory: str, name: str, text: str) -> None:
+    with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+        file.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    main()

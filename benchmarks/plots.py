@@ -1,0 +1,130 @@
+"""The pictures: SVG, legible on a light and on a dark page, in colours that all can tell apart."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from matplotlib.axes import Axes
+
+INK = "#7a7a7a"
+"""Halfway between black and white: contrast over 4 on both."""
+
+# Okabe and Ito's palette
+BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7"
+
+SUBJECT = "ever"
+OTHERS = ("by_hand", "google", "oauth2client")
+
+STYLE: dict[Any, Any] = {  # as `rc_context` wants it
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "savefig.transparent": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "evertoken",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+def draw(data: Mapping[str, Mapping[str, object]], directory: str) -> list[str]:
+    """Draw what `data` has figures for; the paths of the pictures."""
+    paths = []
+    for name, (benchmark, drawn) in PICTURES.items():
+        if benchmark not in data:
+            continue
+        with mpl.rc_context(STYLE):
+            figure = drawn(data[benchmark])
+            path = os.path.join(directory, f"{name}.svg")
+            figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
+        paths.append(path)
+    return paths
+
+
+def stall(data: Mapping[str, object]) -> Figure:
+    """The auth time of each call: four small pictures with the same axes."""
+    found, titles = _mapping(data["1 threads"]), _mapping(data["titles"])
+    names = [name for name in (SUBJECT, *OTHERS) if name in found]
+    figure = Figure(figsize=(9, 2.6))
+    grid = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, name in zip(grid, names, strict=True):
+        calls = _mapping(found[name])["calls"]
+        assert isinstance(calls, list)
+        seconds, milliseconds = zip(*calls, strict=True)
+        colour = BLUE if name == SUBJECT else VERMILION
+        axes.plot(seconds, milliseconds, ".", color=colour, markersize=2.5, rasterized=False)
+        worst = max(milliseconds)
+        axes.set_title(f"{titles[name]}\nlongest {worst:.{worst < 10:d}f} ms", fontsize=10)
+        axes.set_yscale("log")
+        axes.set_xlabel("seconds")
+    grid[0].set_ylabel("ms that a call waits\nfor its token")
+    return figure
+
+
+def processes(data: Mapping[str, object]) -> Figure:
+    """Grants per lifetime against processes, both logarithmic."""
+    found, titles = _mapping(data["grants per lifetime"]), _mapping(data["titles"])
+    counts = data["counts"]
+    assert isinstance(counts, list | tuple)
+    figure = Figure(figsize=(5.5, 3.6))
+    axes = figure.subplots()
+    styles = zip("os^Dv", (BLUE, VERMILION, ORANGE, PURPLE, GREEN), strict=True)
+    for (name, rounds), (marker, colour) in zip(found.items(), styles, strict=False):
+        assert isinstance(rounds, list)
+        means = [sum(found) / len(found) for found in rounds]
+        label = f"{titles[name]} (shares nothing)" if name == "by_hand" else titles[name]
+        axes.plot(counts, means, color=colour, marker=marker, label=label, alpha=0.85)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    _plain_ticks(axes, counts)
+    axes.set_xlabel("processes")
+    axes.set_ylabel("grants per lifetime")
+    axes.legend()
+    return figure
+
+
+def hot_path(data: Mapping[str, object]) -> Figure:
+    """Nanoseconds per request as bars, the fastest on top."""
+    found, titles = _mapping(data["ns"]), _mapping(data["titles"])
+    shown = {name: float(str(ns)) for name, ns in found.items() if name != "floor_again"}
+    names = sorted(shown, key=shown.__getitem__, reverse=True)
+    figure = Figure(figsize=(7, 3.8))
+    axes = figure.subplots()
+    colours = [BLUE if name == SUBJECT else INK for name in names]
+    bars = axes.barh(
+        [str(titles[name]) for name in names], [shown[n] for n in names], color=colours
+    )
+    axes.bar_label(bars, [f"{shown[name]:,.0f}" for name in names], padding=4, color=INK)
+    axes.set_xlabel("nanoseconds per request with a fresh token")
+    return figure
+
+
+def _plain_ticks(axes: Axes, values: Sequence[int]) -> None:
+    axes.set_xticks(values, [str(value) for value in values])
+    axes.set_yticks(values, [str(value) for value in values])
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    assert isinstance(value, dict)
+    return value
+
+
+PICTURES: dict[str, tuple[str, Callable[[Mapping[str, object]], Figure]]] = {
+    "stall": ("stall", stall),
+    "processes": ("processes", processes),
+    "hot_path": ("hot_path", hot_path),
+}

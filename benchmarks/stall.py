@@ -1,0 +1,124 @@
+"""How long a call waits for its token: one call every 5 ms over several renewals."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from benchmarks.calls import Call, paced
+from benchmarks.harness import alone, prepared
+from benchmarks.report import Result, Table, percentile, spread
+
+if TYPE_CHECKING:
+    from benchmarks.harness import Run
+
+LATENCY = 0.3
+"""Seconds that the token endpoint takes."""
+
+PERIOD = 2
+"""Seconds from one renewal to the next."""
+
+PACE = 0.005
+WAITED = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One peer over several renewals."""
+
+    calls: list[Call]
+    refused: int
+    grants: int
+
+    def milliseconds(self, share: float) -> float:
+        """A percentile of the time of a call."""
+        return 1000 * percentile([call.seconds for call in self.calls], share)
+
+
+def measure(run: Run) -> Result:
+    """One thread and four, each peer in turn."""
+    tables: list[Table] = []
+    data: dict[str, object] = {"latency": LATENCY, "period": PERIOD, "pace": PACE}
+    for threads in run.pick((1,), (1,), (1, 4)):
+        trials: dict[str, list[Trial]] = {name: [] for name in run.peers}
+        for _ in range(run.pick(1, 1, 2)):
+            # a smoke run only looks whether they renew, which all can do at once
+            with ThreadPoolExecutor(run.pick(len(run.peers), 1, 1)) as pool:
+                order = run.shuffled(list(run.peers))
+                found = pool.map(partial(trial, run, threads), order)
+                for name, one in zip(order, found, strict=True):
+                    trials[name].append(one)
+        tables.append(_table(run, trials, threads))
+        data[f"{threads} threads"] = {name: _kept(found) for name, found in trials.items()}
+    data["titles"] = {name: peer.title for name, peer in run.peers.items()}
+    return Result("stall", TOLD, tables, data)
+
+
+TOLD = (
+    f"One call every {PACE * 1000:.0f} ms while a token is renewed every {PERIOD} s; the token "
+    f"endpoint takes {LATENCY * 1000:.0f} ms. The first token is there before. Milliseconds that "
+    "the auth takes, worst round; calls whose token was dead, so that an API would have answered "
+    "401; grants. The static header shows what the machine itself adds."
+)
+
+
+def trial(run: Run, threads: int, name: str) -> Trial:
+    """Drive one peer."""
+    peer = run.peers[name]
+    renewals = run.pick(1, 1, 4)
+    lifetime = peer.lifetime(PERIOD) if not peer.unable_to_renew else 3600
+    site = run.site(peer, expires_in=lifetime, delay=LATENCY)
+    auth = peer.open(site)
+    auth(prepared())
+    end = time.monotonic() + PERIOD * renewals + 0.8
+    with ThreadPoolExecutor(threads) as pool:
+        jobs = [pool.submit(paced, auth, PACE, end) for _ in range(threads)]
+        calls = [call for job in jobs for call in job.result()]
+    ledger = run.endpoint.ledger(site)
+    refused = sum(call.failed or ledger.dead(call.header, call.moment) for call in calls)
+    if not peer.unable_to_renew:
+        assert renewals <= len(ledger.grants) - 1, f"{peer.title} has not renewed"
+    return Trial(calls, refused, len(ledger.grants))
+
+
+def _kept(found: list[Trial]) -> dict[str, object]:
+    first = found[0].calls
+    start = first[0].moment
+    return {
+        "p50_ms": [t.milliseconds(0.5) for t in found],
+        "p999_ms": [t.milliseconds(0.999) for t in found],
+        "max_ms": [t.milliseconds(1) for t in found],
+        "refused": [t.refused for t in found],
+        "grants": [t.grants for t in found],
+        "count": len(first),
+        # for the picture: all that waited, and of the others enough to see where they are
+        "calls": [
+            (round(call.moment - start, 3), round(1000 * call.seconds, 4))
+            for number, call in enumerate(first)
+            if call.seconds > WAITED or number % 8 == 0
+        ],
+    }
+
+
+def _table(run: Run, trials: dict[str, list[Trial]], threads: int) -> Table:
+    rows = [
+        [
+            run.peers[name].title,
+            *(spread([t.milliseconds(p) for t in found], f) for p, f in SHARES),
+            str(sum(t.refused for t in found)),
+            spread([float(t.grants) for t in found]),
+            run.peers[name].unable_to_renew,
+        ]
+        for name, found in trials.items()
+    ]
+    columns = ["", "p50", "p99.9", "max", "401s", "grants", ""]
+    return Table(f"Milliseconds per auth call across renewals, {threads} thread(s)", columns, rows)
+
+
+SHARES = ((0.5, ".3f"), (0.999, ".1f"), (1.0, ".1f"))
+
+if __name__ == "__main__":
+    alone("stall")

@@ -1,0 +1,184 @@
+"""The benchmarks measure peers that work: each really renewed, cached and counted.
+
+One smoke run of all of them stands behind these tests, in two processes at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from benchmarks.__main__ import NAMES
+from benchmarks.peers import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Results = Mapping[str, Mapping[str, Any]]  # the JSON of each benchmark
+
+# half a minute on a quiet machine; a busy one only takes longer
+pytestmark = pytest.mark.timeout(300)
+
+ROOT = Path(__file__).parents[2]
+
+HALVES = (
+    ("server", "hot_path", "threads", "refusal", "memory"),
+    ("stall", "outage", "processes", "cold_start"),
+)
+
+RENEWING = [name for name in registry.NAMES if name != registry.FLOOR]
+SHARING = ["ever", "requests_auth_file", "msal_file", "botocore_file"]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the smoke run has left its results."""
+    pytest.importorskip("matplotlib", reason="the pictures need the extra `bench`")
+    place = tmp_path_factory.mktemp("results")
+    runs = []
+    for number, half in enumerate(HALVES):
+        only = [word for name in half for word in ("--only", name)]
+        command = [sys.executable, "-m", "benchmarks", "--smoke", "--results"]
+        runs.append(
+            subprocess.Popen(  # noqa: S603  this project's own command
+                [*command, str(place / str(number)), *only],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    for run in runs:
+        said, _ = run.communicate(timeout=280)
+        assert run.returncode == 0, said
+    return place
+
+
+@pytest.fixture(scope="module")
+def results(directory: Path) -> Results:
+    found: dict[str, Any] = {}
+    for number in range(len(HALVES)):
+        found |= json.loads((directory / str(number) / "results.json").read_text())["results"]
+    return found
+
+
+def installed(name: str) -> str:
+    """`name`; a test of a peer that is not installed is skipped, and says so."""
+    try:
+        registry.load(name)
+    except ImportError as error:
+        pytest.skip(f"the peer {name} is not installed: {error}")
+    return name
+
+
+def data(results: Results, name: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", results[name]["data"])
+
+
+def test_every_benchmark_has_run(results: Results) -> None:
+    assert sorted(results) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", RENEWING)
+def test_a_peer_was_timed_with_a_token_it_had_cached(name: str, results: Results) -> None:
+    found = data(results, "hot_path")
+    assert found["ns"][installed(name)] > 0
+    # a grant takes over a millisecond: no call in the timed rounds made one
+    assert found["ns"][name] < 1e6
+
+
+@pytest.mark.parametrize("name", RENEWING)
+def test_a_peer_renewed_while_it_was_called(name: str, results: Results) -> None:
+    trial = data(results, "stall")["1 threads"][installed(name)]
+    assert 2 <= trial["grants"][0] <= 4
+    assert trial["count"] > 100
+
+
+@pytest.mark.parametrize("name", RENEWING)
+def test_a_peer_was_asked_by_threads_cold_and_at_an_end(name: str, results: Results) -> None:
+    found = data(results, "threads")
+    for phase in ("cold", "ended"):
+        (grants, seconds, _), *_ = found[phase][installed(name)]
+        assert grants >= 1
+        assert seconds > 0
+
+
+@pytest.mark.parametrize("name", RENEWING)
+def test_a_peer_made_calls_through_the_outage(name: str, results: Results) -> None:
+    (trial,) = data(results, "outage")[installed(name)]
+    assert trial["calls"] > 100
+    assert trial["grants"] + trial["asked"] >= 2
+
+
+@pytest.mark.parametrize("name", RENEWING)
+def test_a_peer_posted_the_wrong_password(name: str, results: Results) -> None:
+    (posts,) = data(results, "refusal")["posts"][installed(name)]
+    assert posts >= 1
+
+
+@pytest.mark.parametrize("name", RENEWING)
+def test_a_peer_was_weighed_with_tokens_of_its_own(name: str, results: Results) -> None:
+    made, used = data(results, "memory")["bytes"][installed(name)]
+    assert 0 < made < used
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_a_peer_found_its_warm_cache_in_a_fresh_process(name: str, results: Results) -> None:
+    # the run itself fails where a fresh process asked the token server once more
+    assert data(results, "cold_start")["warm"][installed(name)][0] > 0
+
+
+@pytest.mark.parametrize("name", [*SHARING, "by_hand"])
+def test_a_peer_renewed_in_a_fleet_of_processes(name: str, results: Results) -> None:
+    alone, fleet = data(results, "processes")["grants per lifetime"][installed(name)]
+    assert alone[0] >= 1
+    assert fleet[0] >= 1
+
+
+def test_evertoken_keeps_its_promises_in_the_smoke_run(results: Results) -> None:
+    threads = data(results, "threads")
+    assert threads["cold"]["ever"][0][0] == 1
+    assert threads["ended"]["ever"][0][0] == 1
+    processes = data(results, "processes")
+    assert processes["grants per lifetime"]["ever"] == [[1.0], [1.0]]
+    assert processes["failed"]["ever"] == [[0], [0]]
+    assert data(results, "refusal")["posts"]["ever"] == [1]
+    outage = data(results, "outage")["ever"][0]
+    assert (outage["failed"], outage["refused"]) == (0, 0)
+    assert data(results, "stall")["1 threads"]["ever"]["refused"] == [0]
+
+
+def test_what_is_held_against_peers_that_share_nothing_is_measured(results: Results) -> None:
+    # a count that could only be 1 would prove nothing
+    (cold, *_), *_ = data(results, "threads")["cold"][installed("oauth2client")]
+    assert cold > 1
+    _, fleet = data(results, "processes")["grants per lifetime"]["by_hand"]
+    assert fleet[0] > 2
+    assert data(results, "refusal")["posts"]["by_hand"] == [100]
+
+
+def test_a_peer_that_cannot_do_a_job_is_in_the_table_with_its_reason(results: Results) -> None:
+    (table,) = results["processes"]["tables"]
+    rows = {row[0]: row[1:] for row in table["rows"]}
+    assert rows["static header"] == ["never renews"]
+    assert rows["cachetools.TTLCache"] == ["keeps its token in memory"]
+
+
+@pytest.mark.parametrize(("half", "picture"), [(0, "hot_path"), (1, "stall"), (1, "processes")])
+def test_a_picture_is_drawn_on_no_background(half: int, picture: str, directory: Path) -> None:
+    image = (directory / str(half) / f"{picture}.svg").read_text()
+    assert ET.fromstring(image).tag.endswith("svg")  # noqa: S314  made by the run above
+    assert ">evertoken" in image
+    assert "#ffffff" not in image
+
+
+@pytest.mark.parametrize("half", range(len(HALVES)))
+def test_the_tables_say_when_and_where_they_were_made(half: int, directory: Path) -> None:
+    page = (directory / str(half) / "tables.md").read_text()
+    for line in ("date", "machine", "Python", "versions", "load average at the start"):
+        assert f"\n- {line}: " in page
