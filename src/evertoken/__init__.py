@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from evertoken.grants.password import PasswordGrant
     from evertoken.manager import TokenManager
+    from evertoken.managers import TokenManagers
     from evertoken.policy import RefreshPolicy
     from evertoken.status import Status
     from evertoken.stores.file import FileStore
@@ -45,6 +46,7 @@ __all__ = [
     "TokenError",
     "TokenKey",
     "TokenManager",
+    "TokenManagers",
     "squadrun",
 ]
 
@@ -61,6 +63,7 @@ _ROOMS = {
     ],
     "grants.password": ["PasswordGrant"],
     "manager": ["TokenManager"],
+    "managers": ["TokenManagers"],
     "policy": ["RefreshPolicy"],
     "status": ["Status"],
     "stores.file": ["FileStore"],

@@ -22,7 +22,8 @@ def checked(url: str, *, what: str, allow_http: bool = False) -> str:
         raise InsecureURL(f"{what} must be an absolute https:// URL")
     if parts.scheme == "http" and not (allow_http or is_loopback(parts.hostname)):
         raise InsecureURL(f"{what} must be https://: http:// would send secrets in clear")
-    if parts.username is not None or parts.password is not None:
+    # a password alone comes with an empty user name
+    if parts.username is not None:
         raise ValueError(f"{what} must not hold a login: give the credentials as arguments")
     if "#" in url:
         raise ValueError(f"{what} must have no fragment (#…)")

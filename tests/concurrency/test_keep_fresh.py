@@ -38,8 +38,8 @@ def test_a_kept_token_is_there_before_the_first_request_and_renewed_without_any(
 
 def test_a_kept_token_costs_one_grant_a_lifetime() -> None:
     grant = CountingGrant(lifetime=2.0)
+    started = time.monotonic()
     with sibling(grant, keep_fresh=True):
-        started = time.monotonic()
         eventually(lambda: grant.requests == 3)
         # renewed after three quarters of its life or, with all jitter, after 1.375 s of 2
         assert time.monotonic() - started > 2.6

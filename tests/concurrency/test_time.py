@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -216,6 +217,24 @@ def test_a_token_is_dated_by_its_callers_reading(grant: CountingGrant) -> None:
         # the renewal's thread sees the real time; a clock of its own moves the caller's on
         assert 0.0 <= token.issued_at - time.time() < 5.0
         assert token.lifetime == pytest.approx(grant.lifetime)
+
+
+def test_a_clock_that_is_set_while_a_caller_waits_does_not_date_its_token(
+    grant: CountingGrant, clocks: Clocks
+) -> None:
+    manager = sibling(grant)
+    before = time.time()
+    memory = manager._memory
+    assert memory is not None
+    waiting = threading.Thread(target=manager.token)
+    with memory.lock(grant.key, timeout=0.0):
+        waiting.start()
+        eventually(lambda: manager.status().renewing)
+        clocks.wall_offset += DAY
+    waiting.join(20)
+    token = manager.renewer.snapshot.token
+    assert token is not None
+    assert token.issued_at == pytest.approx(before, abs=20.0)
 
 
 def test_a_store_that_is_read_under_a_frozen_clock_does_not_trust_the_future(

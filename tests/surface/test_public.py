@@ -143,7 +143,7 @@ class TestNames:
         assert sorted(evertoken.__all__) == sorted(
             [
                 *("TokenManager", "BearerAuth", "Token", "TokenKey", "RefreshPolicy", "Status"),
-                *("PasswordGrant", "MemoryStore", "FileStore"),
+                *("PasswordGrant", "MemoryStore", "FileStore", "TokenManagers"),
                 *("TokenError", "GrantRefused", "GrantUnavailable", "InvalidTokenResponse"),
                 *("RefreshTimeout", "RevocationFailed", "InsecureURL"),
                 "squadrun",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -167,6 +167,12 @@ def test_options_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=name):
         RefreshPolicy(**options)
+
+
+@pytest.mark.parametrize(("value", "name"), [(POLICY, "jitter"), (EMPTY, "token")])
+def test_policies_and_snapshots_are_replaced_whole(value: object, name: str) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, name, None)
 
 
 # -- back-off --------------------------------------------------------------------------------------

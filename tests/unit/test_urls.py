@@ -134,9 +134,9 @@ def test_the_origin_of_a_broken_url_is_an_error_that_does_not_quote_it() -> None
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.255.255.254", "::1"])
 def test_loopback_is_told_by_name_or_address(host: str) -> None:
-    assert is_loopback(host)
+    assert is_loopback(host) is True
 
 
 @pytest.mark.parametrize("host", ["example.com", "localhost.", "10.0.0.1", "::2", "127.1", ""])
 def test_anything_else_is_not_loopback(host: str) -> None:
-    assert not is_loopback(host)
+    assert is_loopback(host) is False

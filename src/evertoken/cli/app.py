@@ -1,118 +1,58 @@
-"""The commands and their options; what they do is done elsewhere."""
+"""The command `evertoken`: which commands there are; each is loaded when it is named."""
 
 from __future__ import annotations
 
-import sys
-from typing import Literal
+from importlib import import_module
 
 import click
 
+_COMMANDS = {
+    "token": "token:token",
+    "header": "token:header",
+    "exec": "execute:execute",
+    "status": "status:status",
+    "refresh": "token:refresh",
+    "revoke": "revoke:revoke",
+    "login": "login:login",
+    "sandbox": "sandbox:sandbox",
+    "demo": "demo:demo",
+}
+"""In the order of `--help`: a module below `commands`, and the command in it."""
 
-class Unusable(click.ClickException):
-    """Ends a command with one sentence and exit status 2."""
+_EPILOG = """\b
+Settings come from options, then from SQUADRUN_BASE_URL, _CLIENT_ID, _USERNAME,
+_TOKEN_DIR, then from a profile in the file of profiles. Secrets are never taken
+as an option's value: they come from SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD
+(or these with _FILE or _COMMAND), from the profile's password_file or
+password_command, from the keyring, or from a prompt.
 
-    exit_code = 2
+\b
+Exit status: 0 done, 1 no answer or a useless one, 2 bad use or a missing setting,
+3 no usable token (status), 4 credentials refused; that of exec is the program's.
+
+\b
+Completion for bash (zsh, fish alike):
+  eval "$(_EVERTOKEN_COMPLETE=bash_source evertoken)"
+"""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Imports a command's module when the command is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """Their names, in the order of `--help`."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command; None where there is none of that name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(import_module(f"evertoken.cli.commands.{module}"), name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
 @click.version_option(package_name="evertoken")
 def evertoken() -> None:
     """A bearer token that is always fresh."""
-
-
-@evertoken.command()
-@click.option("--port", default=0, show_default="any free one", help="TCP port on 127.0.0.1.")
-@click.option("--expires-in", default=36000, show_default=True, help="Token lifetime in seconds.")
-@click.option(
-    "--auth-failure",
-    type=click.Choice(["401", "403"]),
-    default="401",
-    show_default=True,
-    help="Status of an API call without a good token.",
-)
-@click.option("--rate-limit", metavar="N/min", help="Calls allowed in a minute, as 100/min.")
-@click.option(
-    "--data",
-    type=click.Path(file_okay=False),
-    help="Directory that keeps the database.  [default: a temporary one, deleted at the end]",
-)
-@click.option("--fast-hashing", is_flag=True, help="Grants in 5 ms, not 0.5 s: for tests.")
-@click.option("--verbose", is_flag=True, help="Log each request on standard error.")
-def sandbox(  # noqa: PLR0917  click passes options by name
-    port: int,
-    expires_in: int,
-    auth_failure: Literal["401", "403"],
-    rate_limit: str | None,
-    data: str | None,
-    fast_hashing: bool,  # noqa: FBT001  likewise
-    verbose: bool,  # noqa: FBT001  likewise
-) -> None:
-    """Serve a local SquadRun until Ctrl-C.
-
-    When it is ready, its settings are printed as NAME=value lines, for a shell to take over.
-    """
-    from evertoken.sandbox import Options, SandboxError, run  # noqa: PLC0415  only where it is used
-
-    try:
-        run(
-            Options(
-                port=port,
-                expires_in=expires_in,
-                auth_failure=401 if auth_failure == "401" else 403,
-                rate_limit=_per_minute(rate_limit),
-                data=data,
-                fast_hashing=fast_hashing,
-                verbose=verbose,
-            )
-        )
-    except (SandboxError, ValueError) as error:
-        raise Unusable(str(error)) from None
-
-
-def _per_minute(limit: str | None) -> int | None:
-    if limit is None:
-        return None
-    number = limit.removesuffix("/min")
-    if not number.isdecimal():
-        raise click.BadParameter(f"{limit!r} is no number of calls a minute, as 100/min")
-    return int(number)
-
-
-@evertoken.command()
-@click.option("--seconds", default=20.0, show_default=True, help="How long the workers call.")
-@click.option("--workers", default=4, show_default=True, help="Processes.")
-@click.option("--threads", default=4, show_default=True, help="Threads in each.")
-@click.option("--expires-in", default=6, show_default=True, help="Token lifetime in seconds.")
-@click.option("--base-url", help="A real account's API, with the SQUADRUN_* variables set.")
-@click.option("--campaign", default=1, show_default=True, help="Campaign whose leads are read.")
-@click.option("--write", is_flag=True, help="Add leads to a real account too.")
-def demo(  # noqa: PLR0917  click passes options by name
-    seconds: float,
-    workers: int,
-    threads: int,
-    expires_in: int,
-    base_url: str | None,
-    campaign: int,
-    write: bool,  # noqa: FBT001  likewise
-) -> None:
-    """Have worker processes call an API over several token lifetimes.
-
-    By default that is a sandbox of its own. Exit status 1 where a promise was not kept.
-    """
-    from evertoken.demo import Plan, Unready, run  # noqa: PLC0415  only where it is used
-
-    try:
-        kept = run(
-            Plan(
-                seconds=seconds,
-                workers=workers,
-                threads=threads,
-                expires_in=expires_in,
-                base_url=base_url,
-                campaign=campaign,
-                write=write,
-            )
-        )
-    except (Unready, ValueError) as error:
-        raise Unusable(str(error)) from None
-    sys.exit(0 if kept else 1)

@@ -15,7 +15,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from evertoken import errors
 from evertoken.token import Entry, Refusal, Token, TokenKey
 
 if TYPE_CHECKING:
@@ -139,17 +138,19 @@ def _refusal(fields: _Fields | None, *, same_boot: bool) -> Refusal | None:
     )
 
 
-_KINDS = {
-    kind.__name__: kind
-    for kind in (errors.GrantRefused, errors.GrantUnavailable, errors.InvalidTokenResponse)
-}
+def _kinds() -> dict[str, type[TokenError]]:
+    # only a refusal needs them: they load requests, twice the time of all else in `evertoken token`
+    from evertoken import errors  # noqa: PLC0415
+
+    kinds = (errors.GrantRefused, errors.GrantUnavailable, errors.InvalidTokenResponse)
+    return {kind.__name__: kind for kind in kinds}
 
 
 def _error_fields(error: TokenError) -> Json:
     # a grant may raise a kind of its own, which siblings need not know
-    names = (name for name, kind in _KINDS.items() if isinstance(error, kind))
+    names = (name for name, kind in _kinds().items() if isinstance(error, kind))
     return {
-        "kind": next(names, errors.GrantUnavailable.__name__),
+        "kind": next(names, "GrantUnavailable"),
         "message": str(error),
         "status": error.status,
         "content_type": error.content_type,
@@ -163,7 +164,8 @@ def _error_fields(error: TokenError) -> Json:
 def _error(fields: _Fields | None) -> TokenError | None:
     if fields is None:
         return None
-    kind = _KINDS.get(fields.text("kind"), errors.GrantUnavailable)
+    kinds = _kinds()
+    kind = kinds.get(fields.text("kind"), kinds["GrantUnavailable"])
     return kind(
         fields.text("message"),
         status=fields.optional_integer("status"),

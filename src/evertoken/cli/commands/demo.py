@@ -1,0 +1,52 @@
+"""`demo`: the main job as one command; what it does is done elsewhere."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from evertoken.cli.exits import Unusable
+
+
+@click.command()
+@click.option("--seconds", default=20.0, show_default=True, help="How long the workers call.")
+@click.option("--workers", default=4, show_default=True, help="Processes.")
+@click.option("--threads", default=4, show_default=True, help="Threads in each.")
+@click.option("--expires-in", default=6, show_default=True, help="Token lifetime in seconds.")
+@click.option("--base-url", help="A real account's API, with the SQUADRUN_* variables set.")
+@click.option("--campaign", default=1, show_default=True, help="Campaign whose leads are read.")
+@click.option("--write", is_flag=True, help="Add a lead to a real account too.")
+@click.option("--fast-hashing", is_flag=True, help="Grants in 5 ms, not 0.5 s: for tests.")
+def demo(  # noqa: PLR0917  click passes options by name
+    seconds: float,
+    workers: int,
+    threads: int,
+    expires_in: int,
+    base_url: str | None,
+    campaign: int,
+    write: bool,  # noqa: FBT001  likewise
+    fast_hashing: bool,  # noqa: FBT001  likewise
+) -> None:
+    """Have worker processes call an API over several token lifetimes.
+
+    By default that is a sandbox of its own. Exit status 1 where a promise was not kept.
+    """
+    from evertoken.demo import Plan, Unready, run  # noqa: PLC0415  only where it is used
+
+    try:
+        kept = run(
+            Plan(
+                seconds=seconds,
+                workers=workers,
+                threads=threads,
+                expires_in=expires_in,
+                base_url=base_url,
+                campaign=campaign,
+                write=write,
+                fast_hashing=fast_hashing,
+            )
+        )
+    except (Unready, ValueError) as error:
+        raise Unusable(str(error)) from None
+    sys.exit(0 if kept else 1)

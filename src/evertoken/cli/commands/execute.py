@@ -1,0 +1,40 @@
+"""`exec`: another program with the token in its environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from evertoken.cli import options
+from evertoken.cli.exits import Command, NotExecutable, NotFound
+
+if TYPE_CHECKING:
+    from evertoken.cli.account import Account
+
+VARIABLE = "SQUADRUN_ACCESS_TOKEN"
+
+
+# what comes after the program's name is the program's
+@click.command("exec", cls=Command, context_settings={"allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@options.account()
+def execute(account: Account, *, command: tuple[str, ...]) -> None:
+    """Run COMMAND with the token in SQUADRUN_ACCESS_TOKEN.
+
+    The program takes this one's place: its signals and its exit status are its own. It is given one
+    token, which is not renewed while it runs.
+    """
+    # only now: `--help` needs no token file
+    from evertoken.cli.account import obtain  # noqa: PLC0415
+
+    environment = {**os.environ, VARIABLE: obtain(account).value}
+    sys.stdout.flush()
+    try:
+        os.execvpe(command[0], command, environment)  # noqa: S606  no shell is the point
+    except FileNotFoundError:
+        raise NotFound(f"{command[0]}: there is no such command") from None
+    except OSError as error:
+        raise NotExecutable(f"{command[0]}: {error.strerror}") from None

@@ -1,0 +1,29 @@
+"""`revoke`: the end of a token, at the server and here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from evertoken.cli import options
+from evertoken.cli.exits import Command
+
+if TYPE_CHECKING:
+    from evertoken.cli.account import Account
+
+
+@click.command(cls=Command)
+@options.account()
+def revoke(account: Account) -> None:
+    """Revoke the token at the server, and forget it here whatever the server says.
+
+    All that share the token file drop it within a second.
+    """
+    # only now: `--help` needs no token file
+    from evertoken.token import token_of  # noqa: PLC0415
+
+    known = token_of(account.store.load(account.key)) is not None
+    if known:
+        account.manager(password=False).revoke()
+    click.echo("revoked" if known else "there is no token to revoke", err=True)

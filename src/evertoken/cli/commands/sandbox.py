@@ -1,0 +1,67 @@
+"""`sandbox`: a local SquadRun; what it does is done elsewhere."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import click
+
+from evertoken.cli.exits import Unusable
+
+
+@click.command()
+@click.option("--port", default=0, show_default="any free one", help="TCP port on 127.0.0.1.")
+@click.option("--expires-in", default=36000, show_default=True, help="Token lifetime in seconds.")
+@click.option(
+    "--auth-failure",
+    type=click.Choice(["401", "403"]),
+    default="401",
+    show_default=True,
+    help="Status of an API call without a good token.",
+)
+@click.option("--rate-limit", metavar="N/min", help="Calls allowed in a minute, as 100/min.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False),
+    help="Directory that keeps the database.  [default: a temporary one, deleted at the end]",
+)
+@click.option("--fast-hashing", is_flag=True, help="Grants in 5 ms, not 0.5 s: for tests.")
+@click.option("--verbose", is_flag=True, help="Log each request on standard error.")
+def sandbox(  # noqa: PLR0917  click passes options by name
+    port: int,
+    expires_in: int,
+    auth_failure: Literal["401", "403"],
+    rate_limit: str | None,
+    data: str | None,
+    fast_hashing: bool,  # noqa: FBT001  likewise
+    verbose: bool,  # noqa: FBT001  likewise
+) -> None:
+    """Serve a local SquadRun until Ctrl-C.
+
+    When it is ready, its settings are printed as NAME=value lines, for a shell to take over.
+    """
+    from evertoken.sandbox import Options, SandboxError, run  # noqa: PLC0415  only where it is used
+
+    try:
+        run(
+            Options(
+                port=port,
+                expires_in=expires_in,
+                auth_failure=401 if auth_failure == "401" else 403,
+                rate_limit=_per_minute(rate_limit),
+                data=data,
+                fast_hashing=fast_hashing,
+                verbose=verbose,
+            )
+        )
+    except (SandboxError, ValueError) as error:
+        raise Unusable(str(error)) from None
+
+
+def _per_minute(limit: str | None) -> int | None:
+    if limit is None:
+        return None
+    number = limit.removesuffix("/min")
+    if not number.isdecimal():
+        raise click.BadParameter(f"{limit!r} is no number of calls a minute, as 100/min")
+    return int(number)

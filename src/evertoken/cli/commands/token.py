@@ -1,0 +1,78 @@
+"""`token`, `header`, `refresh`: a usable token, in the form that is asked for."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from evertoken.cli import options
+from evertoken.cli.exits import Command
+
+if TYPE_CHECKING:
+    from evertoken import Token
+    from evertoken.cli.account import Account
+
+
+@click.command(cls=Command)
+@options.as_json
+@options.account()
+def token(account: Account, *, as_json: bool) -> None:
+    """Print the access token, and nothing else.
+
+    It comes from the token file; where that has none, one is granted and kept there.
+    """
+    held = _obtained(account)
+    click.echo(
+        _json(access_token=held.value, token_type="Bearer", **_times(held))  # noqa: S106  RFC 6750's word
+        if as_json
+        else held.value
+    )
+
+
+@click.command(cls=Command)
+@options.as_json
+@options.account()
+def header(account: Account, *, as_json: bool) -> None:
+    """Print the Authorization header.
+
+    To keep it out of the list of processes: evertoken header | curl -H @- URL
+    """
+    value = f"Bearer {_obtained(account).value}"
+    click.echo(_json(Authorization=value) if as_json else f"Authorization: {value}")
+
+
+@click.command(cls=Command)
+@options.as_json
+@options.account()
+def refresh(account: Account, *, as_json: bool) -> None:
+    """Have a new token granted now, even if the old one is fresh, and even after a refusal.
+
+    All that share the token file go on with it. The token itself is not printed.
+    """
+    from evertoken.cli.wording import duration  # noqa: PLC0415  only where it is used
+
+    granted = account.manager().refresh()
+    if as_json:
+        click.echo(_json(**_times(granted)))
+    else:
+        click.echo(f"a new token, good for {duration(granted.lifetime)}")
+
+
+def _obtained(account: Account) -> Token:
+    # only now: `--help` needs no token file
+    from evertoken.cli.account import obtain  # noqa: PLC0415
+
+    return obtain(account)
+
+
+def _times(token: Token) -> dict[str, object]:
+    left = max(0, int(token.expires_at - time.time()))
+    return {"expires_at": token.expires_at, "expires_in": left, "scope": token.scope}
+
+
+def _json(**members: object) -> str:
+    import json  # noqa: PLC0415  as above
+
+    return json.dumps(members)

@@ -1,0 +1,74 @@
+"""A new account: asked for, tried, and written down only if the server knows it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from evertoken.cli import config, secrets
+from evertoken.cli.exits import Unusable
+from evertoken.cli.settings import PLAIN, SECRET, Kind, Settings, Source
+from evertoken.cli.wording import duration
+
+if TYPE_CHECKING:
+    from evertoken.cli.account import Account
+
+_REMEDY = (
+    "No keyring keeps the secrets: set SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD, or name a "
+    "client_secret_file and a password_file (or …_command) in the profile, or "
+    'pip install "evertoken[keyring]" and log in again.'
+)
+
+
+def enrol(account: Account) -> None:
+    """Ask for what is not known of `account`, have a token granted, and write its profile.
+
+    Raises:
+        TokenError: no token was granted; nothing was written.
+        Unusable: nobody is there to be asked, or the file cannot be written.
+    """
+    settings = _identified(account.settings)
+    values = {name: _secret(settings, name) for name in SECRET}
+    given = {name: Source(Kind.TEXT, value) for name, value in values.items()}
+    granted = replace(account, settings=replace(settings, secrets=given)).manager().refresh()
+
+    homeless = {name: value for name, value in values.items() if not _has_home(settings, name)}
+    kept = bool(homeless) and secrets.keep(settings, homeless)
+    plain = {name: value for name in PLAIN if (value := getattr(settings, name))}
+    config.write(account.config, account.profile, {**plain, **({"keyring": True} if kept else {})})
+
+    click.echo(f"a token, good for {duration(granted.lifetime)}", err=True)
+    click.echo(f"[{account.profile}] is written to {account.config}", err=True)
+    if homeless and not kept:
+        click.echo(_REMEDY, err=True)
+
+
+def _identified(settings: Settings) -> Settings:
+    return replace(
+        settings,
+        client_id=settings.client_id or _answer("client_id", "Client id"),
+        username=settings.username or _answer("username", "User name"),
+    )
+
+
+def _answer(name: str, question: str) -> str:
+    if not sys.stdin.isatty():
+        raise Unusable(f"no {name}: give --{name.replace('_', '-')}")
+    return str(click.prompt(question, err=True))
+
+
+def _secret(settings: Settings, name: str) -> str:
+    source = settings.secrets.get(name)
+    # what the keyring holds may be what is to be replaced
+    if source is not None and source.kind is Kind.KEYRING and sys.stdin.isatty():
+        return secrets.prompt(name)
+    return secrets.read(settings, name, ask=True)
+
+
+def _has_home(settings: Settings, name: str) -> bool:
+    """Whether a file or a command has it already."""
+    source = settings.secrets.get(name)
+    return source is not None and source.kind in {Kind.FILE, Kind.COMMAND}

@@ -1,0 +1,72 @@
+"""How a command ends: its exit status, and one sentence about what went wrong."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+
+import click
+
+NO_TOKEN = 3
+"""`status`: there is no usable token."""
+
+REFUSED = 4
+"""`status`, and whatever asked the token endpoint: the credentials were refused."""
+
+
+class Failed(click.ClickException):
+    """The token endpoint could not be asked, or what it answered is of no use."""
+
+    exit_code = 1
+
+
+class Unusable(click.ClickException):
+    """The command line, a setting or a credential is missing or wrong."""
+
+    exit_code = 2
+
+
+class Refused(click.ClickException):
+    """The token endpoint refused the credentials."""
+
+    exit_code = REFUSED
+
+
+class NotExecutable(click.ClickException):
+    """What a shell says of a program that it cannot run."""
+
+    exit_code = 126
+
+
+class NotFound(click.ClickException):
+    """What a shell says of a program that is not there."""
+
+    exit_code = 127
+
+
+class Command(click.Command):
+    """A command whose failures are sentences; with `--debug` the traceback comes before."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the callback."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            # for click to end quietly: whoever read our output has gone
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            raise _explained(error) from None
+
+
+def _explained(error: Exception) -> click.ClickException:
+    # it loads requests, which a command that succeeds may never need
+    from evertoken.errors import GrantRefused, TokenError  # noqa: PLC0415
+
+    if isinstance(error, TokenError):
+        return (Refused if isinstance(error, GrantRefused) else Failed)(str(error))
+    # its text may quote what was being handled, a secret too
+    return Failed(f"unexpected {type(error).__name__}: --debug shows where")

@@ -1,0 +1,75 @@
+"""What the commands about a token have in common: whose it is, and how much is said."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from evertoken.cli.account import Account
+
+_SHARED = (
+    click.option("--profile", metavar="NAME", help="Profile of the file.  [default: default]"),
+    click.option("--config", metavar="FILE", help="File of profiles, in TOML."),
+    click.option("--base-url", metavar="URL", help="Where the API is."),
+    click.option("--client-id", metavar="ID", help="The client."),
+    click.option("--username", metavar="NAME", help="The user."),
+    click.option("--token-dir", metavar="DIRECTORY", help="Where tokens are kept."),
+    click.option("--verbose", is_flag=True, help="Tell on standard error what is done."),
+    click.option("--debug", is_flag=True, help="Tell all of it, with tracebacks."),
+)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def account(*, new: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options that name an account, and the account as its first argument.
+
+    Args:
+        new: a profile that is named need not exist yet.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(*, verbose: bool, debug: bool, **options: str | None) -> None:
+            # only now: `--help` needs none of it
+            from evertoken.cli.account import load  # noqa: PLC0415
+            from evertoken.cli.settings import PLAIN  # noqa: PLC0415
+
+            named = {name: options.pop(name) for name in (*PLAIN, "profile", "config")}
+            with _logged("DEBUG" if debug else "INFO" if verbose else "WARNING"):
+                given: Account = load(named, new=new)
+                command(given, **options)
+
+        for option in reversed(_SHARED):
+            run = option(run)
+        return run
+
+    return decorate
+
+
+@contextlib.contextmanager
+def _logged(level: str) -> Iterator[None]:
+    """Show the library's log on standard error."""
+    import logging  # noqa: PLC0415  as above
+
+    log = logging.getLogger("evertoken")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("evertoken: %(message)s"))
+    if level != "DEBUG":
+        # what a renewal failed of, the command says itself
+        handler.addFilter(lambda it: it.module != "renewer" or it.levelno < logging.WARNING)
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(level)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+        log.removeHandler(handler)

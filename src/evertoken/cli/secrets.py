@@ -1,0 +1,124 @@
+"""Where secrets come from: a variable, a file, a command, the keyring, or who sits there."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from evertoken.cli.exits import Unusable
+from evertoken.cli.settings import Kind
+
+if TYPE_CHECKING:
+    from evertoken.cli.settings import Settings
+
+
+def read(settings: Settings, name: str, *, ask: bool) -> str:
+    """The secret `name`: `"client_secret"` or `"password"`.
+
+    Args:
+        settings: say where it is.
+        name: of the setting.
+        ask: prompt for it where nothing says, if a person sits there.
+
+    Raises:
+        Unusable: there is none.
+    """
+    source = settings.secrets.get(name)
+    if source is None:
+        return _prompted(name, ask=ask)
+    match source.kind:
+        case Kind.TEXT:
+            return source.value
+        case Kind.FILE:
+            return _first_line(name, _of_file(name, source.value))
+        case Kind.COMMAND:
+            return _first_line(name, _of_command(name, source.value))
+        case Kind.KEYRING:
+            return _of_keyring(settings, name)
+
+
+def prompt(name: str) -> str:
+    """Ask for it, without an echo and beside standard output."""
+    return str(click.prompt(name.replace("_", " ").capitalize(), hide_input=True, err=True))
+
+
+def keep(settings: Settings, values: dict[str, str]) -> bool:
+    """Put secrets into the keyring; False where there is none that works."""
+    try:
+        import keyring  # noqa: PLC0415  it is an extra
+        from keyring.errors import KeyringError  # noqa: PLC0415  likewise
+    except ImportError:
+        return False
+    try:
+        for name, value in values.items():
+            keyring.set_password(*_place(settings, name), value)
+    except KeyringError:
+        return False
+    return True
+
+
+def _prompted(name: str, *, ask: bool) -> str:
+    if ask and sys.stdin.isatty():
+        return prompt(name)
+    raise Unusable(
+        f"no {name}: set SQUADRUN_{name.upper()}, "
+        f"or {name}_file or {name}_command in a profile, or run `evertoken login`"
+    )
+
+
+def _of_file(name: str, path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except OSError as error:
+        raise Unusable(f"{name}_file {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise Unusable(f"{name}_file {path} is no UTF-8 text") from None
+
+
+def _of_command(name: str, command: str) -> str:
+    """What it prints; its standard error and input stay the terminal's, for it may ask."""
+    try:
+        done = subprocess.run(  # noqa: S603  the user's own command, without a shell
+            shlex.split(command), stdout=subprocess.PIPE, check=False, encoding="utf-8"
+        )
+    except OSError as error:
+        raise Unusable(f"{name}_command cannot be run: {error.strerror}") from None
+    except ValueError:
+        # not even its program: a user may have put the secret in the command's place
+        raise Unusable(f"{name}_command is no command, or prints no UTF-8 text") from None
+    if done.returncode:
+        raise Unusable(f"{name}_command ended with status {done.returncode}")
+    return done.stdout
+
+
+def _first_line(name: str, text: str) -> str:
+    """`pass` and its kin keep notes below the secret."""
+    if line := text.partition("\n")[0].removesuffix("\r"):
+        return line
+    raise Unusable(f"no {name}: its first line is empty")
+
+
+def _of_keyring(settings: Settings, name: str) -> str:
+    try:
+        import keyring  # noqa: PLC0415  it is an extra
+        from keyring.errors import KeyringError  # noqa: PLC0415  likewise
+    except ImportError:
+        raise Unusable('the keyring needs a package: pip install "evertoken[keyring]"') from None
+    try:
+        value = keyring.get_password(*_place(settings, name))
+    except KeyringError as error:
+        raise Unusable(f"the keyring did not answer: {type(error).__name__}") from None
+    if not value:
+        raise Unusable(f"no {name} in the keyring: run `evertoken login`")
+    return value
+
+
+def _place(settings: Settings, name: str) -> tuple[str, str]:
+    """Service and name under which the keyring has it."""
+    owner = settings.username if name == "password" else settings.client_id
+    return f"evertoken {settings.base_url}", f"{name} of {owner}"

@@ -1,0 +1,1 @@
+"""Ready-made listeners for `on_event=`, each with an extra of its own."""

@@ -1,0 +1,727 @@
+"""The commands about a token: what they print, where it comes from, how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evertoken import FileStore, MemoryStore, Token, TokenKey, squadrun
+from evertoken.cli.settings import Kind, Settings, Source, merged
+from evertoken.cli.wording import duration
+from evertoken.testing import Answer, TokenServer
+from support.console import COMMAND, complaint, environment, ran
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# a keyring of the keyring library's own kind, in a file
+KEYRING = """
+import json, pathlib
+from keyring.backend import KeyringBackend
+PLACE = pathlib.Path(__file__).with_name("keyring.json")
+
+class Keyring(KeyringBackend):
+    priority = 1
+
+    def _all(self):
+        return json.loads(PLACE.read_text()) if PLACE.exists() else {}
+
+    def get_password(self, service, username):
+        return self._all().get(f"{service}/{username}")
+
+    def set_password(self, service, username, password):
+        PLACE.write_text(json.dumps({**self._all(), f"{service}/{username}": password}))
+"""
+
+
+@dataclass
+class Shell:
+    """A user's shell: a home of its own, and the account in its variables."""
+
+    server: TokenServer
+    home: Path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Empty ones count as none."""
+        return {
+            "HOME": str(self.home),
+            "XDG_CONFIG_HOME": str(self.home / "config"),
+            "XDG_STATE_HOME": str(self.home / "state"),
+            "PYTHONPATH": str(self.home),
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+            "SQUADRUN_BASE_URL": self.server.base_url,
+            "SQUADRUN_CLIENT_ID": self.server.client_id,
+            "SQUADRUN_CLIENT_SECRET": self.server.client_secret,
+            "SQUADRUN_USERNAME": self.server.username,
+            "SQUADRUN_PASSWORD": self.server.password,
+        }
+
+    def __call__(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        done = ran(*arguments, **{**self.variables, **changes})
+        # S46: only what was asked for is told, and no traceback
+        for secret in (self.server.password, self.server.client_secret):
+            assert secret not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr or "--debug" in arguments
+        return done
+
+    @property
+    def store(self) -> FileStore:
+        return FileStore(self.home / "state" / "evertoken")
+
+    def keep(self, *, age: float, left: float) -> Token:
+        """A token in the file, `age` seconds old and with `left` seconds to go."""
+        now = time.time()
+        token = Token("kept-token", now - age, now + left)
+        self.store.save(self.key, token)
+        return token
+
+    @property
+    def key(self) -> TokenKey:
+        return merged(options={}, environ=self.variables, profile={}).key
+
+    def profile(self, text: str) -> Path:
+        path = self.home / "config" / "evertoken" / "config.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+    def typed(
+        self, *arguments: str, answers: dict[str, str], printed: str = "", **changes: str
+    ) -> tuple[int, str]:
+        """Run it at a terminal; exit status, and all that the terminal showed.
+
+        Each of `answers` is typed once its question is there. With `printed`, standard output
+        goes to that file instead.
+        """
+        terminal, end = pty.openpty()
+        output = os.open(printed, os.O_CREAT | os.O_WRONLY, 0o600) if printed else end
+        process = subprocess.Popen(  # noqa: S603  the command under test
+            [COMMAND, *arguments],
+            env=environment(**{**self.variables, "TERM": "dumb", "COLUMNS": "200", **changes}),
+            stdin=end,
+            stdout=output,
+            stderr=end,
+            start_new_session=True,
+        )
+        for descriptor in {end, output}:
+            os.close(descriptor)
+        shown, left = "", list(answers.items())
+        try:
+            while chunk := _read(terminal):
+                shown += chunk
+                if left and shown.endswith(f"{left[0][0]}: "):
+                    os.write(terminal, f"{left.pop(0)[1]}\n".encode())
+            return process.wait(30), shown
+        finally:
+            process.kill()
+            process.wait(30)
+            os.close(terminal)
+
+
+def _read(terminal: int) -> str:
+    try:
+        return os.read(terminal, 4096).decode()
+    except OSError:  # how Linux says that the other end was closed
+        return ""
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    with TokenServer() as server:
+        yield Shell(server, tmp_path)
+
+
+def answer(done: subprocess.CompletedProcess[str]) -> str:
+    """What a command printed that had nothing to complain of."""
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+class TestToken:
+    def test_is_printed_alone_and_kept_for_the_next_run(self, shell: Shell) -> None:
+        first = answer(shell("token"))
+        again = answer(shell("token", SQUADRUN_PASSWORD="", SQUADRUN_CLIENT_SECRET=""))
+
+        assert first.strip() in shell.server.secrets
+        assert first == again
+        assert shell.server.grants == 1
+
+    def test_is_the_one_of_a_daemon_that_is_pointed_at_the_same_directory(
+        self, shell: Shell
+    ) -> None:
+        daemon = squadrun.manager(
+            base_url=shell.server.base_url,
+            client_id=shell.server.client_id,
+            client_secret=shell.server.client_secret,
+            username=shell.server.username,
+            password=shell.server.password,
+            store=shell.store,
+            memory=MemoryStore(),
+        )
+        assert daemon.grant.key == shell.key
+
+        assert answer(shell("token")).strip() == daemon.token().value
+        assert shell.server.grants == 1
+
+    def test_is_printed_as_json(self, shell: Shell) -> None:
+        kept = shell.keep(age=0, left=3600)
+        printed = json.loads(answer(shell("token", "--json")))
+
+        assert 3500 < printed.pop("expires_in") <= 3600
+        assert printed == {
+            "access_token": "kept-token",
+            "token_type": "Bearer",
+            "expires_at": kept.expires_at,
+            "scope": None,
+        }
+
+    def test_in_its_last_minutes_is_renewed_first(self, shell: Shell) -> None:
+        shell.keep(age=3500, left=100)
+
+        assert answer(shell("token")).strip() in shell.server.secrets - {"kept-token"}
+        assert shell.server.grants == 1
+
+    def test_in_its_last_minutes_serves_through_an_outage(self, shell: Shell) -> None:
+        shell.keep(age=3500, left=100)
+        shell.server.outage(503)
+        done = shell("token")
+
+        assert (done.returncode, done.stdout) == (0, "kept-token\n")
+        assert done.stderr.startswith("evertoken: the token was not renewed yet: ")
+
+    def test_in_its_last_minutes_needs_no_password(self, shell: Shell) -> None:
+        shell.keep(age=3500, left=100)
+
+        assert answer(shell("token", SQUADRUN_PASSWORD="")) == "kept-token\n"
+
+    def test_asks_once_with_a_wrong_password(self, shell: Shell) -> None:  # S48
+        shell.keep(age=3500, left=100)
+        statuses = [shell("token", SQUADRUN_PASSWORD="wrong").returncode for _ in range(3)]
+
+        assert statuses == [0, 0, 0]
+        assert shell.server.token_requests == 1
+
+
+class TestHeader:
+    def test_is_a_line_for_curl(self, shell: Shell) -> None:
+        shell.keep(age=0, left=3600)
+
+        assert answer(shell("header")) == "Authorization: Bearer kept-token\n"
+
+    def test_is_printed_as_json(self, shell: Shell) -> None:
+        shell.keep(age=0, left=3600)
+
+        assert json.loads(answer(shell("header", "--json"))) == {
+            "Authorization": "Bearer kept-token"
+        }
+
+
+class TestExec:
+    @pytest.mark.parametrize("separator", [["--"], []])
+    def test_runs_a_program_with_the_token_and_ends_as_it_does(
+        self, shell: Shell, separator: list[str]
+    ) -> None:
+        shell.keep(age=0, left=3600)
+        program = "import os, sys; print(os.environ['SQUADRUN_ACCESS_TOKEN'], *sys.argv); exit(7)"
+        done = shell("exec", *separator, sys.executable, "-c", program, "--debug", "x y")
+
+        assert (done.returncode, done.stdout, done.stderr) == (7, "kept-token -c --debug x y\n", "")
+
+    @pytest.mark.parametrize(("program", "status"), [("no-such-program", 127), (os.devnull, 126)])
+    def test_tells_a_program_that_does_not_run_as_a_shell_does(
+        self, shell: Shell, program: str, status: int
+    ) -> None:
+        shell.keep(age=0, left=3600)
+        done = shell("exec", program)
+
+        assert (done.returncode, done.stdout) == (status, "")
+        assert done.stderr.startswith(f"Error: {program}: ")
+
+    def test_needs_a_program(self, shell: Shell) -> None:
+        assert "COMMAND" in complaint(shell("exec"))
+
+
+class TestStatus:
+    def test_is_none_at_first(self, shell: Shell) -> None:
+        done = shell("status", "--json")
+
+        assert done.returncode == 3
+        assert json.loads(done.stdout) == {
+            "profile": "default",
+            "base_url": shell.server.base_url,
+            "client_id": shell.server.client_id,
+            "username": shell.server.username,
+            "state": "none",
+            "usable": False,
+            "seconds_left": 0.0,
+            "issued_at": None,
+            "expires_at": None,
+            "scope": None,
+            "file": str(shell.store.path(shell.key)),
+            "mode": None,
+            "retry_at": None,
+            "last_error": None,
+        }
+
+    @pytest.mark.parametrize(
+        ("age", "left", "state", "status"),
+        [(0, 3600, "fresh", 0), (3500, 100, "stale", 0), (3600, 0, "expired", 3)],
+    )
+    def test_is_that_of_the_token_in_the_file(
+        self, shell: Shell, age: float, left: float, state: str, status: int
+    ) -> None:
+        shell.keep(age=age, left=left)
+        done = shell("status", "--json")
+        told = json.loads(done.stdout)
+
+        assert (done.returncode, told["state"], told["mode"]) == (status, state, "0600")
+        assert told["usable"] is (status == 0)
+        assert shell.server.token_requests == 0
+
+    def test_is_refused_after_a_refusal_and_tells_why(self, shell: Shell) -> None:
+        failed = shell("token", SQUADRUN_PASSWORD="wrong")
+        done = shell("status", "--json")
+        told = json.loads(done.stdout)
+
+        assert (failed.returncode, done.returncode) == (4, 4)
+        assert told["state"] == "refused"
+        assert failed.stderr == f"Error: {told['last_error']}\n"
+        assert 200 < told["retry_at"] - time.time() <= 300
+
+    def test_is_cooling_in_an_outage(self, shell: Shell) -> None:
+        shell.server.outage(503, retry_after=200)
+        failed = shell("token")
+        done = shell("status")
+
+        assert (failed.returncode, done.returncode) == (1, 3)
+        assert "state       no token: the last try failed\n" in done.stdout
+        assert "next try    in 3 min " in done.stdout
+        assert "other credentials" not in done.stdout
+
+    def test_is_a_line_for_each_thing_to_know(self, shell: Shell) -> None:
+        shell.keep(age=0, left=36000)
+        lines = answer(shell("status")).splitlines()
+
+        assert [line[:12].strip() for line in lines] == [
+            *("account", "client", "profile", "state", "time left", "token file", "its mode")
+        ]
+        assert lines[0].endswith(f" {shell.server.username} at {shell.server.base_url}")
+        assert lines[4].startswith("time left   9 h 59 min, until 20")
+        assert lines[5].endswith(str(shell.store.path(shell.key)))
+
+    def test_is_a_table_at_a_terminal(self, shell: Shell) -> None:
+        shell.keep(age=0, left=36000)
+        status, shown = shell.typed("status", answers={})
+
+        assert status == 0
+        assert f"account     {shell.server.username} at " in shown
+        assert "time left   9 h 59 min, until 20" in shown
+
+
+class TestRefresh:
+    def test_has_a_new_token_granted_and_does_not_print_it(self, shell: Shell) -> None:
+        shell.keep(age=0, left=3600)
+
+        assert answer(shell("refresh")) == "a new token, good for 10 h\n"
+        assert answer(shell("token")) != "kept-token\n"
+        assert shell.server.grants == 1
+
+    def test_tells_times_as_json(self, shell: Shell) -> None:
+        told = json.loads(answer(shell("refresh", "--json")))
+
+        assert sorted(told) == ["expires_at", "expires_in", "scope"]
+        assert 35900 < told["expires_in"] <= 36000
+
+    def test_asks_again_after_a_refusal(self, shell: Shell) -> None:
+        statuses = [shell("refresh", SQUADRUN_PASSWORD="wrong").returncode for _ in range(2)]
+
+        assert statuses == [4, 4]
+        assert shell.server.token_requests == 2
+
+
+class TestRevoke:
+    def test_ends_the_token_at_the_server_and_here(self, shell: Shell) -> None:
+        token = answer(shell("token")).strip()
+        done = shell("revoke", SQUADRUN_PASSWORD="")
+
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "revoked\n")
+        revoked = [one.form["token"] for one in shell.server.revocation_endpoint.requests]
+        assert [token] in revoked
+        after = shell("status", "--json")
+        assert (after.returncode, json.loads(after.stdout)["state"]) == (3, "none")
+
+    def test_drops_the_token_though_the_server_does_not_confirm(self, shell: Shell) -> None:  # S40
+        shell.keep(age=0, left=3600)
+        shell.server.revocation_endpoint.answer_always(Answer(503))
+        done = shell("revoke")
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("Error: the server did not confirm the revocation: ")
+        assert shell("status").returncode == 3
+
+    def test_without_a_token_asks_nobody(self, shell: Shell) -> None:
+        done = shell("revoke", SQUADRUN_CLIENT_SECRET="", SQUADRUN_PASSWORD="")
+
+        assert (done.returncode, done.stderr) == (0, "there is no token to revoke\n")
+        assert shell.server.requests == ()
+
+
+class TestSettings:
+    def test_come_from_options_then_variables_then_the_profile(self) -> None:
+        names = ("base_url", "client_id", "username", "token_dir")
+        profile = dict.fromkeys(names, "profile")
+        environ = {f"SQUADRUN_{name.upper()}": "variable" for name in names[:3]}
+        options = dict.fromkeys(names[:2], "option")
+
+        found = merged(
+            options={**dict.fromkeys(names), **options}, environ=environ, profile=profile
+        )
+
+        assert [getattr(found, name) for name in names] == [
+            *("option", "option", "variable", "profile")
+        ]
+
+    def test_are_for_squadrun_where_nobody_says(self) -> None:
+        nothing = merged(options={}, environ={"SQUADRUN_USERNAME": ""}, profile={})
+
+        assert nothing == Settings(base_url=squadrun.BASE_URL)
+
+    def test_name_the_identity_that_the_library_uses(self) -> None:
+        given = {"base_url": "https://id.example.com/", "client_id": "c", "username": "u"}
+        theirs = squadrun.manager(
+            base_url=given["base_url"], client_id="c", username="u", memory=MemoryStore()
+        )
+
+        assert merged(options=given, environ={}, profile={}).key == theirs.grant.key
+
+    @pytest.mark.parametrize(
+        ("environ", "profile", "kind", "value"),
+        [
+            ({"SQUADRUN_PASSWORD": "p"}, {"password_file": "f"}, Kind.TEXT, "p"),
+            ({"SQUADRUN_PASSWORD_FILE": "v"}, {"password_command": "c"}, Kind.FILE, "v"),
+            ({"SQUADRUN_PASSWORD_COMMAND": "v"}, {"keyring": True}, Kind.COMMAND, "v"),
+            ({}, {"password_file": "f", "keyring": True}, Kind.FILE, "f"),
+            ({}, {"password_command": "c"}, Kind.COMMAND, "c"),
+            ({}, {"keyring": True}, Kind.KEYRING, ""),
+        ],
+    )
+    def test_take_a_secret_from_the_nearest_source(
+        self, environ: dict[str, str], profile: dict[str, object], kind: Kind, value: str
+    ) -> None:
+        found = merged(options={}, environ=environ, profile=profile)
+
+        assert found.secrets["password"] == Source(kind, value)
+
+    def test_take_no_secret_from_a_keyring_that_is_switched_off(self) -> None:
+        assert merged(options={}, environ={}, profile={"keyring": False}).secrets == {}
+
+    @pytest.mark.parametrize(
+        ("profile", "message"),
+        [
+            ({"password": "hunter2"}, "^password does not belong in there: name a password_file"),
+            ({"client_secret": "hunter2"}, "^client_secret does not belong in there"),
+            ({"user": "u"}, "there is no setting 'user': base_url, client_id, "),
+            ({"username": 7}, "username must be text in quotes"),
+            ({"keyring": "yes"}, "keyring must be true or false"),
+            (
+                {"password_file": "f", "password_command": "c"},
+                "password_file and password_command are both set: keep one of them",
+            ),
+        ],
+    )
+    def test_that_are_none_are_refused_without_showing_a_secret(
+        self, profile: dict[str, object], message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message) as caught:
+            merged(options={}, environ={}, profile=profile)
+
+        assert "hunter2" not in str(caught.value)
+
+    def test_show_no_secret(self) -> None:  # S46
+        found = merged(options={}, environ={"SQUADRUN_PASSWORD": "hunter2"}, profile={})
+
+        assert "hunter2" not in repr(found)
+
+
+class TestProfile:
+    def test_is_taken_by_name(self, shell: Shell) -> None:
+        shell.profile('[default]\nusername = "nobody"\n[staging]\nusername = "u2"\n')
+        changes = {"SQUADRUN_USERNAME": ""}
+        told = [
+            json.loads(shell("status", "--json", *arguments, **changes, **named).stdout)
+            for arguments, named in [
+                ((), {}),
+                (("--profile", "staging"), {}),
+                ((), {"SQUADRUN_PROFILE": "staging"}),
+            ]
+        ]
+
+        assert [(one["profile"], one["username"]) for one in told] == [
+            ("default", "nobody"),
+            ("staging", "u2"),
+            ("staging", "u2"),
+        ]
+
+    def test_names_files_by_paths_from_its_folder(self, shell: Shell) -> None:
+        path = shell.home / "elsewhere" / "my.toml"
+        path.parent.mkdir()
+        path.write_text('[default]\npassword_file = "secret"\ntoken_dir = "tokens"\n')
+        (path.parent / "secret").write_text(f"{shell.server.password}\nand a note\n")
+
+        answer(shell("token", "--config", str(path), SQUADRUN_PASSWORD=""))
+        assert len(list((path.parent / "tokens").glob("*.json"))) == 1
+
+    @pytest.mark.parametrize(
+        ("text", "arguments", "said"),
+        [
+            ("[default\n", [], "is no TOML: "),
+            (
+                'username = "u"\n',
+                [],
+                "username stands outside of a profile: put it below [default]",
+            ),
+            ('[default]\npassword = "hunter2"\n', [], "password does not belong in there"),
+            ('[a]\nusername = "u"\n', ["--profile", "b"], "no profile 'b' in "),
+            ("", ["--config", "/nowhere/config.toml"], "there is no /nowhere/config.toml"),
+        ],
+    )
+    def test_that_is_wrong_is_told_in_a_sentence(
+        self, shell: Shell, text: str, arguments: list[str], said: str
+    ) -> None:
+        shell.profile(text)
+        told = complaint(shell("token", *arguments))
+
+        assert said in told
+        assert "hunter2" not in told
+
+    @pytest.mark.parametrize("mode", [0o620, 0o602])
+    def test_that_others_can_write_is_not_used(self, shell: Shell, mode: int) -> None:
+        shell.profile('[default]\npassword_command = "touch used"\n').chmod(mode)
+
+        assert "can be written by others" in complaint(shell("token", SQUADRUN_PASSWORD=""))
+
+
+class TestSecret:
+    def test_comes_from_a_command_that_no_shell_sees(self, shell: Shell) -> None:
+        program = shell.home / "pass"
+        program.write_text('#!/bin/sh\nprintf "%s\\nnote: %s\\n" "$SECRET" "$1"\n')
+        program.chmod(0o700)
+        shell.profile(f"[default]\npassword_command = \"'{program}' ';touch used'\"\n")
+
+        answer(shell("token", SQUADRUN_PASSWORD="", SECRET=shell.server.password))
+        assert shell.server.grants == 1
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "said"),
+        [
+            ("SQUADRUN_PASSWORD_FILE", "/nowhere/secret", "password_file /nowhere/secret cannot"),
+            ("SQUADRUN_PASSWORD_COMMAND", "no-such-program x", "password_command cannot be run: "),
+            ("SQUADRUN_PASSWORD_COMMAND", "sh -c 'exit 3'", "password_command ended with status 3"),
+            ("SQUADRUN_PASSWORD_COMMAND", "true", "no password: its first line is empty"),
+            ("SQUADRUN_PASSWORD_COMMAND", "it's", "password_command is no command"),
+            ("SQUADRUN_PASSWORD", "", "no password: set SQUADRUN_PASSWORD, or password_file or "),
+        ],
+    )
+    def test_that_is_not_to_be_had_is_told_in_a_sentence(
+        self, shell: Shell, variable: str, value: str, said: str
+    ) -> None:
+        assert said in complaint(shell("token", **{"SQUADRUN_PASSWORD": "", variable: value}))
+        assert shell.server.requests == ()
+
+    @pytest.mark.parametrize("option", ["--password", "--client-secret"])
+    def test_is_no_option(self, shell: Shell, option: str) -> None:
+        assert "No such option" in complaint(shell("token", option, "x"))
+
+    def test_is_asked_for_at_a_terminal_without_an_echo(self, shell: Shell) -> None:
+        printed = shell.home / "printed"
+        status, shown = shell.typed(
+            "header",
+            answers={"Password": shell.server.password},
+            printed=str(printed),
+            SQUADRUN_PASSWORD="",
+        )
+
+        assert status == 0
+        assert shell.server.password not in shown
+        assert printed.read_text().startswith("Authorization: Bearer ")
+
+
+class TestLogin:
+    @pytest.fixture
+    def blank(self, shell: Shell) -> dict[str, str]:
+        """Variables of who has none, but for the server."""
+        (shell.home / "filed.py").write_text(KEYRING)
+        names = ("CLIENT_ID", "CLIENT_SECRET", "USERNAME", "PASSWORD")
+        return {f"SQUADRUN_{name}": "" for name in names}
+
+    def answers(self, server: TokenServer) -> dict[str, str]:
+        return {
+            "Client id": server.client_id,
+            "User name": server.username,
+            "Client secret": server.client_secret,
+            "Password": server.password,
+        }
+
+    def test_asks_tries_and_writes_the_profile_and_the_keyring(
+        self, shell: Shell, blank: dict[str, str]
+    ) -> None:
+        keyring = {"PYTHON_KEYRING_BACKEND": "filed.Keyring"}
+        path = shell.profile('# mine\n[staging]\nusername = "kept"\n')
+        answers = self.answers(shell.server)
+        status, shown = shell.typed("login", answers=answers, **blank, **keyring)
+
+        assert status == 0
+        assert not {shell.server.password, shell.server.client_secret} & set(shown.split())
+        assert path.read_text().startswith('# mine\n[staging]\nusername = "kept"\n')
+        assert path.stat().st_mode & 0o777 == 0o600
+        # S47
+        for secret in shell.server.secrets:
+            assert secret not in path.read_text()
+        alone = {**blank, **keyring, "SQUADRUN_BASE_URL": ""}
+        assert answer(shell("token", **alone)).strip() in shell.server.secrets
+        assert answer(shell("refresh", **alone)) == "a new token, good for 10 h\n"
+
+    def test_writes_nothing_where_the_server_refuses(
+        self, shell: Shell, blank: dict[str, str]
+    ) -> None:
+        keyring = {"PYTHON_KEYRING_BACKEND": "filed.Keyring"}
+        answers = {**self.answers(shell.server), "Password": "wrong"}
+        status, shown = shell.typed("login", answers=answers, **blank, **keyring)
+
+        assert (status, "Error: the token endpoint refused" in shown) == (4, True)
+        assert not (shell.home / "config").exists()
+        assert not (shell.home / "keyring.json").exists()
+
+    def test_tries_the_credentials_though_the_file_has_a_token(self, shell: Shell) -> None:
+        shell.keep(age=0, left=3600)
+
+        assert shell("login", SQUADRUN_PASSWORD="wrong").returncode == 4
+
+    def test_without_a_keyring_names_what_to_do(self, shell: Shell) -> None:
+        done = shell("login", "--profile", "new")
+
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "No keyring keeps the secrets: set SQUADRUN_CLIENT_SECRET and " in done.stderr
+        told = json.loads(shell("status", "--json", "--profile", "new").stdout)
+        assert (told["profile"], told["state"]) == ("new", "fresh")
+
+    @pytest.mark.usefixtures("blank")
+    def test_leaves_secrets_where_a_file_has_them(self, shell: Shell) -> None:
+        (shell.home / "secret").write_text(shell.server.password)
+        file = {"SQUADRUN_PASSWORD": "", "SQUADRUN_PASSWORD_FILE": str(shell.home / "secret")}
+        done = shell("login", PYTHON_KEYRING_BACKEND="filed.Keyring", **file)
+
+        assert done.returncode == 0
+        kept = (shell.home / "keyring.json").read_text()
+        assert shell.server.client_secret in kept
+        assert shell.server.password not in kept
+
+    def test_asks_nobody_where_nobody_sits(self, shell: Shell, blank: dict[str, str]) -> None:
+        assert complaint(shell("login", **blank)) == "Error: no client_id: give --client-id"
+
+
+class TestEnd:
+    @pytest.mark.parametrize(
+        ("changes", "status", "said"),
+        [
+            ({"SQUADRUN_BASE_URL": "http://127.0.0.1:9"}, 1, "the connection was refused"),
+            ({"SQUADRUN_BASE_URL": "http://example.com"}, 2, "must be https://"),
+            ({"SQUADRUN_CLIENT_ID": ""}, 2, "no client_id: give --client-id, set SQUADRUN_CLIENT_"),
+            ({"SQUADRUN_USERNAME": ""}, 2, "no username: give --username, set SQUADRUN_USERNAME"),
+            ({"SQUADRUN_CLIENT_SECRET": "wrong"}, 4, "invalid_client"),
+        ],
+    )
+    def test_is_a_status_and_one_sentence(
+        self, shell: Shell, changes: dict[str, str], status: int, said: str
+    ) -> None:
+        done = shell("token", **changes)
+
+        assert (done.returncode, done.stdout) == (status, "")
+        assert done.stderr.startswith("Error: ")
+        assert done.stderr.count("\n") == 1
+        assert said in done.stderr
+
+    def test_has_a_traceback_with_debug(self, shell: Shell) -> None:
+        done = shell("token", "--debug", SQUADRUN_PASSWORD="wrong")
+
+        assert done.returncode == 4
+        assert "Traceback (most recent call last):" in done.stderr
+
+    def test_of_a_mishap_names_its_kind_alone(self, shell: Shell) -> None:
+        (shell.home / "sitecustomize.py").write_text(
+            "import evertoken.cli.account as account\n"
+            "def load(*_, **__): raise KeyError('hunter2')\n"
+            "account.load = load\n"
+        )
+        done = shell("token")
+
+        assert (done.returncode, done.stderr) == (
+            1,
+            "Error: unexpected KeyError: --debug shows where\n",
+        )
+
+    def test_is_quiet_unless_verbose(self, shell: Shell) -> None:
+        assert answer(shell("refresh")) != ""
+        done = shell("refresh", "--verbose")
+
+        assert done.returncode == 0
+        assert done.stderr.startswith("evertoken: token from grant in ")
+
+
+class TestShell:
+    def test_completes_commands(self, shell: Shell) -> None:
+        words = {"COMP_WORDS": "evertoken re", "COMP_CWORD": "1"}
+        done = shell(_EVERTOKEN_COMPLETE="bash_complete", **words)
+
+        assert done.stdout.split() == ["plain,refresh", "plain,revoke"]
+
+    def test_is_told_how_in_the_help(self, shell: Shell) -> None:
+        told = answer(shell("--help"))
+
+        assert 'eval "$(_EVERTOKEN_COMPLETE=bash_source evertoken)"' in told
+        assert [line.split()[0] for line in told.partition("Commands:\n")[2].splitlines()[:9]] == [
+            *("token", "header", "exec", "status", "refresh", "revoke", "login", "sandbox", "demo")
+        ]
+
+
+def test_help_loads_neither_an_http_client_nor_a_terminal_library() -> None:
+    program = (
+        "import sys; from evertoken.cli.app import evertoken; "
+        "evertoken(['--help'], standalone_mode=False); "
+        "sys.exit(' '.join({'requests', 'rich', 'filelock', 'django'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run(  # noqa: S603  the command under test
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (-5, "0 s"),
+        (0.9, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (61, "1 min 1 s"),
+        (35999, "9 h 59 min"),
+        (36000, "10 h"),
+        (3601, "1 h"),
+        (100000, "1 d 3 h"),
+    ],
+)
+def test_a_duration_is_told_in_its_two_largest_units(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
