@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from evertoken.instant import LONG_AGO, Instant
@@ -117,7 +117,7 @@ class Snapshot:
 
     Attributes:
         token: what is sent; kept past its end, so that the next grant knows when the last one was.
-        header: the value of `Authorization`.
+        header: the value of `Authorization`; not shown by `repr`.
         fresh_from, fresh_until: Unix seconds between which one look at the wall clock is enough.
         usable_until: when `token` must not be sent any more.
         due_at: when a renewal is to be tried.
@@ -126,7 +126,7 @@ class Snapshot:
     """
 
     token: Token | None = None
-    header: str = ""
+    header: str = field(default="", repr=False)
     fresh_from: float = math.inf
     fresh_until: float = -math.inf
     usable_until: Instant = LONG_AGO
@@ -185,7 +185,7 @@ def watched(snapshot: Snapshot, now: Instant, policy: RefreshPolicy) -> Snapshot
 
 def unwatched(snapshot: Snapshot) -> Snapshot:
     """`snapshot`, closed to the one-clock check: the next caller looks at everything."""
-    return replace(snapshot, fresh_from=math.inf, fresh_until=-math.inf)
+    return replace(snapshot, fresh_until=-math.inf)
 
 
 def postponed(snapshot: Snapshot, now: Instant, policy: RefreshPolicy) -> Snapshot:

@@ -54,3 +54,15 @@ class TokenStore(Protocol):
 
         True also where the medium offers no lock: it saves grants, and nothing depends on it.
         """
+
+
+@runtime_checkable
+class RemoteStore(TokenStore, Protocol):
+    """A store across a network: looked at in the background, and as rarely as it says."""
+
+    @property
+    def recheck(self) -> float:
+        """Seconds between two looks of a process whose token is fresh.
+
+        For so long a process may still send a token that was revoked by another.
+        """

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from evertoken import clock, policy, process
 from evertoken.events import RenewalFailed, TokenRefused, TokenRenewed, emit
 from evertoken.flight import Flight, Landing
+from evertoken.lookout import Lookout
 from evertoken.policy import EMPTY
+from evertoken.ports import RemoteStore
 from evertoken.renewal import BUSY, GRANT, Demand, Outcome, Renewal
 from evertoken.status import Counters, Status, status_of
 from evertoken.token import Refusal, Token
@@ -40,6 +42,8 @@ class Renewer:
         "_key",
         "_lock",
         "_looked_at",
+        "_lookouts",
+        "_near",
         "flight",
         "grant",
         "on_event",
@@ -69,6 +73,10 @@ class Renewer:
         self._counters = Counters()
         self._key: TokenKey | None = None
         self._looked_at = -math.inf
+        self._near = [(n, store) for n, store in stores if not isinstance(store, RemoteStore)]
+        self._lookouts = [
+            Lookout(name, store) for name, store in stores if isinstance(store, RemoteStore)
+        ]
         self.renew_in_child()
         process.register(self)
 
@@ -78,25 +86,36 @@ class Renewer:
         # may ask for a token while its own thread is in here; one more renewal is all it costs.
         self._lock = threading.RLock()
         self.flight: Flight | None = None
+        for lookout in self._lookouts:
+            lookout.renew_in_child()
         # closes the window of the one-clock check: the child's first call looks at everything
         self.snapshot = policy.unwatched(self.snapshot)
 
     def look(self, now: Instant) -> Snapshot:
-        """The snapshot after a look at what siblings share, taken at most once per `recheck`."""
+        """The snapshot after a look at what siblings share, taken at most once per `recheck`.
+
+        A store across a network has a `recheck` of its own, and is looked at in the background:
+        it is waited for no longer than anybody would notice.
+        """
+        if now.boot - self._looked_at < self.policy.recheck:
+            return self.snapshot
+        return self._look(now, anew=False)
+
+    def look_anew(self, now: Instant) -> Snapshot:
+        """As `look`, however short ago the last one was, and waiting for every store."""
+        return self._look(now, anew=True)
+
+    def _look(self, now: Instant, *, anew: bool) -> Snapshot:
         known = self.snapshot
         if known.token is None and known.refusal is None:
             return known
-        if now.boot - self._looked_at < self.policy.recheck:
-            return known
         self._looked_at = now.boot
-        for name, store in self.stores:
-            self._absorb(name, store.load(self._shared_key()), now)
+        key = self._shared_key()
+        for name, store in self._near:
+            self._absorb(name, store.load(key), now)
+        for lookout in self._lookouts:
+            lookout.look(key, now, self._absorb, anew=anew)
         return self.snapshot
-
-    def look_anew(self, now: Instant) -> Snapshot:
-        """As `look`, however short ago the last one was."""
-        self._looked_at = -math.inf
-        return self.look(now)
 
     def watch(self, snapshot: Snapshot, now: Instant) -> Snapshot:
         """Open `snapshot` to the one-clock check, unless another was published meanwhile."""

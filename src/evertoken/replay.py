@@ -34,10 +34,8 @@ def is_upgrade(response: Response) -> bool:
     url = response.request.url or ""
     if not url.startswith("http:") or not response.is_redirect:
         return False
-    try:
-        return urlsplit(urljoin(url, response.headers["Location"])).scheme == "https"
-    except ValueError:
-        return True
+    # what is no URL raises here, as it does in `requests`
+    return urlsplit(urljoin(url, response.headers["Location"])).scheme == "https"
 
 
 def rewound(request: PreparedRequest) -> bool:

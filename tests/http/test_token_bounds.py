@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import socket
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -114,7 +112,6 @@ def test_no_answer_costs_more_than_8_mib(token_server: TokenServer) -> None:  # 
         text=True,
         timeout=60,
         check=True,
-        env={**os.environ, "PYTHONPATH": str(Path(http_memory.__file__).parents[1])},
     )
     report = json.loads(ran.stdout)
 
@@ -254,7 +251,7 @@ def test_a_socket_that_comes_after_the_deadline_is_shut_at_once() -> None:  # F1
 
 
 def test_no_address_is_tried_after_the_deadline(token_server: TokenServer) -> None:  # F17
-    with pytest.raises(GrantUnavailable, match="did not answer in full within"):
+    with pytest.raises(GrantUnavailable, match=r"did not answer in full|no answer came in time"):
         Endpoint(timeout=5, deadline=1e-9).post(token_server.token_url, [("a", "b")])
 
     assert token_server.requests == ()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import gc
 import os
+import types
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
 
@@ -12,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from evertoken import GrantRefused, GrantUnavailable, InsecureURL, PasswordGrant, TokenError
-from evertoken.testing import Answer, Delay, TokenServer
+from evertoken.testing import Answer, Delay, Reset, TokenServer
 from support.http_clients import grant_of, manager_of
 from support.scanner import Scanner, texts_on
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, Literal
 
-    from evertoken.testing import Recorded
+    from evertoken.testing import Behaviour, Recorded
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 URL = "https://api.example.com/oauth/token/"
@@ -272,6 +275,24 @@ def test_a_password_from_a_callable_is_not_kept(
 
     assert token_server.token_url in texts_on(held), "the search must reach what is kept"
     assert Scanner(password=planted).found_on(*held) == []
+
+
+@pytest.mark.parametrize("answer", [Answer(503), Answer(400), Answer(200), Reset()], ids=repr)
+def test_an_error_leaves_no_frame_behind_that_holds_the_password(
+    token_server: TokenServer, answer: Behaviour
+) -> None:  # S10
+    token_server.token_endpoint.answer_always(answer)
+    grant = grant_of(token_server)
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(TokenError):
+            grant.request()
+        frames = [it for it in gc.get_objects() if isinstance(it, types.FrameType)]
+    finally:
+        gc.enable()
+
+    assert [it for it in frames if it.f_code is PasswordGrant.request.__code__] == []
 
 
 def test_callables_are_asked_at_each_grant(token_server: TokenServer) -> None:  # S10

@@ -310,9 +310,9 @@ class TestCommand:
         [
             # Ctrl-C, which a terminal sends to all: while the workers start, while they call
             (0, signal.SIGINT, os.killpg, 1),
-            (2, signal.SIGINT, os.killpg, 1),
-            (2, signal.SIGTERM, os.kill, 143),
-            (2, signal.SIGKILL, os.kill, -9),
+            (1, signal.SIGINT, os.killpg, 1),
+            (1, signal.SIGTERM, os.kill, 143),
+            (1, signal.SIGKILL, os.kill, -9),
         ],
     )
     def test_leaves_no_process_behind_when_it_is_ended(

@@ -68,6 +68,22 @@ def test_window_and_margin_shrink_with_the_lifetime(
     assert POLICY.usable_until(token) == NOW.after(lifetime - margin)
 
 
+def test_the_defaults_are_those_that_are_documented() -> None:
+    assert (
+        RefreshPolicy(
+            refresh_before=120,
+            expiry_margin=10,
+            jitter=0.25,
+            retry_after=1,
+            retry_after_max=60,
+            refusal_cooldown=300,
+            refusal_cooldown_max=3600,
+            recheck=1,
+        )
+        == POLICY
+    )
+
+
 def test_the_options_are_upper_bounds() -> None:
     policy = RefreshPolicy(refresh_before=7, expiry_margin=3, jitter=0)
     assert policy.due_at(issued(), draw=0.9) == NOW.after(HOUR - 7)
@@ -528,6 +544,13 @@ def test_the_same_token_granted_again_has_its_new_times() -> None:
     assert land(held(issued()), again, NOW.after(60)).token == again
 
 
+def test_a_refusal_without_a_token_leaves_what_is_had() -> None:
+    entry = outage()
+    assert land(held(LIVE), entry) == failed(held(LIVE), entry, NOW, POLICY)
+    assert land(EMPTY, outage()).token is None
+    assert decide(land(EMPTY, outage()), NOW) is Action.FAIL
+
+
 def test_a_refusal_brings_the_live_token_that_a_sibling_had() -> None:
     snapshot = land(EMPTY, outage(token=LIVE))
     assert snapshot.token == LIVE
@@ -552,6 +575,11 @@ def test_the_same_token_without_its_reading_lives_no_longer(*, carried: bool) ->
     now = Instant(NOW.wall - DAY, NOW.boot + HOUR)
     snapshot = land(held(issued()), outage(now, token=copy) if carried else copy, now)
     assert not snapshot.usable(now)
+
+
+def test_another_token_without_a_reading_is_not_dated_by_the_one_before() -> None:
+    snapshot = land(held(ENDED), issued(value="another", reading=False))
+    assert snapshot.usable_until == NOW.after(HOUR - 10)
 
 
 # -- what siblings share ---------------------------------------------------------------------------

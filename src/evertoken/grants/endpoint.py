@@ -79,9 +79,13 @@ class Endpoint:
                 outcome = unavailable(error, urls.origin(url))
             if watch.expired:
                 outcome = timed_out(urls.origin(url), limit)
-        if isinstance(outcome, TokenError):
+        if isinstance(outcome, Answer):
+            return outcome
+        try:
             raise outcome
-        return outcome
+        finally:
+            # its traceback holds this frame: a cycle that would keep the form until it is collected
+            del outcome
 
     def _exchange(
         self,

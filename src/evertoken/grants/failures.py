@@ -37,7 +37,11 @@ _CAUSES: list[tuple[type[BaseException], str]] = [
 
 def unavailable(error: Exception, origin: str) -> GrantUnavailable:
     """What `error`, raised by `requests` on the way to `origin`, means to a caller."""
-    what, transient = _cause(error)
+    chain = list(_chain(error))
+    what, transient = _cause(error, chain)
+    for link in chain:
+        # some refer to each other: their frames would keep the form until they are collected
+        link.__traceback__ = None
     proxied = isinstance(error, requests.exceptions.ProxyError)
     way = "could not be asked through the proxy" if proxied else "could not be asked"
     return GrantUnavailable(f"{origin} {way}: {what}", transient=transient)
@@ -50,9 +54,8 @@ def timed_out(origin: str, deadline: float) -> GrantUnavailable:
     )
 
 
-def _cause(error: Exception) -> tuple[str, bool]:
+def _cause(error: Exception, chain: list[BaseException]) -> tuple[str, bool]:
     """A sentence, and whether another try soon may help."""
-    chain = list(_chain(error))
     for link in chain:
         if tunnel := _TUNNEL.match(str(link)):
             return _of_tunnel(int(tunnel[1]))

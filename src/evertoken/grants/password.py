@@ -223,11 +223,11 @@ class PasswordGrant:
                 deadline=max(_LEAST_DEADLINE, end - clock.since_boot()),
                 expects_body=False,
             )
-            refused = answer.status != _OK
-            error = failure(answer, secrets=[*secrets, *client.secrets]) if refused else None
-        except TokenError as raised:
-            error = raised
-        return None if error is None else _unrevoked(error)
+        except TokenError as error:
+            return _unrevoked(error)
+        if answer.status == _OK:
+            return None
+        return _unrevoked(failure(answer, secrets=[*secrets, *client.secrets]))
 
     def _say(self, what: str) -> None:
         if what not in self._said:

@@ -1,0 +1,234 @@
+"""Ten thousand workers around the end of a token, on a simulated clock and with the real policy.
+
+What is simulated is time, the network and a Redis that answers at once or not at all; when a worker
+renews, waits or looks is decided by `evertoken.policy`, and what is replaced by `supersedes`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from evertoken import RefreshPolicy, Token, policy
+from evertoken.instant import Instant
+from evertoken.policy import Action
+from evertoken.stores.redis_lock import FIRST_POLL, LONGEST_POLL
+from evertoken.token import supersedes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evertoken.policy import Snapshot
+
+LIFETIME = 36_000.0
+RULES = RefreshPolicy()
+START = 1_000_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """What a fleet goes through; all times in seconds.
+
+    Attributes:
+        recheck: the store's own.
+        lease: of the lock; shorter than `grant`, every lease is lost.
+        outage: from when to when Redis gives no answer, counted from the token's issue.
+        begin, end: which part of the token's life is simulated, counted likewise.
+        cold: whether they start without a token, all within ten seconds.
+        grace: whether a worker that has a usable token waits for Redis as for a busy lock.
+    """
+
+    name: str
+    workers: int = 10_000
+    recheck: float = 10.0
+    lease: float = 35.0
+    grant: float = 0.5
+    outage: tuple[float, float] = (0.0, 0.0)
+    begin: float = LIFETIME - 170
+    end: float = LIFETIME + 5
+    cold: bool = False
+    grace: bool = False
+
+
+@dataclass(slots=True)
+class Worker:
+    """A process that makes a request a second."""
+
+    draw: float
+    looked_at: float
+    snapshot: Snapshot = policy.EMPTY
+    flying: bool = False
+    poll: float = FIRST_POLL
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What it came to, second by second."""
+
+    grants: Counter[int] = field(default_factory=Counter)
+    commands: Counter[int] = field(default_factory=Counter)
+    waits: int = 0
+
+
+class Fleet:
+    """Workers, one Redis, and what happens next."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.outcome = Outcome()
+        self._random = random.Random(7)  # noqa: S311  a simulation that can be repeated
+        self._entry: Token | None = None
+        self._holder: Worker | None = None
+        self._lease_end = 0.0
+        self._order = itertools.count()
+        self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
+        if not scenario.cold:
+            self._entry = Token("first", START, START + LIFETIME)
+        spread = 10.0 if scenario.cold else 1.0
+        for _ in range(scenario.workers):
+            worker = Worker(self._random.random(), 0.0)
+            first = START + scenario.begin + spread * self._random.random()
+            worker.looked_at = first - scenario.recheck * self._random.random()
+            if self._entry is not None:
+                worker.snapshot = policy.holding(
+                    self._entry, Instant(first, first), RULES, draw=worker.draw
+                )
+            self._at(first, self._request, worker)
+
+    def run(self) -> Outcome:
+        """Let the time pass."""
+        while self._agenda and self._agenda[0][0] < START + self.scenario.end:
+            time, _, happen = heapq.heappop(self._agenda)
+            happen(time)
+        return self.outcome
+
+    def _at(self, time: float, happen: Callable[[Worker, float], None], worker: Worker) -> None:
+        heapq.heappush(self._agenda, (time, next(self._order), lambda t: happen(worker, t)))
+
+    def _down(self, time: float) -> bool:
+        since, until = self.scenario.outage
+        return since <= time - START < until
+
+    def _command(self, time: float, count: int = 1) -> None:
+        self.outcome.commands[int(time - START)] += count
+
+    def _request(self, worker: Worker, time: float) -> None:
+        self._at(time + 1.0, self._request, worker)
+        now = Instant(time, time)
+        known = worker.snapshot.token is not None
+        if known and time - worker.looked_at >= self.scenario.recheck and not self._down(time):
+            worker.looked_at = time
+            self._command(time)
+            worker.snapshot = policy.absorbed(
+                worker.snapshot, self._entry, now, RULES, draw=worker.draw
+            )
+        action = policy.decide(worker.snapshot, now)
+        self.outcome.waits += action is Action.REFRESH_OR_WAIT and known
+        if action is not Action.USE and not worker.flying:
+            worker.flying = True
+            self._command(time, known and not self._down(time))
+            self._fly(worker, time)
+
+    def _fly(self, worker: Worker, time: float) -> None:
+        """Lock, look again; adopt, grant, or leave it to who holds the lock."""
+        now = Instant(time, time)
+        usable = worker.snapshot.usable(now)
+        if self._down(time):
+            patient = self.scenario.grace and usable and not self._gave_up(worker, time)
+            return self._land(worker, time, None) if patient else self._grant(worker, time)
+        self._command(time, 2)
+        free = self._holder is None or time >= self._lease_end
+        if free:
+            self._holder, self._lease_end = worker, time + self.scenario.lease
+        if self._serves(worker, now):
+            self._unlock(worker, time)
+            return self._land(worker, time, self._entry)
+        if free:
+            return self._grant(worker, time)
+        if usable:
+            return self._land(worker, time, None)
+        worker.poll = min(worker.poll * 1.5, LONGEST_POLL)
+        return self._at(time + worker.poll * (1 + self._random.random() / 2), self._fly, worker)
+
+    def _gave_up(self, worker: Worker, time: float) -> bool:
+        since = worker.snapshot.blocked_since
+        return since is not None and time - since >= 15 * (1 + RULES.jitter * worker.draw)
+
+    def _serves(self, worker: Worker, now: Instant) -> bool:
+        token = self._entry
+        if token is None or not RULES.usable(token, now):
+            return False
+        return not RULES.due_at(token, draw=worker.draw).reached(now)
+
+    def _grant(self, worker: Worker, time: float) -> None:
+        self.outcome.grants[int(time - START)] += 1
+        token = Token(f"{time}", time, time + LIFETIME)
+        self._at(time + self.scenario.grant, lambda w, t: self._granted(w, t, token), worker)
+
+    def _granted(self, worker: Worker, time: float, token: Token) -> None:
+        if not self._down(time):
+            self._command(time)
+            if supersedes(token, self._entry, Instant(time, time)):
+                self._entry = token
+            self._unlock(worker, time)
+        self._land(worker, time, token)
+
+    def _unlock(self, worker: Worker, time: float) -> None:
+        self._command(time, self._holder is worker)
+        if self._holder is worker:
+            self._holder = None
+
+    def _land(self, worker: Worker, time: float, token: Token | None) -> None:
+        worker.flying, worker.poll = False, FIRST_POLL
+        now = Instant(time, time)
+        worker.snapshot = policy.landed(worker.snapshot, token, now, RULES, draw=worker.draw)
+
+
+DUE = LIFETIME - 150.0
+"""When the first worker is due: jitter spreads the rest over the next 30 s."""
+
+SCENARIOS = [
+    Scenario(name="steady, recheck 1 s", recheck=1.0, begin=1000, end=1030),
+    Scenario(name="steady, recheck 10 s", begin=1000, end=1030),
+    Scenario(name="steady, recheck 30 s", recheck=30.0, begin=1000, end=1060),
+    Scenario(name="edge, recheck 1 s", recheck=1.0),
+    Scenario(name="edge"),
+    Scenario(name="edge, recheck 30 s", recheck=30.0),
+    Scenario(name="edge, slow grant of 10 s", grant=10.0),
+    Scenario(name="edge, every lease lost", grant=10.0, lease=2.0),
+    Scenario(name="edge, 30 s outage", outage=(DUE, DUE + 30)),
+    Scenario(name="edge, 30 s outage, with grace", outage=(DUE, DUE + 30), grace=True),
+    Scenario(name="edge, 10 s outage", outage=(DUE, DUE + 10)),
+    Scenario(name="edge, 10 s outage, with grace", outage=(DUE, DUE + 10), grace=True),
+    Scenario(name="cold start in 10 s", cold=True, begin=0, end=20),
+]
+
+
+def report(scenario: Scenario) -> str:
+    """A line of the table."""
+    outcome = Fleet(scenario).run()
+    seconds = scenario.end - scenario.begin
+    commands, grants = outcome.commands, outcome.grants
+    return (
+        f"{scenario.name:32}{sum(grants.values()):8}{max(grants.values(), default=0):10}"
+        f"{sum(commands.values()) / seconds:12.0f}{max(commands.values(), default=0):12}"
+        f"{sum(commands.values()) / scenario.workers:12.1f}{outcome.waits:8}"
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    print(
+        f"{'10,000 workers, a request/s each':32}{'grants':>8}{'peak/s':>10}"
+        f"{'commands/s':>12}{'peak/s':>12}{'per worker':>12}{'waits':>8}"
+    )
+    for scenario in SCENARIOS:
+        print(report(scenario), flush=True)
+
+
+if __name__ == "__main__":
+    main()

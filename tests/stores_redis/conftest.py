@@ -1,0 +1,45 @@
+"""A real Valkey for all tests of a module, emptied before each."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evertoken import Token, TokenKey
+from support.valkey import Valkey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+KEY = TokenKey("https://tokens.example/oauth/token/", "client", "someone@example.com")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Valkey]:
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(server: Valkey) -> Valkey:
+    server.client.flushall()
+    server.client.config_resetstat()
+    return server
+
+
+@pytest.fixture
+def key() -> TokenKey:
+    return KEY
+
+
+@pytest.fixture
+def issued() -> Callable[..., Token]:
+    """Makes a token that was issued so many seconds ago."""
+
+    def make(value: str, *, ago: float = 0.0, lifetime: float = 3600.0) -> Token:
+        now = time.time()
+        return Token(value, now - ago, now - ago + lifetime)
+
+    return make

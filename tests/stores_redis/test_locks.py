@@ -1,0 +1,170 @@
+"""The lock over a real Valkey: a lease, released by its owner alone, polled with patience."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evertoken.stores.redis import RedisStore
+from evertoken.stores.redis_lock import FIRST_POLL, LONGEST_POLL
+from support.fleet import eventually
+
+if TYPE_CHECKING:
+    from evertoken import TokenKey
+    from support.valkey import Valkey
+
+
+def lock_of(key: TokenKey) -> str:
+    return f"evertoken:{{{key.digest()}}}:lock"
+
+
+def test_one_holds_it(valkey: Valkey, key: TokenKey) -> None:
+    store, sibling = RedisStore(valkey.url), RedisStore(valkey.url)
+    with store.lock(key, timeout=0) as held:
+        assert held
+        with sibling.lock(key, timeout=0) as second:
+            assert not second
+        assert valkey.client.exists(lock_of(key)), "who did not have it must not release it"
+    with sibling.lock(key, timeout=0) as held:
+        assert held
+
+
+def test_identities_have_locks_of_their_own(valkey: Valkey, key: TokenKey) -> None:
+    other = type(key)(key.token_url, key.client_id, "another")
+    store = RedisStore(valkey.url)
+    with store.lock(key, timeout=0) as one, store.lock(other, timeout=0) as two:
+        assert one
+        assert two
+
+
+def test_a_waiter_gets_it_when_it_is_released(valkey: Valkey, key: TokenKey) -> None:
+    store, sibling = RedisStore(valkey.url), RedisStore(valkey.url)
+    got = threading.Event()
+
+    def wait() -> None:
+        with sibling.lock(key, timeout=20) as held:
+            if held:
+                got.set()
+
+    with store.lock(key, timeout=0):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        eventually(lambda: valkey.commands().get("pttl"))
+        assert not got.is_set()
+    assert got.wait(20)
+    thread.join(20)
+
+
+def test_a_dead_holder_is_waited_for_until_its_lease_ends(valkey: Valkey, key: TokenKey) -> None:
+    valkey.client.set(lock_of(key), "of a dead process", px=600)
+    started = time.monotonic()
+    with RedisStore(valkey.url).lock(key, timeout=20) as held:
+        assert held
+    assert 0.5 < time.monotonic() - started < 10
+
+
+def test_the_lease_is_what_was_asked_for(valkey: Valkey, key: TokenKey) -> None:
+    with RedisStore(valkey.url).lock(key, timeout=0):
+        assert 30_000 < valkey.client.pttl(lock_of(key)) <= 35_000
+    with RedisStore(valkey.url, lease=5).lock(key, timeout=0):
+        assert 3_000 < valkey.client.pttl(lock_of(key)) <= 5_000
+
+
+def test_who_outlived_its_lease_does_not_release_the_next_holder(  # F27
+    valkey: Valkey, key: TokenKey
+) -> None:
+    late, next_one = RedisStore(valkey.url), RedisStore(valkey.url)
+    with next_one.lock(key, timeout=0):
+        # as if this one's lease had ended before
+        theirs = valkey.client.getdel(lock_of(key))
+        with late.lock(key, timeout=0) as held:
+            assert held
+            assert isinstance(theirs, bytes)
+            valkey.client.set(lock_of(key), theirs, px=30_000)
+        assert valkey.client.get(lock_of(key)) == theirs
+    assert not valkey.client.exists(lock_of(key))
+
+
+def test_waiting_grows_slower_and_slower(
+    valkey: Valkey, key: TokenKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float | None] = []
+    monkeypatch.setattr(threading.Event, "wait", lambda _self, nap=None: naps.append(nap))
+    monkeypatch.setattr("evertoken.stores.link._within", lambda call, _seconds: call())
+    valkey.client.set(lock_of(key), "held", px=60_000)
+    store = RedisStore(valkey.url)
+    for _ in range(12):
+        # in slices, as a renewal waits: the pause goes on growing over them
+        assert store._locks._next_poll(lock_of(key)) >= FIRST_POLL
+    with store.lock(key, timeout=0.5) as held:
+        assert not held
+    assert naps == [pytest.approx(0.5, abs=0.1)]
+    assert store._locks._polls[lock_of(key)] == LONGEST_POLL
+    valkey.client.delete(lock_of(key))
+    with store.lock(key, timeout=0) as held:
+        assert held
+    assert lock_of(key) not in store._locks._polls, "the next wait begins anew"
+
+
+def test_a_waiter_does_not_hammer(valkey: Valkey, key: TokenKey) -> None:
+    valkey.client.set(lock_of(key), "held", px=60_000)
+    with RedisStore(valkey.url).lock(key, timeout=1.0) as held:
+        assert not held
+    # pauses of 50, 75, 113, 169, 253, 380 ms fill a second
+    assert 3 <= valkey.commands()["pttl"] <= 7
+
+
+def test_a_key_without_an_end_is_no_lock(
+    valkey: Valkey, key: TokenKey, caplog: pytest.LogCaptureFixture
+) -> None:
+    valkey.client.set(lock_of(key), "someone else's")
+    store = RedisStore(valkey.url)
+    for _ in range(2):
+        with store.lock(key, timeout=10) as held:
+            assert held, "nobody is to wait for what never ends"
+    assert valkey.client.get(lock_of(key)) == b"someone else's"
+    assert len(caplog.records) == 1
+
+
+def test_a_lock_command_that_got_no_answer_is_undone(valkey: Valkey, key: TokenKey) -> None:  # F27
+    store = RedisStore(valkey.url, timeout=0.2)
+    assert store.load(key) is None
+    with valkey.frozen(), store.lock(key, timeout=0) as held:
+        assert held, "it renews alone"
+    eventually(lambda: valkey.client.exists(lock_of(key)))
+    eventually(lambda: store.load(key) is None and not valkey.client.exists(lock_of(key)))
+
+
+def test_a_release_that_got_no_answer_is_made_up_for(valkey: Valkey, key: TokenKey) -> None:  # F27
+    store = RedisStore(valkey.url, timeout=0.2)
+    held = store.lock(key, timeout=0)
+    with held:
+        theirs = valkey.client.get(lock_of(key))
+        assert isinstance(theirs, bytes)
+        valkey.kill()
+    valkey.start()
+    valkey.client.set(lock_of(key), theirs, px=60_000)
+    eventually(lambda: store.load(key) is None and not valkey.client.exists(lock_of(key)))
+
+
+def test_all_doubts_are_settled_at_the_next_contact(valkey: Valkey, key: TokenKey) -> None:
+    store = RedisStore(valkey.url, timeout=0.2)
+    with valkey.frozen(), store.lock(key, timeout=0):
+        store._server._link._closed_until = 0.0
+        with store.lock(key, timeout=0):
+            pass
+    assert len(store._locks._doubts) == 2
+    eventually(lambda: store.load(key) is None and not store._locks._doubts)
+    assert not valkey.client.exists(lock_of(key))
+
+
+def test_a_lock_that_was_never_asked_for_leaves_no_doubt(valkey: Valkey, key: TokenKey) -> None:
+    store = RedisStore(valkey.url, timeout=0.2)
+    with valkey.frozen():
+        assert store.load(key) is None
+        with store.lock(key, timeout=0) as held:
+            assert held
+    assert not store._locks._doubts

@@ -1,0 +1,189 @@
+"""Looks at Redis: rare, in the background, and nobody who has a usable token waits for one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evertoken import MemoryStore, RefreshPolicy, Token, TokenKey, TokenManager, clock
+from evertoken.lookout import GLANCE, Lookout
+from evertoken.stores.redis import RedisStore
+from support.fleet import BOUND, CountingGrant, eventually
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from evertoken.instant import Instant
+    from evertoken.token import Entry
+    from support.valkey import Valkey
+
+
+def manager(grant: CountingGrant, store: RedisStore, **policy: float) -> TokenManager:
+    """A manager as another process has it."""
+    return TokenManager(grant, store=store, memory=MemoryStore(), policy=RefreshPolicy(**policy))
+
+
+class SlowStore:
+    """A store across a network whose answer waits at a gate."""
+
+    recheck = 10.0
+
+    def __init__(self) -> None:
+        self.loads = 0
+        self.gate = threading.Event()
+
+    def load(self, key: TokenKey) -> Entry | None:
+        del key
+        self.loads += 1
+        assert self.gate.wait(BOUND)
+        return Token("shared", 0.0, 1.0)
+
+    def save(self, key: TokenKey, entry: Entry) -> None:
+        raise NotImplementedError
+
+    def forget(self, key: TokenKey, token: Token) -> None:
+        raise NotImplementedError
+
+    def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[bool]:
+        raise NotImplementedError
+
+
+class Looker:
+    """Takes looks and keeps what they bring."""
+
+    def __init__(self, store: SlowStore) -> None:
+        self.lookout = Lookout("slow", store)
+        self.found: list[Entry | None] = []
+
+    def look(self, now: Instant | None = None, *, anew: bool = False) -> float:
+        """Seconds that the look was waited for."""
+        started = time.monotonic()
+        key = TokenKey("https://tokens.example/", "client")
+        self.lookout.look(key, now or clock.now(), self._absorb, anew=anew)
+        return time.monotonic() - started
+
+    def _absorb(self, name: str, entry: Entry | None, now: Instant) -> None:
+        assert name == "slow"
+        assert now.boot <= clock.since_boot()
+        self.found.append(entry)
+
+
+@pytest.fixture
+def store() -> SlowStore:
+    return SlowStore()
+
+
+@pytest.fixture
+def looker(store: SlowStore) -> Looker:
+    return Looker(store)
+
+
+def test_an_answer_in_time_counts_at_once(looker: Looker, store: SlowStore) -> None:
+    store.gate.set()
+    looker.look()
+    assert len(looker.found) == 1
+
+
+def test_a_late_answer_is_absorbed_when_it_comes(looker: Looker, store: SlowStore) -> None:
+    assert GLANCE * 0.9 <= looker.look() < 0.25
+    assert looker.found == []
+    store.gate.set()
+    eventually(lambda: len(looker.found) == 1)
+
+
+def test_looks_are_rare_and_one_at_a_time(looker: Looker, store: SlowStore) -> None:
+    now = clock.now()
+    looker.look(now)
+    looker.look(now.after(SlowStore.recheck + 1))
+    assert store.loads == 1, "the first one is still under way"
+    store.gate.set()
+    eventually(lambda: looker.found)
+    looker.look(now.after(SlowStore.recheck - 1))
+    assert store.loads == 1
+    eventually(lambda: looker.look(now.after(SlowStore.recheck)) and store.loads == 2)
+
+
+def test_a_look_anew_joins_the_one_under_way(looker: Looker, store: SlowStore) -> None:
+    looker.look()
+    threading.Timer(0.1, store.gate.set).start()
+    looker.look(anew=True)
+    assert (store.loads, len(looker.found)) == (1, 1)
+    looker.look(anew=True)
+    assert (store.loads, len(looker.found)) == (2, 2)
+
+
+def test_where_no_thread_is_to_be_had_there_is_no_look(
+    looker: Looker, store: SlowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("at exit")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    looker.look()
+    assert store.loads == 0
+
+
+def test_a_child_takes_looks_of_its_own(looker: Looker, store: SlowStore) -> None:
+    looker.look()
+    looker.lookout.renew_in_child()
+    looker.look(anew=False, now=clock.now().after(SlowStore.recheck))
+    assert store.loads == 2
+    store.gate.set()
+    eventually(lambda: len(looker.found) == 2)
+
+
+def test_an_outage_of_seconds_fails_no_call_and_stalls_none(valkey: Valkey) -> None:  # F27
+    grant = CountingGrant(lifetime=4.0)
+    fleet = manager(grant, RedisStore(valkey.url, recheck=0.5))
+    fleet.token()
+    failures: list[BaseException] = []
+    slowest: list[float] = []
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(0.002):
+            started = time.monotonic()
+            try:
+                fleet.token()
+            except Exception as error:  # noqa: BLE001  it is the result
+                failures.append(error)
+            slowest.append(time.monotonic() - started)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    with valkey.frozen():
+        over.wait(6.5)  # longer than a lifetime: every token of this time is granted alone
+    over.set()
+    for thread in threads:
+        thread.join(BOUND)
+    assert failures == []
+    assert grant.requests >= 2
+    # a look that hangs is waited for for 20 ms; waiting for Redis itself would take 400 ms
+    assert max(slowest) < 0.25
+
+
+def test_a_revoked_token_is_dropped_at_the_next_look(valkey: Valkey) -> None:  # S41
+    grant = CountingGrant()
+    one = manager(grant, RedisStore(valkey.url))
+    other = manager(grant, RedisStore(valkey.url, recheck=0.5))
+    token = one.token()
+    assert other.token() == token
+    one.invalidate(token)
+    eventually(lambda: other.token() != token, within=5)
+
+
+def test_a_fresh_token_costs_one_read_per_recheck(valkey: Valkey) -> None:
+    grant = CountingGrant()
+    fleet = manager(grant, RedisStore(valkey.url, recheck=60), recheck=0.01)
+    fleet.token()
+    fleet.token()
+    eventually(lambda: valkey.commands()["getrange"] >= 3)
+    reads = valkey.commands()["getrange"]
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        fleet.token()
+    assert valkey.commands()["getrange"] == reads
