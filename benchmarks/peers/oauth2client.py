@@ -27,9 +27,10 @@ class RequestsOAuth2Client(Standard):
         client = OAuth2Client(
             site.token_url, client_id=site.client_id, client_secret=site.client_secret, testing=True
         )
-        return OAuth2ResourceOwnerPasswordAuth(
+        auth: Auth = OAuth2ResourceOwnerPasswordAuth(
             client, username=site.username, password=site.password
         )
+        return auth
 
 
 PEER = RequestsOAuth2Client()

@@ -72,15 +72,17 @@ _ROOMS = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name == "squadrun":
-        return import_module("evertoken.squadrun")
-    for room, names in _ROOMS.items():
-        if name in names:
-            value: object = getattr(import_module(f"evertoken.{room}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module 'evertoken' has no attribute {name!r}")
+# a type checker reads the imports above instead, and so finds a misspelt name
+if not TYPE_CHECKING:  # pragma: no branch
+
+    def __getattr__(name: str) -> object:
+        if name == "squadrun":
+            return import_module("evertoken.squadrun")
+        for room, names in _ROOMS.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(f"evertoken.{room}"), name)
+                return value
+        raise AttributeError(f"module 'evertoken' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -119,7 +119,10 @@ class Renewer:
 
     def watch(self, snapshot: Snapshot, now: Instant) -> Snapshot:
         """Open `snapshot` to the one-clock check, unless another was published meanwhile."""
+        # not beyond the next look: a sibling may have revoked the token since the last one
+        look_at = now.wall + max(0.0, self._looked_at + self.policy.recheck - now.boot)
         watched = policy.watched(snapshot, now, self.policy)
+        watched = replace(watched, fresh_until=min(watched.fresh_until, look_at))
         with self._lock:
             if self.snapshot is snapshot:
                 self.snapshot = watched

@@ -142,6 +142,8 @@ def test_threads_that_refresh_at_once_cost_one_grant() -> None:
         thread.start()
     barrier.wait(20)
     eventually(lambda: grant.requests == 2)
+    # it is published just after its thread has started
+    eventually(lambda: manager.renewer.flight is not None)
     flight = manager.renewer.flight
     assert flight is not None
     eventually(lambda: len(flight.landing._condition._waiters) == 8)  # type: ignore[attr-defined]  # all of them wait
