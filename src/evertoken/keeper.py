@@ -28,6 +28,9 @@ class Keeper:
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._kept = weakref.ref(kept, lambda _: self.wake())
         self._stopped = False
+
+    def start(self) -> None:
+        """Begin, in a daemon thread; whoever tells it of landings must be set up before."""
         threading.Thread(target=self._run, name="evertoken-keeper", daemon=True).start()
 
     def wake(self) -> None:

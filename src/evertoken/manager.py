@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -56,6 +57,7 @@ class TokenManager:
         "__weakref__",
         "_closed",
         "_keeper",
+        "_keeping",
         "_memory",
         "grant",
         "keep_fresh",
@@ -100,6 +102,7 @@ class TokenManager:
 
     def renew_in_child(self) -> None:
         """Forget the parent's keeper thread; the next call that looks at the clock starts one."""
+        self._keeping = threading.RLock()  # guards _keeper: two threads would start one each
         self._keeper: Keeper | None = None
         self.renewer.on_landing = None
 
@@ -258,9 +261,16 @@ class TokenManager:
         return _rebuilt, (type(self), self.grant, *given, self.on_event)
 
     def _keep(self) -> None:
-        if self.keep_fresh and self._keeper is None and not self._closed:
+        if self.keep_fresh and self._keeper is None:
+            with self._keeping:
+                self._start_keeper()
+
+    def _start_keeper(self) -> None:
+        if self._keeper is None and not self._closed:
             self._keeper = Keeper(self)
+            # before it runs: a first grant that lands at once would wake nobody
             self.renewer.on_landing = self._keeper.wake
+            self._keeper.start()
 
     def _may_force(self, key: TokenKey) -> bool:
         return (self._memory or process_wide()).claim(key, seconds=FORCED_PERIOD)

@@ -7,16 +7,12 @@ import threading
 import time
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import GrantUnavailable, RefreshPolicy
+from evertoken import GrantUnavailable, RefreshPolicy, TokenManager
 from evertoken.keeper import Keeper
-from support.fleet import CountingGrant, eventually, held, sibling
-
-if TYPE_CHECKING:
-    from evertoken import TokenManager
+from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 
 
 def keepers() -> set[threading.Thread]:
@@ -34,6 +30,37 @@ def test_a_kept_token_is_there_before_the_first_request_and_renewed_without_any(
         eventually(lambda: grant.requests >= 3)
         assert manager.status().counters.grants >= 2
         assert manager.token(timeout=0.5).value
+
+
+def test_landings_are_told_to_a_keeper_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[bool] = []
+
+    def start(keeper: Keeper) -> None:
+        kept = keeper._kept()
+        assert isinstance(kept, TokenManager)
+        prepared.append(kept.renewer.on_landing == keeper.wake)
+
+    monkeypatch.setattr(Keeper, "start", start)
+    manager = sibling(CountingGrant(), keep_fresh=True)
+    assert manager.keep_fresh
+    assert prepared == [True]
+
+
+def test_calls_at_once_after_a_fork_start_one_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Keeper] = []
+
+    def make(kept: TokenManager) -> Keeper:
+        # long enough for others to come, were they let in
+        threading.Event().wait(0.05)
+        made.append(Keeper(kept))
+        return made[-1]
+
+    monkeypatch.setattr("evertoken.manager.Keeper", make)
+    with sibling(CountingGrant(), keep_fresh=True) as manager:
+        made.clear()
+        manager.renew_in_child()
+        in_threads(8, manager._keep)
+        assert len(made) == 1
 
 
 def test_a_kept_token_costs_one_grant_a_lifetime() -> None:
@@ -97,6 +124,7 @@ def test_a_keeper_may_be_woken_from_wherever_the_collector_runs() -> None:
 
     kept = Kept()
     keeper = Keeper(kept)
+    keeper.start()
     # a queue whose put() may interrupt itself; the lock of an Event would be taken twice
     assert type(keeper._wakes).__module__ == "_queue"
     keeper.stop()
