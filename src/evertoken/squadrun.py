@@ -114,7 +114,7 @@ def auth(
         store=store,
         **options,
     )
-    return BearerAuth(made, origins=[_base(base_url)], retry_statuses=RETRY_STATUSES)
+    return BearerAuth(made, retry_statuses=RETRY_STATUSES)
 
 
 def _base(base_url: str | None) -> str:

@@ -72,6 +72,7 @@ def flood(start: bytes) -> Behaviour:
 FLOODS: dict[str, tuple[Behaviour, str]] = {
     "endless": (Endless(), "InvalidTokenResponse"),
     "gzip bomb": (Endless(gzip=True), "InvalidTokenResponse"),
+    "gzip bomb in one piece": (Gzip(Answer(200, (), bytes(64 * MEBI))), "InvalidTokenResponse"),
     "gzip bomb in gzip": (
         Answer(
             200,

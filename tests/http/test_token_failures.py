@@ -20,7 +20,7 @@ from evertoken.testing import (
     Reset,
     TokenServer,
 )
-from support.http_clients import grant_of
+from support.http_clients import grant_of, manager_of
 from support.http_proxy import Proxy
 from support.scanner import Scanner
 
@@ -116,6 +116,29 @@ def test_a_body_that_cannot_be_read_does_not_hide_a_status(
 
     assert error.status == status
     assert error.transient is (status >= 500)
+
+
+@pytest.mark.parametrize("trouble", [Reset(), Cut("body"), Answer(503)], ids=repr)
+def test_a_first_grant_is_tried_again_where_that_may_help(
+    token_server: TokenServer, trouble: Behaviour
+) -> None:  # F19
+    token_server.token_endpoint.answer_next(trouble, trouble)
+
+    manager_of(token_server).token()
+
+    assert token_server.token_requests == 3
+
+
+@pytest.mark.parametrize("trouble", [Answer(400), Answer(407), Answer(503, {"Retry-After": "60"})])
+def test_a_first_grant_is_not_tried_again_where_that_may_harm(
+    token_server: TokenServer, trouble: Behaviour
+) -> None:  # F19, F20
+    token_server.token_endpoint.answer_next(trouble)
+
+    with pytest.raises(TokenError):
+        manager_of(token_server).token()
+
+    assert token_server.token_requests == 1
 
 
 def test_silence_is_told_after_the_timeout(token_server: TokenServer) -> None:  # F17, F19

@@ -235,6 +235,11 @@ def test_retry_after_prolongs_a_pause_to_an_hour_at_most(asked: float, pause: fl
     assert backoff(GrantUnavailable("busy", retry_after=asked, transient=True), 1) == pause
 
 
+def test_a_policy_without_pauses_has_none() -> None:
+    policy = RefreshPolicy(retry_after=0, retry_after_max=0)
+    assert policy.backoff(DOWN, failures=1, refused=False, draw=NO_LOT) == 0
+
+
 def test_retry_after_does_not_shorten_a_cool_down() -> None:  # S48
     assert backoff(GrantRefused("refused", retry_after=1), 1) == 300
 
@@ -323,6 +328,7 @@ def test_seconds_left_are_told_by_the_clock_that_says_less() -> None:
 def test_holding_a_token_prepares_the_header() -> None:  # S17
     snapshot = held(issued(value="abc"))
     assert snapshot.header == "Bearer abc"
+    assert "abc" not in repr(snapshot)  # S46
     assert snapshot.token == issued(value="abc")
     assert snapshot.refusal is None
 
@@ -602,6 +608,7 @@ def test_a_later_live_token_of_a_sibling_is_taken() -> None:
     "entry",
     [
         issued(ago(3500)),
+        issued(),
         issued(ago(3501), value="earlier"),
         issued(value="dead", lifetime=0),
         issued(NOW.after(61), value="from the future"),
@@ -612,6 +619,7 @@ def test_a_later_live_token_of_a_sibling_is_taken() -> None:
     ],
     ids=[
         "the same token",
+        "the same token, granted again",
         "an earlier one",
         "a dead one",
         "one from the future",

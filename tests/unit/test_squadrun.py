@@ -68,9 +68,12 @@ def test_the_environment_is_read_at_each_grant(environment: pytest.MonkeyPatch) 
 
 
 def test_what_is_given_beats_the_environment() -> None:
-    manager = squadrun.manager(client_id="given-client", username=lambda: "given-agent")
-    assert manager.grant.key.client_id == "given-client"
-    assert manager.grant.key.username == "given-agent"
+    from_environment = squadrun.manager().grant.credentials_tag(b"salt")
+    for made in (squadrun.manager, lambda **given: squadrun.auth(**given).manager):
+        key = made(client_id="given-client", username=lambda: "given-agent").grant.key
+        assert (key.client_id, key.username) == ("given-client", "given-agent")
+        for grant in (made(password="given").grant, made(client_secret="given").grant):
+            assert grant.credentials_tag(b"salt") != from_environment
 
 
 def test_nothing_need_be_set_before_the_first_grant(environment: pytest.MonkeyPatch) -> None:
@@ -98,6 +101,8 @@ def test_a_missing_credential_names_its_argument_and_its_variable(
     assert str(caught.value) == f"no {argument}: pass {argument}=… or set {name}"
     assert "planted" not in repr(vars(caught.value))
     assert caught.value.__context__ is None
+    # whoever sets it need not wait for the longest pause
+    assert caught.value.transient
 
 
 @pytest.mark.parametrize("argument", ["client_id", "username", "password"])
@@ -210,10 +215,12 @@ def test_a_store_that_is_given_beats_the_environment(
 
 def test_the_options_of_the_manager_pass_through() -> None:
     policy, memory = RefreshPolicy(recheck=7), MemoryStore()
-    made = squadrun.manager(policy=policy, memory=memory, timeout=5, on_event=print)
-    assert (made.policy, made.timeout, made.on_event) == (policy, 5, print)
-    assert ("memory", memory) in made.renewer.stores
-    assert not made.keep_fresh
+    direct = squadrun.manager(policy=policy, memory=memory, timeout=5, on_event=print)
+    through = squadrun.auth(policy=policy, memory=memory, timeout=5, on_event=print).manager
+    for made in (direct, through):
+        assert (made.policy, made.timeout, made.on_event) == (policy, 5, print)
+        assert ("memory", memory) in made.renewer.stores
+        assert not made.keep_fresh
 
 
 # -- travelling ------------------------------------------------------------------------------------

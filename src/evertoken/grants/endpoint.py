@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 20
 """Bytes, decoded, beyond which an answer is not read."""
 
-_CHUNK = 1 << 14
+# small, since urllib3 before 2.6 unpacks a piece whole, and a piece may grow a thousandfold
+_CHUNK = 1 << 11
+
 _OK = 200
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
 _CODINGS = frozenset({"identity", "gzip", "x-gzip", "deflate"})
