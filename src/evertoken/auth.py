@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from evertoken.manager import TokenManager
 
 _log = logging.getLogger("evertoken")
+
+# one for all: an empty frozenset is 216 bytes, and a new one each time
+_NOTHING: frozenset[str] = frozenset()
 
 
 class BearerAuth(AuthBase):
@@ -40,6 +44,17 @@ class BearerAuth(AuthBase):
         ValueError: there is no origin, and the grant has no token URL.
     """
 
+    __slots__ = (
+        "_handler",
+        "_prefixes",
+        "_renewer",
+        "_warned",
+        "allow_http",
+        "manager",
+        "origins",
+        "retry_statuses",
+    )
+
     def __init__(
         self,
         manager: TokenManager,
@@ -49,14 +64,11 @@ class BearerAuth(AuthBase):
         allow_http: bool = False,
     ) -> None:
         self.manager = manager
-        self.retry_statuses = frozenset(retry_statuses)
+        self.retry_statuses = tuple(retry_statuses)
         self.allow_http = allow_http
-        given = [_token_url(manager)] if origins is None else list(origins)
-        checked = [urls.checked(url, what="an origin", allow_http=allow_http) for url in given]
-        self.origins = frozenset(map(urls.origin, checked))
-        # with the slash: "https://api.example.com.evil.example/" starts like the origin too
-        self._prefixes = tuple(f"{origin}/" for origin in self.origins)
-        self._warned: set[str] = set()
+        given = (_token_url(manager),) if origins is None else tuple(origins)
+        self.origins, self._prefixes = _covered(given, allow_http=allow_http)
+        self._warned = _NOTHING
         # both are on the path of each request: a look-up of a method would make a new object
         self._handler = self._answered
         self._renewer = manager.renewer
@@ -71,15 +83,16 @@ class BearerAuth(AuthBase):
         if not url.startswith(self._prefixes) and not self._covers(url):
             self._warn_of(url)
             return request
-        headers = request.headers
         # the public test for a header raises and catches inside: it costs more than all the rest
-        if "authorization" in headers._store:  # noqa: SLF001  as said above
+        fields = request.headers._store  # noqa: SLF001  as said above
+        if "authorization" in fields:
             return self._signed_before(request)
         snapshot = self._renewer.snapshot
         if snapshot.fresh_from <= time.time() < snapshot.fresh_until:
-            headers["Authorization"] = snapshot.header
+            # as `headers[…] = …` would, without its call
+            fields["authorization"] = ("Authorization", snapshot.header)
         else:
-            headers["Authorization"] = self.manager.header()
+            request.headers["Authorization"] = self.manager.header()
         request.hooks["response"].append(self._handler)
         return request
 
@@ -111,7 +124,7 @@ class BearerAuth(AuthBase):
 
     def _warn_once(self, cause: str, message: str) -> None:
         if cause not in self._warned:
-            self._warned.add(cause)
+            self._warned |= {cause}
             _log.warning("%s", message)
 
     def _answered(self, response: Response, **kwargs: object) -> Response:
@@ -183,6 +196,15 @@ class _Call:
         self._spent |= answer is not response
         auth._keep_home(answer)  # noqa: SLF001  likewise
         return answer
+
+
+@functools.lru_cache(maxsize=64)
+def _covered(given: tuple[str, ...], *, allow_http: bool) -> tuple[tuple[str, ...], ...]:
+    """The origins of the URLs `given`, and how their URLs begin; shared by many accounts."""
+    checked = [urls.checked(url, what="an origin", allow_http=allow_http) for url in given]
+    origins = tuple(dict.fromkeys(map(urls.origin, checked)))
+    # with the slash: "https://api.example.com.evil.example/" starts like the origin too
+    return origins, tuple(f"{origin}/" for origin in origins)
 
 
 def _token_url(manager: TokenManager) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from evertoken.ports import RemoteStore
     from evertoken.token import Entry, TokenKey
 
-    Absorb = Callable[[str, Entry | None, Instant], None]
+    Absorb = Callable[[RemoteStore, Entry | None, Instant], None]
 
 GLANCE = 0.02
 """Seconds that a request with a usable token waits for a look: a healthy store answers in them."""
@@ -31,10 +31,9 @@ class Lookout:
     request that had the look taken: a process that was idle for hours sends no revoked token.
     """
 
-    __slots__ = ("_guard", "_looked_at", "_looking", "_name", "_store")
+    __slots__ = ("_guard", "_looked_at", "_looking", "_store")
 
-    def __init__(self, name: str, store: RemoteStore) -> None:
-        self._name = name
+    def __init__(self, store: RemoteStore) -> None:
         self._store = store
         self._looked_at = -math.inf
         self.renew_in_child()
@@ -50,7 +49,7 @@ class Lookout:
         Args:
             key: whose token.
             now: when the caller came.
-            absorb: told the store's name, its entry and when that came.
+            absorb: told the store, its entry and when that came.
             anew: whether to look however short ago the last one was.
         """
         with self._guard:
@@ -80,7 +79,7 @@ class Lookout:
 
     def _run(self, key: TokenKey, now: Instant, absorb: Absorb, looking: threading.Event) -> None:
         try:
-            absorb(self._name, self._store.load(key), clock.elapsed(now))
+            absorb(self._store, self._store.load(key), clock.elapsed(now))
         finally:
             with self._guard:
                 self._looking = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -57,7 +56,6 @@ class TokenManager:
         "__weakref__",
         "_closed",
         "_keeper",
-        "_keeping",
         "_memory",
         "grant",
         "keep_fresh",
@@ -91,19 +89,20 @@ class TokenManager:
         self._closed = False
         self.renewer = Renewer(
             grant,
-            _near_to_far(memory or process_wide(), store),
+            (memory or process_wide(),) + (() if store is None else (store,)),
             policy,
-            patience=timeout / 2,
+            timeout=timeout,
             on_event=on_event,
         )
-        self.renew_in_child()
+        self._keeper: Keeper | None = None
         process.register(self)
         self._keep()
 
     def renew_in_child(self) -> None:
-        """Forget the parent's keeper thread; the next call that looks at the clock starts one."""
-        self._keeping = threading.RLock()  # guards _keeper: two threads would start one each
-        self._keeper: Keeper | None = None
+        """Start over without the threads and locks of the parent."""
+        self.renewer.renew_in_child()
+        # the next call that looks at the clock starts another
+        self._keeper = None
         self.renewer.on_landing = None
 
     def token(self, *, timeout: float | None = None) -> Token:
@@ -202,7 +201,7 @@ class TokenManager:
         """Drop `token` here and in the stores, so that the next call renews; a later one stays."""
         self.renewer.drop(frozenset({token.value}))
         key = self.grant.key
-        for _, store in reversed(self.renewer.stores):
+        for store in reversed(self.renewer.stores):
             store.forget(key, token)
 
     def revoke(self) -> None:
@@ -213,7 +212,7 @@ class TokenManager:
         Raises:
             RevocationFailed: the server did not confirm, or there is no `revoke_url`.
         """
-        if (flight := self.renewer.flight) is not None:
+        if (flight := self.renewer.under_way()) is not None:
             # its token would otherwise come to life behind the revocation
             flight.wait(until=self._deadline(clock.now(), None))
         revoked, error = self.renewer.renewal().revoke(self.renewer.snapshot.token)
@@ -262,7 +261,8 @@ class TokenManager:
 
     def _keep(self) -> None:
         if self.keep_fresh and self._keeper is None:
-            with self._keeping:
+            # two threads would start one each
+            with self.renewer.lock:
                 self._start_keeper()
 
     def _start_keeper(self) -> None:
@@ -277,11 +277,6 @@ class TokenManager:
 
     def _deadline(self, now: Instant, timeout: float | None) -> float:
         return now.boot + (self.timeout if timeout is None else timeout)
-
-
-def _near_to_far(memory: MemoryStore, store: TokenStore | None) -> list[tuple[str, TokenStore]]:
-    near: list[tuple[str, TokenStore]] = [("memory", memory)]
-    return near if store is None else [*near, (getattr(store, "name", "store"), store)]
 
 
 def _is_rejected(snapshot: Snapshot, flight: Flight | None) -> bool:

@@ -66,3 +66,9 @@ class RemoteStore(TokenStore, Protocol):
 
         For so long a process may still send a token that was revoked by another.
         """
+
+
+def name_of(store: TokenStore) -> str:
+    """What events and the log call `store`: its `name`, where it has one."""
+    name: object = getattr(store, "name", None)
+    return name if isinstance(name, str) else "store"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from evertoken import clock, policy
 from evertoken.errors import GrantRefused, GrantUnavailable, RevocationFailed, TokenError
+from evertoken.ports import name_of
 from evertoken.token import Refusal, Token, token_of
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Renewal:
     """
 
     grant: Grant
-    stores: Sequence[tuple[str, TokenStore]]
+    stores: Sequence[TokenStore]
     policy: RefreshPolicy
     patience: float
     draw: float
@@ -148,13 +149,12 @@ class Renewal:
             outcome = Outcome(entry=self._refusal(outcome, demand), source=GRANT)
         return replace(outcome, seconds=clock.since_boot() - demand.start.boot)
 
-    def _through(
-        self, stores: Sequence[tuple[str, TokenStore]], key: TokenKey, demand: Demand
-    ) -> Outcome:
+    def _through(self, stores: Sequence[TokenStore], key: TokenKey, demand: Demand) -> Outcome:
         """Near to far, the only order of locks; what is found or granted is saved far to near."""
         if not stores:
             return self._ask(demand)
-        (name, store), *farther = stores
+        store, *farther = stores
+        name = name_of(store)
         for wait, last in self._waits(demand):
             with store.lock(key, timeout=wait) as held:
                 entry = self._current(store, farther, key)
@@ -171,12 +171,12 @@ class Renewal:
         return BUSY
 
     def _current(
-        self, store: TokenStore, farther: Sequence[tuple[str, TokenStore]], key: TokenKey
+        self, store: TokenStore, farther: Sequence[TokenStore], key: TokenKey
     ) -> Entry | None:
         """What `store` holds, but no token that siblings have revoked or replaced since."""
         entry = store.load(key)
         token = token_of(entry)
-        if token is None or not any(_ends(other.load(key), token) for _, other in farther):
+        if token is None or not any(_ends(other.load(key), token) for other in farther):
             return entry
         store.forget(key, token)
         return store.load(key)
@@ -298,12 +298,12 @@ class Renewal:
         """
         key = self.grant.key
         with contextlib.ExitStack() as locks:
-            for _, store in self.stores:
+            for store in self.stores:
                 locks.enter_context(store.lock(key, timeout=self.patience))
-            entries = [held, *(store.load(key) for _, store in self.stores)]
+            entries = [held, *(store.load(key) for store in self.stores)]
             tokens = {token.value: token for token in map(token_of, entries) if token is not None}
             errors = [self._revoke(token) for token in tokens.values()]
-            for _, store in reversed(self.stores):
+            for store in reversed(self.stores):
                 for token in tokens.values():
                     store.forget(key, token)
         return frozenset(tokens), next((error for error in errors if error is not None), None)

@@ -13,7 +13,7 @@ from evertoken.events import RenewalFailed, TokenRefused, TokenRenewed, emit
 from evertoken.flight import Flight, Landing
 from evertoken.lookout import Lookout
 from evertoken.policy import EMPTY
-from evertoken.ports import RemoteStore
+from evertoken.ports import RemoteStore, name_of
 from evertoken.renewal import BUSY, GRANT, Demand, Outcome, Renewal
 from evertoken.status import Counters, Status, status_of
 from evertoken.token import Refusal, Token
@@ -33,58 +33,58 @@ _log = logging.getLogger("evertoken")
 class Renewer:
     """One snapshot behind one attribute, and all that replaces it.
 
-    `snapshot` is read without a lock; it is only replaced under `_lock`, and only by a later one.
+    `snapshot` is read without a lock; it is only replaced under `lock`, and only by a later one.
     """
 
     __slots__ = (
         "__weakref__",
         "_counters",
         "_key",
-        "_lock",
         "_looked_at",
         "_lookouts",
         "_near",
         "flight",
         "grant",
+        "lock",
         "on_event",
         "on_landing",
-        "patience",
         "policy",
         "snapshot",
         "stores",
+        "timeout",
     )
 
     def __init__(
         self,
         grant: Grant,
-        stores: Sequence[tuple[str, TokenStore]],
+        stores: Sequence[TokenStore],
         policy: RefreshPolicy,
         *,
-        patience: float,
+        timeout: float,
         on_event: Callable[[Event], None] | None,
     ) -> None:
         self.grant = grant
         self.stores = stores
         self.policy = policy
-        self.patience = patience
+        self.timeout = timeout
         self.on_event = on_event
         self.on_landing: Callable[[], None] | None = None
         self.snapshot: Snapshot = EMPTY
         self._counters = Counters()
         self._key: TokenKey | None = None
         self._looked_at = -math.inf
-        self._near = [(n, store) for n, store in stores if not isinstance(store, RemoteStore)]
-        self._lookouts = [
-            Lookout(name, store) for name, store in stores if isinstance(store, RemoteStore)
-        ]
+        remote = [store for store in stores if isinstance(store, RemoteStore)]
+        self._lookouts = tuple(map(Lookout, remote))
+        # the very sequence given, where it is the same: a process may hold thousands of these
+        self._near = [store for store in stores if store not in remote] if remote else stores
         self.renew_in_child()
-        process.register(self)
 
     def renew_in_child(self) -> None:
         """Start over without the parent's lock and the thread that ran its renewal."""
-        # Guards snapshot, flight and _counters. Reentrant, since a signal handler or a destructor
-        # may ask for a token while its own thread is in here; one more renewal is all it costs.
-        self._lock = threading.RLock()
+        # Guards snapshot, flight, _counters and the start of a keeper. Reentrant, since a signal
+        # handler or a destructor may ask for a token while its own thread is in here; one more
+        # renewal is all it costs.
+        self.lock = threading.RLock()
         self.flight: Flight | None = None
         for lookout in self._lookouts:
             lookout.renew_in_child()
@@ -111,8 +111,8 @@ class Renewer:
             return known
         self._looked_at = now.boot
         key = self._shared_key()
-        for name, store in self._near:
-            self._absorb(name, store.load(key), now)
+        for store in self._near:
+            self._absorb(store, store.load(key), now)
         for lookout in self._lookouts:
             lookout.look(key, now, self._absorb, anew=anew)
         return self.snapshot
@@ -123,14 +123,19 @@ class Renewer:
         look_at = now.wall + max(0.0, self._looked_at + self.policy.recheck - now.boot)
         watched = policy.watched(snapshot, now, self.policy)
         watched = replace(watched, fresh_until=min(watched.fresh_until, look_at))
-        with self._lock:
+        with self.lock:
             if self.snapshot is snapshot:
                 self.snapshot = watched
         return watched
 
+    def under_way(self) -> Flight | None:
+        """The renewal that runs, or is just about to."""
+        with self.lock:
+            return self.flight
+
     def launch(self, demand: Demand) -> Flight:
         """The renewal that runs, or else a new one that does what `demand` says."""
-        with self._lock:
+        with self.lock:
             if self.flight is not None:
                 return self.flight
             flight, started = self._take_off(demand)
@@ -146,7 +151,7 @@ class Renewer:
         launches, and all others find its renewal or its token.
         """
         key = self._shared_key()
-        with self._lock:
+        with self.lock:
             if self.flight is not None:
                 return self.flight
             snapshot = self.snapshot
@@ -160,14 +165,14 @@ class Renewer:
 
     def drop(self, values: frozenset[str]) -> None:
         """Let go of the token if its value is one of `values`."""
-        with self._lock:
+        with self.lock:
             token = self.snapshot.token
             if token is not None and token.value in values:
                 self.snapshot = EMPTY
 
     def status(self) -> Status:
         """What stands at this moment."""
-        with self._lock:
+        with self.lock:
             snapshot, counters, flight = self.snapshot, self._counters, self.flight
         return status_of(snapshot, clock.now(), counters, renewing=flight is not None)
 
@@ -177,7 +182,8 @@ class Renewer:
             grant=self.grant,
             stores=self.stores,
             policy=self.policy,
-            patience=self.patience,
+            # a stuck holder of the lock is to leave a caller time for a grant
+            patience=self.timeout / 2,
             draw=process.lot(),
         )
 
@@ -187,8 +193,8 @@ class Renewer:
             self._key = self.grant.key
         return self._key
 
-    def _absorb(self, name: str, entry: Entry | None, now: Instant) -> None:
-        with self._lock:
+    def _absorb(self, store: TokenStore, entry: Entry | None, now: Instant) -> None:
+        with self.lock:
             before = self.snapshot
             after = policy.absorbed(before, entry, now, self.policy, draw=process.lot())
             self.snapshot = after
@@ -196,7 +202,7 @@ class Renewer:
             if adopted:
                 self._counters = replace(self._counters, adoptions=self._counters.adoptions + 1)
         if adopted and after.token is not None:
-            self._report_token(name, 0.0, after.token)
+            self._report_token(name_of(store), 0.0, after.token)
 
     def _take_off(self, demand: Demand) -> tuple[Flight, bool]:
         flight = Flight(demand)
@@ -222,7 +228,7 @@ class Renewer:
 
     def _land(self, flight: Flight, outcome: Outcome) -> None:
         now = clock.elapsed(flight.demand.start)
-        with self._lock:
+        with self.lock:
             before = self.snapshot.refusal
             self.snapshot = landed = policy.landed(
                 self.snapshot, outcome.entry, now, self.policy, draw=process.lot()

@@ -124,7 +124,7 @@ def test_no_lock_of_the_parent_is_held_in_the_child(grant: CountingGrant, tmp_pa
     with (
         memory.lock(grant.key, timeout=1.0),
         memory._guard,
-        in_another_thread(manager.renewer._lock),
+        in_another_thread(manager.renewer.lock),
     ):
         assert in_child(lambda: manager.token().value) == first.value
 

@@ -20,6 +20,7 @@ from evertoken import (
 )
 from evertoken.events import RenewalFailed, TokenRenewed
 from evertoken.flight import Flight
+from evertoken.renewal import Demand
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 
 if TYPE_CHECKING:
@@ -318,7 +319,7 @@ def test_a_credential_that_exits_is_an_error_for_its_caller() -> None:
 def test_a_signal_handler_may_ask_for_a_token_wherever_it_interrupts() -> None:
     grant = CountingGrant()
     manager = sibling(grant)
-    with manager.renewer._lock:
+    with manager.renewer.lock:
         manager.status()
         manager.renewer.watch(manager.renewer.snapshot, WHENEVER)
     assert manager.token().value
@@ -378,6 +379,22 @@ def test_a_revocation_waits_for_the_renewal_that_it_would_miss() -> None:
         thread.join(20)
     assert len(grant.revoked) == 1
     assert grant.revoked[0].startswith("token-2-")
+
+
+def test_a_renewal_that_is_about_to_start_is_under_way() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant)
+    renewer = manager.renewer
+    found: list[Flight | None] = []
+    with held(grant):
+        with renewer.lock:
+            asking = threading.Thread(target=lambda: found.append(renewer.under_way()))
+            asking.start()
+            asking.join(0.1)
+            assert asking.is_alive()
+            flight = renewer.launch(Demand(snapshot=renewer.snapshot, start=clock.now()))
+        asking.join(20)
+    assert found == [flight]
 
 
 def test_a_failed_revocation_is_told_and_the_token_forgotten_all_the_same() -> None:

@@ -87,8 +87,8 @@ def test_what_is_renewed_in_a_child_is_forgotten_with_its_last_user() -> None:
 def test_a_child_gets_a_lot_and_locks_of_its_own() -> None:
     manager = sibling(CountingGrant())
     first = manager.token()
-    lock, lot = manager.renewer._lock, process.lot()
+    lock, lot = manager.renewer.lock, process.lot()
     process._renew_in_child()
-    assert manager.renewer._lock is not lock
+    assert manager.renewer.lock is not lock
     assert process.lot() != lot
     assert manager.token() == first

@@ -227,7 +227,7 @@ def test_an_auth_travels_as_its_configuration() -> None:
         there = pickle.loads(pickle.dumps(auth))  # noqa: S301  our own
 
     assert there.origins == auth.origins
-    assert there.retry_statuses == {401, 403}
+    assert there.retry_statuses == (401, 403)
     assert there.allow_http
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from evertoken.instant import Instant
+    from evertoken.ports import RemoteStore
     from evertoken.token import Entry
     from support.valkey import Valkey
 
@@ -55,7 +56,7 @@ class Looker:
     """Takes looks and keeps what they bring."""
 
     def __init__(self, store: SlowStore) -> None:
-        self.lookout = Lookout("slow", store)
+        self.lookout = Lookout(store)
         self.found: list[Entry | None] = []
 
     def look(self, now: Instant | None = None, *, anew: bool = False) -> float:
@@ -65,8 +66,8 @@ class Looker:
         self.lookout.look(key, now or clock.now(), self._absorb, anew=anew)
         return time.monotonic() - started
 
-    def _absorb(self, name: str, entry: Entry | None, now: Instant) -> None:
-        assert name == "slow"
+    def _absorb(self, store: RemoteStore, entry: Entry | None, now: Instant) -> None:
+        assert isinstance(store, SlowStore)
         assert now.boot <= clock.since_boot()
         self.found.append(entry)
 

@@ -144,7 +144,7 @@ def test_the_base_url_leads_to_all_others(
     assert urls_of(squadrun.manager(base_url=given)) == expected
     auth = squadrun.auth(base_url=given)
     assert urls_of(auth.manager) == expected
-    assert auth.origins == {base.removesuffix("/tenant")}
+    assert auth.origins == (base.removesuffix("/tenant"),)
 
 
 @pytest.mark.parametrize("base_url", ["http://app.squadrun.co", "app.squadrun.co", "ftp://h/"])
@@ -178,7 +178,7 @@ def test_the_token_goes_to_the_base_url_alone() -> None:  # S29
 
 
 def test_a_401_and_a_403_mean_a_dead_token() -> None:  # S33
-    assert squadrun.auth().retry_statuses == {401, 403}
+    assert squadrun.auth().retry_statuses == (401, 403)
 
 
 # -- stores and options ----------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_the_options_of_the_manager_pass_through() -> None:
     through = squadrun.auth(policy=policy, memory=memory, timeout=5, on_event=print).manager
     for made in (direct, through):
         assert (made.policy, made.timeout, made.on_event) == (policy, 5, print)
-        assert ("memory", memory) in made.renewer.stores
+        assert memory in made.renewer.stores
         assert not made.keep_fresh
 
 
@@ -236,8 +236,8 @@ def test_with_its_credentials_in_the_environment_it_travels(tmp_path: Path) -> N
     assert travelled.store.directory == tmp_path
     assert travelled.grant.key == manager.grant.key
     auth = pickled(squadrun.auth(base_url="https://h.example"))
-    assert auth.origins == {"https://h.example"}
-    assert auth.retry_statuses == {401, 403}
+    assert auth.origins == ("https://h.example",)
+    assert auth.retry_statuses == (401, 403)
 
 
 def test_a_password_as_text_does_not_travel_and_the_error_names_the_remedy() -> None:  # F7

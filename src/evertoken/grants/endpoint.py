@@ -18,7 +18,7 @@ from evertoken.grants.response import Answer
 from evertoken.grants.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 MAX_BYTES = 1 << 20
 """Bytes, decoded, beyond which an answer is not read."""
@@ -38,14 +38,15 @@ class Endpoint:
     Attributes:
         timeout: seconds without a byte after which an attempt ends.
         deadline: seconds after which it ends in any case.
-        verify, cert, proxies: as `requests` takes them; its environment variables count too.
+        verify, cert: as `requests` takes them; its environment variables count too.
+        proxies: likewise, as pairs.
     """
 
     timeout: float
     deadline: float
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
-    proxies: Mapping[str, str] | None = None
+    proxies: tuple[tuple[str, str], ...] = ()
 
     def post(
         self,
@@ -104,7 +105,7 @@ class Endpoint:
         with requests.Session() as session:
             request = session.prepare_request(asked)
             settings = session.merge_environment_settings(
-                url, dict(self.proxies or {}), stream=True, verify=self.verify, cert=self.cert
+                url, dict(self.proxies), stream=True, verify=self.verify, cert=self.cert
             )
         # not by the session: it reads the body of a redirect whole, even of one that it leaves
         with adapter.send(request, timeout=self.timeout, **settings) as response:

@@ -7,6 +7,7 @@ SquadRun's API offers no other, and its password is that of an account made for 
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import logging
 import os
@@ -30,6 +31,9 @@ _LEAST_DEADLINE = 1.0
 """Seconds that a second revocation gets at least, however long the first one took."""
 
 _log = logging.getLogger("evertoken")
+
+# one for all: an empty frozenset is 216 bytes, and a new one each time
+_NOTHING: frozenset[str] = frozenset()
 
 # in memory only, and another in each process: its hashes are of no use anywhere else
 _FINGERPRINT_KEY = os.urandom(32)
@@ -56,6 +60,21 @@ class PasswordGrant:
         ValueError: an empty credential, a URL with a fragment or a login, a scope with characters
             that none may have, or a time that is no number of seconds above 0.
     """
+
+    __slots__ = (
+        "_client_id",
+        "_client_secret",
+        "_endpoint",
+        "_last_tag",
+        "_password",
+        "_said",
+        "_username",
+        "client_auth",
+        "default_lifetime",
+        "revoke_url",
+        "scope",
+        "token_url",
+    )
 
     def __init__(
         self,
@@ -91,14 +110,14 @@ class PasswordGrant:
         self.scope = _scope(scope)
         self.client_auth = client_auth
         self.default_lifetime = _seconds("default_lifetime", default_lifetime, LONGEST_LIFETIME)
-        self._endpoint = Endpoint(
+        self._endpoint = _endpoint(
             timeout=_seconds("timeout", timeout, threading.TIMEOUT_MAX),
             deadline=_seconds("deadline", deadline, threading.TIMEOUT_MAX),
             verify=verify,
             cert=cert,
-            proxies=proxies,
+            proxies=tuple((proxies or {}).items()),
         )
-        self._said: frozenset[str] = frozenset()
+        self._said = _NOTHING
         self._last_tag: tuple[bytes, bytes] | None = None
 
     @property
@@ -190,7 +209,7 @@ class PasswordGrant:
         # it never changes but for what it has said, and a copy would duplicate secrets
         return self
 
-    def __getstate__(self) -> dict[str, object]:
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
         literal = [
             name
             for name in ("password", "client_secret")
@@ -202,7 +221,8 @@ class PasswordGrant:
                 "that no secret travels by accident: give a callable that another process can "
                 "call too, or set the SQUADRUN_* variables and use evertoken.squadrun"
             )
-        return {**self.__dict__, "_last_tag": None}
+        kept = {name: getattr(self, name) for name in self.__slots__}
+        return None, {**kept, "_last_tag": None}
 
     def _client(self) -> _Client:
         identity = _read("client_id", self._client_id)
@@ -261,6 +281,10 @@ class _Client:
     @property
     def secrets(self) -> list[str]:
         return [] if self.secret is None else [self.secret, *(self.basic or "").split()[1:]]
+
+
+# accounts of one server share it
+_endpoint = functools.lru_cache(maxsize=64)(Endpoint)
 
 
 def _given(name: str, secret: Secret) -> Secret:
