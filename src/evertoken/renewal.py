@@ -144,7 +144,7 @@ class Renewal:
 
     def run(self, demand: Demand) -> Outcome:
         """Renew once. Raises nothing: a failure is an `Outcome` with a refusal."""
-        outcome = _caught(lambda: self._through(self.stores, self.grant.key, demand))
+        outcome = caught(lambda: self._through(self.stores, self.grant.key, demand))
         if isinstance(outcome, TokenError):
             outcome = Outcome(entry=self._refusal(outcome, demand), source=GRANT)
         return replace(outcome, seconds=clock.since_boot() - demand.start.boot)
@@ -226,7 +226,7 @@ class Renewal:
         return not due or not demand.snapshot.usable(now)
 
     def _tag(self, salt: bytes) -> bytes:
-        tag = _caught(lambda: self.grant.credentials_tag(salt))
+        tag = caught(lambda: self.grant.credentials_tag(salt))
         return b"" if isinstance(tag, TokenError) else tag
 
     def _ask(self, demand: Demand) -> Outcome:
@@ -245,7 +245,7 @@ class Renewal:
         """
         for tries in range(1, FIRST_TRIES + 1):
             sent = clock.elapsed(demand.start)
-            answer = _caught(self.grant.request)
+            answer = caught(self.grant.request)
             if isinstance(answer, Token):
                 return _dated(answer, sent)
             pause = max(FIRST_PAUSE * 2 ** (tries - 1), answer.retry_after or 0.0)
@@ -309,7 +309,7 @@ class Renewal:
         return frozenset(tokens), next((error for error in errors if error is not None), None)
 
     def _revoke(self, token: Token) -> TokenError | None:
-        answer = _caught(lambda: self.grant.revoke(token))
+        answer = caught(lambda: self.grant.revoke(token))
         if answer is None or isinstance(answer, RevocationFailed):
             return answer
         return RevocationFailed(f"the token was not revoked: {answer}", transient=answer.transient)
@@ -333,7 +333,7 @@ def _dated(token: Token, sent: Instant) -> Token:
     )
 
 
-def _caught(call: Callable[[], T]) -> T | TokenError:
+def caught(call: Callable[[], T]) -> T | TokenError:
     """What `call` returns, or its error without traceback, context or cause.
 
     Whatever else a grant or a credential's callable raises may quote a secret: only its type is

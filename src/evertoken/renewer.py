@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evertoken import clock, policy, process
+from evertoken.errors import TokenError
 from evertoken.events import RenewalFailed, TokenRefused, TokenRenewed, emit
 from evertoken.flight import Flight, Landing
 from evertoken.lookout import Lookout
 from evertoken.policy import EMPTY
 from evertoken.ports import RemoteStore, name_of
-from evertoken.renewal import BUSY, GRANT, Demand, Outcome, Renewal
+from evertoken.renewal import BUSY, GRANT, Demand, Outcome, Renewal, caught
 from evertoken.status import Counters, Status, status_of
 from evertoken.token import Refusal, Token
 
@@ -106,11 +107,11 @@ class Renewer:
         return self._look(now, anew=True)
 
     def _look(self, now: Instant, *, anew: bool) -> Snapshot:
-        known = self.snapshot
-        if known.token is None and known.refusal is None:
-            return known
+        key = caught(self._shared_key)
+        if isinstance(key, TokenError):
+            # whose token it would be cannot be told: a renewal says why
+            return self.snapshot
         self._looked_at = now.boot
-        key = self._shared_key()
         for store in self._near:
             self._absorb(store, store.load(key), now)
         for lookout in self._lookouts:

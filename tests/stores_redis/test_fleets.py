@@ -74,8 +74,8 @@ def test_a_machine_that_is_cut_off_goes_on_alone() -> None:  # F27
         told = replace(settings(server, valkey, seconds=6.0, threads=2), token_url=token_url)
         places = hosts.inside("reached"), hosts.inside("cut")
         with machines("work", 4, told, *places) as (reached, cut):
-            # each process has had the lock once, adopted the one token, and released it
-            eventually(lambda: valkey.commands().get("del", 0) >= 8)
+            # each process has asked for the token, which one of them was granted
+            eventually(lambda: valkey.connections() > 8 and valkey.commands().get("del"))
             assert server.token_requests == 1
             hosts.cut_off_from_redis("cut")
             sharing, alone = reached.reports(), cut.reports()

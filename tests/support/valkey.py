@@ -111,6 +111,12 @@ class Valkey:
         assert isinstance(stats, dict)
         return {name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items()}
 
+    def connections(self) -> int:
+        """How many clients are connected, this one included."""
+        clients = self.client.info("clients")
+        assert isinstance(clients, dict)
+        return int(clients["connected_clients"])
+
     def __enter__(self) -> Self:
         try:
             self.start()
