@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING
 
 from requests.auth import AuthBase
 
-from evertoken import replay, urls
+from evertoken import urls
 from evertoken.errors import TokenError
-from evertoken.events import Replayed, emit
+from evertoken.lazy import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from requests import PreparedRequest, Response
 
+    from evertoken import events, replay
     from evertoken.manager import TokenManager
+else:
+    # most processes never meet a 401
+    events, replay = map(lazy, ("evertoken.events", "evertoken.replay"))
 
 _log = logging.getLogger("evertoken")
 
@@ -153,7 +157,7 @@ class BearerAuth(AuthBase):
         if header is None or not replay.rewound(request):
             return response
         answer = replay.sent_again(response, header, **kwargs)
-        emit(self.manager.on_event, Replayed(status))
+        events.emit(self.manager.on_event, events.Replayed(status))
         return answer
 
     def _replacement(self, sent: str, status: int) -> str | None:

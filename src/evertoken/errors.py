@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 E = TypeVar("E", bound="TokenError")
+T = TypeVar("T")
 
 
 class TokenError(RequestException):
@@ -87,6 +88,23 @@ class RevocationFailed(TokenError):
 
 class InsecureURL(TokenError, ValueError):
     """A URL that would send a secret in clear: no https, and neither loopback nor `allow_http`."""
+
+
+def caught(call: Callable[[], T]) -> T | TokenError:
+    """What `call` returns, or its error without traceback, context or cause.
+
+    Whatever else a grant or a credential's callable raises may quote a secret: only its type is
+    told.
+    """
+    try:
+        return call()
+    except TokenError as raised:
+        error = raised
+    # a callable that calls sys.exit() ends no thread of ours, and its caller is told why
+    except (Exception, SystemExit) as raised:  # noqa: BLE001  it may raise anything else too
+        name = type(raised).__name__
+        error = GrantUnavailable(f"the renewal could not be done: {name}", transient=True)
+    return error.again()
 
 
 def _rebuild(kind: type[E], message: str, attributes: dict[str, object]) -> E:

@@ -7,10 +7,8 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from evertoken import clock, process
-from evertoken.events import TokenRevoked, emit
-from evertoken.keeper import LONGEST_NAP, Keeper
+from evertoken.lazy import lazy
 from evertoken.policy import Action, RefreshPolicy, decide
-from evertoken.renewal import GRANT, Demand
 from evertoken.renewer import Renewer
 from evertoken.stores.memory import process_wide
 from evertoken.token import Token
@@ -19,15 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from evertoken import events, keeper, renewal
     from evertoken.errors import TokenError
     from evertoken.events import Event
     from evertoken.flight import Flight
     from evertoken.instant import Instant
+    from evertoken.keeper import Keeper
     from evertoken.policy import Snapshot
     from evertoken.ports import Grant, TokenStore
     from evertoken.status import Status
     from evertoken.stores.memory import MemoryStore
     from evertoken.token import TokenKey
+else:
+    # a process that finds a token in its store needs none of them
+    events, keeper, renewal = map(
+        lazy, ("evertoken.events", "evertoken.keeper", "evertoken.renewal")
+    )
 
 FORCED_PERIOD = 60.0
 """Seconds in which the 401s and 403s of an API force one grant per identity and process."""
@@ -144,7 +149,7 @@ class TokenManager:
                 return self.renewer.watch(snapshot, now)
             if action is Action.FAIL:
                 raise _remembered(snapshot)
-            demand = Demand(snapshot=snapshot, start=now, latest=snapshot.token)
+            demand = renewal.Demand(snapshot=snapshot, start=now, latest=snapshot.token)
             flight = self.renewer.launch(demand)
             if action is Action.REFRESH_IF_FREE:
                 return snapshot
@@ -165,11 +170,11 @@ class TokenManager:
         start = clock.now()
         until = self._deadline(start, timeout)
         while True:
-            demand = Demand(snapshot=self.renewer.snapshot, start=start, force=True)
+            demand = renewal.Demand(snapshot=self.renewer.snapshot, start=start, force=True)
             outcome = self.renewer.launch(demand).wait(until=until).outcome
             _raise(outcome.error)
             token = outcome.entry
-            asked = outcome.source == GRANT
+            asked = outcome.source == renewal.GRANT
             if isinstance(token, Token) and (asked or token.issued_since(start)):
                 return token
 
@@ -218,7 +223,7 @@ class TokenManager:
         revoked, error = self.renewer.renewal().revoke(self.renewer.snapshot.token)
         self.renewer.drop(revoked)
         if revoked:
-            emit(self.on_event, TokenRevoked(confirmed=error is None))
+            events.emit(self.on_event, events.TokenRevoked(confirmed=error is None))
         _raise(error)
 
     def status(self) -> Status:
@@ -231,8 +236,8 @@ class TokenManager:
         snapshot = self.renewer.look(now)
         if not snapshot.due(now):
             return snapshot.due_at.boot - now.boot
-        self.renewer.launch(Demand(snapshot=snapshot, start=now, latest=snapshot.token))
-        return LONGEST_NAP
+        self.renewer.launch(renewal.Demand(snapshot=snapshot, start=now, latest=snapshot.token))
+        return keeper.LONGEST_NAP
 
     def close(self) -> None:
         """End `keep_fresh`; never waits for a renewal. Calls still work afterwards."""
@@ -267,7 +272,7 @@ class TokenManager:
 
     def _start_keeper(self) -> None:
         if self._keeper is None and not self._closed:
-            self._keeper = Keeper(self)
+            self._keeper = keeper.Keeper(self)
             # before it runs: a first grant that lands at once would wake nobody
             self.renewer.on_landing = self._keeper.wake
             self._keeper.start()

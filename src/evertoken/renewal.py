@@ -9,22 +9,20 @@ import select
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from evertoken import clock, policy
-from evertoken.errors import GrantRefused, GrantUnavailable, RevocationFailed, TokenError
+from evertoken.errors import GrantRefused, RevocationFailed, TokenError, caught
 from evertoken.ports import name_of
 from evertoken.token import Refusal, Token, token_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from evertoken.instant import Instant
     from evertoken.policy import RefreshPolicy, Snapshot
     from evertoken.ports import Grant, TokenStore
     from evertoken.token import Entry, TokenKey
-
-T = TypeVar("T")
 
 # select() where it can wait for nothing but time: under libfaketime time.sleep() fails with EINVAL
 _sleep = partial(select.select, (), (), ()) if os.name == "posix" else time.sleep
@@ -331,20 +329,3 @@ def _dated(token: Token, sent: Instant) -> Token:
         expires_at=sent.wall + token.lifetime,
         issued_boot=sent.boot,
     )
-
-
-def caught(call: Callable[[], T]) -> T | TokenError:
-    """What `call` returns, or its error without traceback, context or cause.
-
-    Whatever else a grant or a credential's callable raises may quote a secret: only its type is
-    told.
-    """
-    try:
-        return call()
-    except TokenError as raised:
-        error = raised
-    # a callable that calls sys.exit() ends no thread of ours, and its caller is told why
-    except (Exception, SystemExit) as raised:  # noqa: BLE001  it may raise anything else too
-        name = type(raised).__name__
-        error = GrantUnavailable(f"the renewal could not be done: {name}", transient=True)
-    return error.again()

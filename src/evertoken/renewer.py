@@ -9,24 +9,31 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evertoken import clock, policy, process
-from evertoken.errors import TokenError
-from evertoken.events import RenewalFailed, TokenRefused, TokenRenewed, emit
-from evertoken.flight import Flight, Landing
-from evertoken.lookout import Lookout
+from evertoken.errors import TokenError, caught
+from evertoken.lazy import lazy
 from evertoken.policy import EMPTY
 from evertoken.ports import RemoteStore, name_of
-from evertoken.renewal import BUSY, GRANT, Demand, Outcome, Renewal, caught
-from evertoken.status import Counters, Status, status_of
 from evertoken.token import Refusal, Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from evertoken import events, lookout, renewal, status
+    from evertoken import flight as flights
     from evertoken.events import Event
+    from evertoken.flight import Flight
     from evertoken.instant import Instant
     from evertoken.policy import RefreshPolicy, Snapshot
     from evertoken.ports import Grant, TokenStore
+    from evertoken.renewal import Demand, Outcome
+    from evertoken.status import Status
     from evertoken.token import Entry, TokenKey
+else:
+    # a process that finds a token in its store needs none of them
+    events, flights, lookout = map(
+        lazy, ("evertoken.events", "evertoken.flight", "evertoken.lookout")
+    )
+    renewal, status = map(lazy, ("evertoken.renewal", "evertoken.status"))
 
 _log = logging.getLogger("evertoken")
 
@@ -39,7 +46,9 @@ class Renewer:
 
     __slots__ = (
         "__weakref__",
-        "_counters",
+        "_adoptions",
+        "_failures",
+        "_grants",
         "_key",
         "_looked_at",
         "_lookouts",
@@ -71,18 +80,18 @@ class Renewer:
         self.on_event = on_event
         self.on_landing: Callable[[], None] | None = None
         self.snapshot: Snapshot = EMPTY
-        self._counters = Counters()
+        self._grants = self._adoptions = self._failures = 0
         self._key: TokenKey | None = None
         self._looked_at = -math.inf
         remote = [store for store in stores if isinstance(store, RemoteStore)]
-        self._lookouts = tuple(map(Lookout, remote))
+        self._lookouts = tuple(lookout.Lookout(store) for store in remote)
         # the very sequence given, where it is the same: a process may hold thousands of these
         self._near = [store for store in stores if store not in remote] if remote else stores
         self.renew_in_child()
 
     def renew_in_child(self) -> None:
         """Start over without the parent's lock and the thread that ran its renewal."""
-        # Guards snapshot, flight, _counters and the start of a keeper. Reentrant, since a signal
+        # Guards snapshot, flight, the counts and the start of a keeper. Reentrant, since a signal
         # handler or a destructor may ask for a token while its own thread is in here; one more
         # renewal is all it costs.
         self.lock = threading.RLock()
@@ -158,7 +167,7 @@ class Renewer:
             snapshot = self.snapshot
             if snapshot.header != rejected or not may_force(key):
                 return None
-            demand = Demand(snapshot=snapshot, start=now, rejected=snapshot.token)
+            demand = renewal.Demand(snapshot=snapshot, start=now, rejected=snapshot.token)
             # whoever comes now would send a token known to be dead: it is to wait instead
             self.snapshot = policy.unwatched(snapshot)
             flight, started = self._take_off(demand)
@@ -174,12 +183,15 @@ class Renewer:
     def status(self) -> Status:
         """What stands at this moment."""
         with self.lock:
-            snapshot, counters, flight = self.snapshot, self._counters, self.flight
-        return status_of(snapshot, clock.now(), counters, renewing=flight is not None)
+            snapshot, renewing = self.snapshot, self.flight is not None
+            counters = status.Counters(
+                grants=self._grants, adoptions=self._adoptions, failures=self._failures
+            )
+        return status.status_of(snapshot, clock.now(), counters, renewing=renewing)
 
-    def renewal(self) -> Renewal:
+    def renewal(self) -> renewal.Renewal:
         """How this manager renews."""
-        return Renewal(
+        return renewal.Renewal(
             grant=self.grant,
             stores=self.stores,
             policy=self.policy,
@@ -201,12 +213,12 @@ class Renewer:
             self.snapshot = after
             adopted = after.token is not None and after.token is not before.token
             if adopted:
-                self._counters = replace(self._counters, adoptions=self._counters.adoptions + 1)
+                self._adoptions += 1
         if adopted and after.token is not None:
             self._report_token(name_of(store), 0.0, after.token)
 
     def _take_off(self, demand: Demand) -> tuple[Flight, bool]:
-        flight = Flight(demand)
+        flight = flights.Flight(demand)
         started = flight.take_off(self._fly)
         # only now: Ctrl-C in the line above must not leave a flight that nobody flies
         self.flight = flight
@@ -217,11 +229,11 @@ class Renewer:
         if flight.demand.urgent:
             self._fly(flight)
         else:
-            self._land(flight, BUSY)
+            self._land(flight, renewal.BUSY)
         return flight
 
     def _fly(self, flight: Flight) -> None:
-        outcome = BUSY
+        outcome = renewal.BUSY
         try:
             outcome = self.renewal().run(flight.demand)
         finally:
@@ -234,13 +246,21 @@ class Renewer:
             self.snapshot = landed = policy.landed(
                 self.snapshot, outcome.entry, now, self.policy, draw=process.lot()
             )
-            self._counters = _counted(self._counters, outcome)
+            self._count(outcome)
             self._key = None
             self.flight = None
-        flight.landing.set_result(Landing(outcome, landed))
+        flight.landing.set_result(flights.Landing(outcome, landed))
         self._report(outcome, before)
         if self.on_landing is not None:
             self.on_landing()
+
+    def _count(self, outcome: Outcome) -> None:
+        granted = outcome.source == renewal.GRANT
+        if isinstance(outcome.entry, Refusal):
+            self._failures += granted
+        elif outcome.entry is not None:
+            self._grants += granted
+            self._adoptions += not granted
 
     def _report(self, outcome: Outcome, before: Refusal | None) -> None:
         entry = outcome.entry
@@ -249,22 +269,10 @@ class Renewer:
         elif isinstance(entry, Refusal) and entry.error is not None and entry != before:
             known = before is not None and str(before.error) == str(entry.error)
             _log.log(logging.DEBUG if known else logging.WARNING, "no new token: %s", entry.error)
-            kind = TokenRefused if entry.tag else RenewalFailed
-            emit(self.on_event, kind(entry.error, entry.until))
+            kind = events.TokenRefused if entry.tag else events.RenewalFailed
+            events.emit(self.on_event, kind(entry.error, entry.until))
 
     def _report_token(self, source: str, seconds: float, token: Token) -> None:
         _log.info("token from %s in %.3f s, good for %.0f s", source, seconds, token.lifetime)
-        emit(self.on_event, TokenRenewed(source, seconds, token.lifetime))
-
-
-def _counted(counters: Counters, outcome: Outcome) -> Counters:
-    granted = outcome.source == GRANT
-    if isinstance(outcome.entry, Refusal):
-        return replace(counters, failures=counters.failures + granted)
-    if outcome.entry is None:
-        return counters
-    return replace(
-        counters,
-        grants=counters.grants + granted,
-        adoptions=counters.adoptions + (not granted),
-    )
+        if self.on_event is not None:
+            events.emit(self.on_event, events.TokenRenewed(source, seconds, token.lifetime))

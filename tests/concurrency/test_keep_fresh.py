@@ -55,7 +55,7 @@ def test_calls_at_once_after_a_fork_start_one_keeper(monkeypatch: pytest.MonkeyP
         made.append(Keeper(kept))
         return made[-1]
 
-    monkeypatch.setattr("evertoken.manager.Keeper", make)
+    monkeypatch.setattr("evertoken.keeper.Keeper", make)
     with sibling(CountingGrant(), keep_fresh=True) as manager:
         made.clear()
         manager.renew_in_child()

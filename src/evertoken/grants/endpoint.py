@@ -31,7 +31,7 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
 _CODINGS = frozenset({"identity", "gzip", "x-gzip", "deflate"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """How the token endpoint is reached.
 

@@ -14,14 +14,23 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote_plus
 
 from evertoken import clock, urls
 from evertoken.errors import GrantUnavailable, RevocationFailed, TokenError
-from evertoken.grants.endpoint import Endpoint
-from evertoken.grants.response import _SCOPE, failure, parse
+from evertoken.lazy import lazy
 from evertoken.token import LONGEST_LIFETIME, Token, TokenKey
+
+if TYPE_CHECKING:
+    from evertoken.grants import endpoint, response
+    from evertoken.grants.endpoint import Endpoint
+else:
+    # a process that finds a token in its store asks for none
+    endpoint, response = map(lazy, ("evertoken.grants.endpoint", "evertoken.grants.response"))
+
+Reach = tuple[float, float, bool | str, str | tuple[str, str] | None, tuple[tuple[str, str], ...]]
+"""How an endpoint is reached: the fields of `Endpoint`, in its order."""
 
 Secret = str | Callable[[], str]
 
@@ -64,9 +73,9 @@ class PasswordGrant:
     __slots__ = (
         "_client_id",
         "_client_secret",
-        "_endpoint",
         "_last_tag",
         "_password",
+        "_reach",
         "_said",
         "_username",
         "client_auth",
@@ -110,12 +119,12 @@ class PasswordGrant:
         self.scope = _scope(scope)
         self.client_auth = client_auth
         self.default_lifetime = _seconds("default_lifetime", default_lifetime, LONGEST_LIFETIME)
-        self._endpoint = _endpoint(
-            timeout=_seconds("timeout", timeout, threading.TIMEOUT_MAX),
-            deadline=_seconds("deadline", deadline, threading.TIMEOUT_MAX),
-            verify=verify,
-            cert=cert,
-            proxies=tuple((proxies or {}).items()),
+        self._reach = _shared(
+            _seconds("timeout", timeout, threading.TIMEOUT_MAX),
+            _seconds("deadline", deadline, threading.TIMEOUT_MAX),
+            verify,
+            cert,
+            tuple((proxies or {}).items()),
         )
         self._said = _NOTHING
         self._last_tag: tuple[bytes, bytes] | None = None
@@ -143,7 +152,7 @@ class PasswordGrant:
             form.append(("scope", self.scope))
         asked_at = clock.now()
         answer = self._endpoint.post(self.token_url, [*form, *client.form], basic=client.basic)
-        granted = parse(answer, secrets=[password, *client.secrets])
+        granted = response.parse(answer, secrets=[password, *client.secrets])
         if not granted.typed:
             self._say("the answer names no token_type: it is taken for Bearer")
         if granted.lifetime is None:
@@ -224,6 +233,10 @@ class PasswordGrant:
         kept = {name: getattr(self, name) for name in self.__slots__}
         return None, {**kept, "_last_tag": None}
 
+    @property
+    def _endpoint(self) -> Endpoint:
+        return endpoint.Endpoint(*self._reach)
+
     def _client(self) -> _Client:
         identity = _read("client_id", self._client_id)
         if self._client_secret is None:
@@ -247,7 +260,7 @@ class PasswordGrant:
             return _unrevoked(error)
         if answer.status == _OK:
             return None
-        return _unrevoked(failure(answer, secrets=[*secrets, *client.secrets]))
+        return _unrevoked(response.failure(answer, secrets=[*secrets, *client.secrets]))
 
     def _say(self, what: str) -> None:
         if what not in self._said:
@@ -283,8 +296,10 @@ class _Client:
         return [] if self.secret is None else [self.secret, *(self.basic or "").split()[1:]]
 
 
-# accounts of one server share it
-_endpoint = functools.lru_cache(maxsize=64)(Endpoint)
+@functools.lru_cache(maxsize=64)
+def _shared(*settings: *Reach) -> Reach:
+    """The settings of an endpoint, one object for all accounts of a server."""
+    return settings
 
 
 def _given(name: str, secret: Secret) -> Secret:
@@ -296,7 +311,7 @@ def _given(name: str, secret: Secret) -> Secret:
 
 
 def _scope(scope: str | None) -> str | None:
-    if scope and not _SCOPE.fullmatch(scope):
+    if scope and not response.SCOPE.fullmatch(scope):
         raise ValueError(
             "scope must be words of printable ASCII without quotes and backslashes, one space apart"
         )

@@ -28,7 +28,7 @@ _TRY_LATER = frozenset({408, 425, 429})
 # RFC 6750 section 2.1 allows less than RFC 6749 appendix A.12 does: a space would end the token
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _REFRESH_TOKEN = re.compile(r"[\x20-\x7e]*")
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*|")
+SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*|")
 _NUMBER = re.compile(r"[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
 _REMEDIES = {
@@ -101,7 +101,7 @@ def parse(answer: Answer, *, secrets: Collection[str] = ()) -> Granted:
     return Granted(
         value=_access_token(answer, members),
         lifetime=_lifetime(answer, members.get("expires_in")),
-        scope=_optional(answer, members, "scope", _SCOPE),
+        scope=_optional(answer, members, "scope", SCOPE),
         refresh_token=_optional(answer, members, "refresh_token", _REFRESH_TOKEN) or None,
         typed=_typed(answer, members),
     )

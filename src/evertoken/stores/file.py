@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from evertoken import clock
+from evertoken.lazy import lazy
 from evertoken.stores import safe
 from evertoken.stores.record import Flaw, Record, decode, encode
 from evertoken.token import forgotten, supersedes
@@ -16,9 +17,13 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
+    import filelock
     from filelock import BaseFileLock
 
     from evertoken.token import Entry, Token, TokenKey
+else:
+    # a quarter of the import time of requests, which a token found in its file need not pay
+    filelock = lazy("filelock")
 
 _log = logging.getLogger("evertoken")
 
@@ -122,9 +127,6 @@ class FileStore:
 
     @contextlib.contextmanager
     def _locked(self, path: Path, timeout: float) -> Iterator[bool]:
-        # filelock costs a quarter of the import time of requests, and memory alone needs it not
-        from filelock import FileLock, Timeout  # noqa: PLC0415
-
         lock = None
         held = True
         descriptors: list[int] = []
@@ -132,7 +134,7 @@ class FileStore:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             safe.check_plain(path)
             # its defaults wait for ever, and fall back to a lock that outlives a killed holder
-            lock = FileLock(
+            lock = filelock.FileLock(
                 path,
                 timeout=timeout,
                 mode=0o600,
@@ -141,7 +143,7 @@ class FileStore:
                 on_acquired=descriptors.append,
             )
             lock.acquire()
-        except Timeout:
+        except filelock.Timeout:
             held = False
         except OSError as error:
             self._say_error(error)

@@ -1,0 +1,35 @@
+"""Modules that wait until they are needed; a fork waits for an import that is under way."""
+
+from __future__ import annotations
+
+import os
+import threading
+from importlib import import_module
+from types import ModuleType
+
+# A forked child would wait for ever for a module whose import a thread of the parent had begun.
+# Reentrant, since what is imported may import more of its kind.
+_loading = threading.RLock()
+
+
+class _Later(ModuleType):
+    """Stands for the module of its name, which is imported at the first use of an attribute."""
+
+    def __getattr__(self, attribute: str) -> object:
+        with _loading:
+            module = import_module(self.__name__)
+        return getattr(module, attribute)
+
+
+def lazy(name: str) -> ModuleType:
+    """The module `name`, imported when one of its attributes is first asked for."""
+    return _Later(name)
+
+
+if hasattr(os, "register_at_fork"):
+    # the thread that forks is the one that holds it, in the child too
+    os.register_at_fork(
+        before=_loading.acquire,
+        after_in_parent=_loading.release,
+        after_in_child=_loading.release,
+    )
