@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.harness import alone, child
+from benchmarks.harness import ENVIRONMENT, alone, child
 from benchmarks.peers.registry import FLOOR
 from benchmarks.report import Result, Table
 
@@ -55,7 +55,9 @@ TOLD = (
 def _import(statement: str) -> float:
     command = [sys.executable, "-c", TIMED.format(statement)]
     # the statements of the peers
-    done = subprocess.run(command, capture_output=True, check=True, timeout=60)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        command, capture_output=True, check=True, timeout=60, env=ENVIRONMENT
+    )
     return float(done.stdout)
 
 

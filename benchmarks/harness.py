@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 _names = itertools.count()
 
+ENVIRONMENT = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
+"""Of a timed process: its modules are compiled once, as those of an installed package are."""
+
 
 class Scale(enum.Enum):
     """How long a run may take: seconds, 3 minutes, 30 minutes."""
@@ -135,7 +138,12 @@ def child(job: str, peer: str, site: Site, *numbers: float, timeout: float = 60)
     """
     command = [sys.executable, "-m", "benchmarks.child", job, peer, json.dumps(asdict(site))]
     done = subprocess.run(  # noqa: S603  this package's own module
-        [*command, *map(str, numbers)], capture_output=True, text=True, timeout=timeout, check=False
+        [*command, *map(str, numbers)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=ENVIRONMENT,
     )
     if done.returncode:
         raise RuntimeError(f"{job} of {peer} failed:\n{done.stderr[-2000:]}")

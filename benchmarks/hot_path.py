@@ -14,18 +14,38 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from requests.auth import AuthBase
+
 from benchmarks.harness import alone, prepared
-from benchmarks.peers.registry import FLOOR
+from benchmarks.peers.peer import HEADER
+from benchmarks.peers.registry import FLOOR, SUBJECT
 from benchmarks.report import Result, Table
+from evertoken import BearerAuth
 
 if TYPE_CHECKING:
+    from requests import PreparedRequest
+
     from benchmarks.harness import Run
     from benchmarks.peers.peer import Auth
+    from evertoken import TokenManager
 
 CALLS = 1000
 THREADS = 8
 AGAIN = "floor_again"
+BARE = "ever_bare"
 HOURS = 36000
+
+
+class Bare(AuthBase):
+    """evertoken without a look at the origin and without a replay."""
+
+    def __init__(self, manager: TokenManager) -> None:
+        self.manager = manager
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Set the header."""
+        request.headers[HEADER] = self.manager.header()
+        return request
 
 
 def round_of(auth: Auth, calls: int = CALLS) -> float:
@@ -65,6 +85,9 @@ def measure(run: Run) -> Result:
     """Nanoseconds per call of each, in one thread and in eight."""
     auths = {name: peer.open(run.site(peer, expires_in=HOURS)) for name, peer in run.peers.items()}
     auths[AGAIN] = auths[FLOOR]
+    ours = auths[SUBJECT]
+    assert isinstance(ours, BearerAuth)
+    auths[BARE] = Bare(ours.manager)
     for auth in auths.values():
         # the first asks for the token, the second finds it
         auth(auth(prepared()))
@@ -72,7 +95,7 @@ def measure(run: Run) -> Result:
     alone_ns = _timed(run, auths, run.pick(3, 25, 300), round_of)
     together_ns = _timed(run, auths, run.pick(1, 4, 50), lambda auth: round_in_threads(auth, 250))
     titles = {name: peer.title for name, peer in run.peers.items()}
-    titles[AGAIN] = "static header again"
+    titles |= {AGAIN: "static header again", BARE: "evertoken, header() alone"}
     return Result(
         "hot_path",
         "Nanoseconds per request that the auth takes with a fresh token, and their ratio to a "
