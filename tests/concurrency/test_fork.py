@@ -12,11 +12,13 @@ import threading
 import time
 from contextlib import contextmanager
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 
 from evertoken import GrantUnavailable, squadrun
+from evertoken.lazy import lazy
 from evertoken.testing import TokenServer
 from support import fleet_jobs as jobs
 from support.fleet import CountingGrant, eventually, held, sibling
@@ -107,6 +109,27 @@ def test_a_child_forked_during_the_parents_grant_has_a_token(  # F2
     waiting.join(20)
     # through the file the parent may have met the child's token, which is the later one
     assert manager.token(timeout=0.0).value.startswith(("token-1-", "token-2-")[: 1 + shared])
+
+
+def test_a_fork_waits_for_an_import_that_is_under_way(  # F2
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = ModuleType("gate_of_a_slow_room")
+    started, let_go = threading.Event(), threading.Event()
+    vars(gate).update(started=started, let_go=let_go)
+    monkeypatch.setitem(sys.modules, gate.__name__, gate)
+    body = f"import {gate.__name__} as g; g.started.set(); g.let_go.wait(20); FURNITURE = 'chair'"
+    (tmp_path / "slow_room.py").write_text(body)
+    monkeypatch.syspath_prepend(tmp_path)
+    room = lazy("slow_room")
+
+    entering = threading.Thread(target=lambda: room.FURNITURE)
+    entering.start()
+    assert started.wait(20)
+    # never in the child, which has no such thread: were it born before, it would wait for ever
+    threading.Timer(0.2, let_go.set).start()
+    assert in_child(lambda: room.FURNITURE) == "chair"
+    entering.join(20)
 
 
 def test_a_child_uses_the_parents_token(grant: CountingGrant) -> None:
