@@ -59,7 +59,36 @@ class Replayed:
     status: int
 
 
-Event = TokenRenewed | RenewalFailed | TokenRefused | TokenRevoked | Replayed
+@dataclass(frozen=True, slots=True)
+class StoreDegraded:
+    """A store does not serve for now, and requests go on from memory.
+
+    Attributes:
+        store: its name: `"file"`, `"redis"` …
+        reason: what the log said of it.
+    """
+
+    store: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRecovered:
+    """A store serves again, `seconds` after it was found not to."""
+
+    store: str
+    seconds: float
+
+
+Event = (
+    TokenRenewed
+    | RenewalFailed
+    | TokenRefused
+    | TokenRevoked
+    | Replayed
+    | StoreDegraded
+    | StoreRecovered
+)
 
 
 def emit(on_event: Callable[[Event], None] | None, event: Event) -> None:

@@ -68,6 +68,19 @@ class RemoteStore(TokenStore, Protocol):
         """
 
 
+@runtime_checkable
+class FallibleStore(TokenStore, Protocol):
+    """A store that can tell whether it serves."""
+
+    def trouble(self, key: TokenKey) -> str | None:
+        """Why it does not serve `key` for now, without a secret; None: it does."""
+
+
+def trouble_of(store: TokenStore, key: TokenKey) -> str | None:
+    """Why `store` does not serve `key` for now, where it can tell."""
+    return store.trouble(key) if isinstance(store, FallibleStore) else None
+
+
 def name_of(store: TokenStore) -> str:
     """What events and the log call `store`: its `name`, where it has one."""
     name: object = getattr(store, "name", None)

@@ -18,7 +18,7 @@ from evertoken.token import Refusal, Token
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from evertoken import events, lookout, renewal, status
+    from evertoken import events, health, lookout, renewal, status
     from evertoken import flight as flights
     from evertoken.events import Event
     from evertoken.flight import Flight
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from evertoken.token import Entry, TokenKey
 else:
     # a process that finds a token in its store needs none of them
-    events, flights, lookout = map(
-        lazy, ("evertoken.events", "evertoken.flight", "evertoken.lookout")
+    events, flights, health, lookout = map(
+        lazy, ("evertoken.events", "evertoken.flight", "evertoken.health", "evertoken.lookout")
     )
     renewal, status = map(lazy, ("evertoken.renewal", "evertoken.status"))
 
@@ -49,6 +49,7 @@ class Renewer:
         "_adoptions",
         "_failures",
         "_grants",
+        "_health",
         "_key",
         "_looked_at",
         "_lookouts",
@@ -87,6 +88,8 @@ class Renewer:
         self._lookouts = tuple(lookout.Lookout(store) for store in remote)
         # the very sequence given, where it is the same: a process may hold thousands of these
         self._near = [store for store in stores if store not in remote] if remote else stores
+        # only for who listens: a process may hold thousands of these
+        self._health = None if on_event is None else health.Health(stores, on_event)
         self.renew_in_child()
 
     def renew_in_child(self) -> None:
@@ -98,6 +101,8 @@ class Renewer:
         self.flight: Flight | None = None
         for lookout in self._lookouts:
             lookout.renew_in_child()
+        if self._health is not None:
+            self._health.renew_in_child()
         # closes the window of the one-clock check: the child's first call looks at everything
         self.snapshot = policy.unwatched(self.snapshot)
 
@@ -125,6 +130,7 @@ class Renewer:
             self._absorb(store, store.load(key), now)
         for lookout in self._lookouts:
             lookout.look(key, now, self._absorb, anew=anew)
+        self._report_health()
         return self.snapshot
 
     def watch(self, snapshot: Snapshot, now: Instant) -> Snapshot:
@@ -217,6 +223,11 @@ class Renewer:
         if adopted and after.token is not None:
             self._report_token(name_of(store), 0.0, after.token)
 
+    def _report_health(self) -> None:
+        if self._health is None or isinstance(key := caught(self._shared_key), TokenError):
+            return
+        self._health.report(key)
+
     def _take_off(self, demand: Demand) -> tuple[Flight, bool]:
         flight = flights.Flight(demand)
         started = flight.take_off(self._fly)
@@ -251,6 +262,7 @@ class Renewer:
             self.flight = None
         flight.landing.set_result(flights.Landing(outcome, landed))
         self._report(outcome, before)
+        self._report_health()
         if self.on_landing is not None:
             self.on_landing()
 

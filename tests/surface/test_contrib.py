@@ -114,7 +114,24 @@ RENEWALS = {
 """What `run` does, by account, outcome and source."""
 
 
+def degrade(server: TokenServer, listener: Callable[[Event], None], path: Path) -> Manager:
+    """Have something stand in place of the token file."""
+    store = FileStore(path)
+    degraded = manager(server, listener, store=store)
+    store.path(degraded.grant.key).mkdir()
+    degraded.token()
+    settled(degraded, events=2)
+    return degraded
+
+
 class TestPrometheus:
+    def test_counts_stores_that_fail(self, token_server: TokenServer, tmp_path: Path) -> None:
+        registry = CollectorRegistry()
+        degrade(token_server, PrometheusEvents(registry, account="acme"), tmp_path)
+
+        labels = {"account": "acme", "store": "file"}
+        assert registry.get_sample_value("evertoken_store_degradations_total", labels) == 1
+
     def test_counts_renewals_and_replays(self, token_server: TokenServer, tmp_path: Path) -> None:
         registry = CollectorRegistry()
         kept = run(token_server, lambda name: PrometheusEvents(registry, account=name), tmp_path)
@@ -235,6 +252,17 @@ def telemetry() -> Telemetry:
 
 
 class TestOpenTelemetry:
+    def test_counts_stores_that_fail(
+        self, telemetry: Telemetry, token_server: TokenServer, tmp_path: Path
+    ) -> None:
+        degrade(token_server, telemetry.events("acme"), tmp_path)
+
+        assert telemetry.points("evertoken.store.degradations") == [
+            ({"evertoken.account": "acme", "evertoken.store": "file"}, 1)
+        ]
+        unit = telemetry.metrics()["evertoken.store.degradations"].unit
+        assert unit == "{degradation}"
+
     def test_counts_renewals_and_replays(
         self, telemetry: Telemetry, token_server: TokenServer, tmp_path: Path
     ) -> None:

@@ -12,6 +12,8 @@ from evertoken.events import (
     Event,
     RenewalFailed,
     Replayed,
+    StoreDegraded,
+    StoreRecovered,
     TokenRefused,
     TokenRenewed,
     TokenRevoked,
@@ -24,6 +26,8 @@ EVENTS: list[Event] = [
     TokenRefused(GrantRefused("refused"), 1_700_000_300.0),
     TokenRevoked(confirmed=True),
     Replayed(401),
+    StoreDegraded("file", "the disk is full"),
+    StoreRecovered("file", 12.5),
 ]
 
 

@@ -16,7 +16,13 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 
 from evertoken.contrib import told
-from evertoken.events import RenewalFailed, Replayed, TokenRefused, TokenRenewed
+from evertoken.events import (
+    RenewalFailed,
+    Replayed,
+    StoreDegraded,
+    TokenRefused,
+    TokenRenewed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +43,7 @@ class OpenTelemetryEvents:
     | `evertoken.renewal` | span | as of the next, and `http.response.status_code` of a failure |
     | `evertoken.renewals` | counter, `{renewal}` | `evertoken.outcome`, `.source`, `error.type` |
     | `evertoken.replays` | counter, `{request}` | `http.response.status_code` |
+    | `evertoken.store.degradations` | counter, `{degradation}` | `evertoken.store` |
     | `evertoken.token.time_to_expiry` | gauge, `s` | |
 
     All have `evertoken.account` where one is given. Outcomes and sources are those of `prometheus`.
@@ -67,6 +74,10 @@ class OpenTelemetryEvents:
         if isinstance(event, Replayed):
             self._instruments.replays.add(
                 1, {**_of(self.account), "http.response.status_code": event.status}
+            )
+        elif isinstance(event, StoreDegraded):
+            self._instruments.degradations.add(
+                1, {**_of(self.account), "evertoken.store": event.store}
             )
         elif isinstance(event, TokenRenewed | RenewalFailed | TokenRefused):
             attributes = {**_of(self.account), **_outcome(event)}
@@ -105,6 +116,9 @@ class _Instruments:
         meter = metrics.get_meter(SCOPE, meter_provider=provider)
         self.renewals = meter.create_counter("evertoken.renewals", "{renewal}", told.RENEWALS)
         self.replays = meter.create_counter("evertoken.replays", "{request}", told.REPLAYS)
+        self.degradations = meter.create_counter(
+            "evertoken.store.degradations", "{degradation}", told.DEGRADATIONS
+        )
         meter.create_observable_gauge(
             "evertoken.token.time_to_expiry", [self._observe], "s", told.EXPIRY
         )

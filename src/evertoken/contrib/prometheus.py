@@ -1,4 +1,4 @@
-"""Renewals, replays and time to expiry as Prometheus metrics (extra: `prometheus`)."""
+"""Events as Prometheus metrics, and the time to expiry (extra: `prometheus`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from evertoken.contrib import told
-from evertoken.events import Replayed
+from evertoken.events import Replayed, StoreDegraded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,7 @@ class PrometheusEvents:
     |---|---|
     | `evertoken_renewals_total` | `account`, `outcome` (`renewed`, `failed`, `refused`), `source` |
     | `evertoken_replays_total` | `account`, `status` |
+    | `evertoken_store_degradations_total` | `account`, `store` |
     | `evertoken_token_expiry_seconds` | `account` |
 
     `source` is `grant`, or the store that the token was adopted from; a failure has none. The last
@@ -47,6 +48,8 @@ class PrometheusEvents:
         self.expiry.note(event)
         if isinstance(event, Replayed):
             self._metrics.replays.labels(self.account, str(event.status)).inc()
+        elif isinstance(event, StoreDegraded):
+            self._metrics.degradations.labels(self.account, event.store).inc()
         elif outcome := told.OUTCOMES.get(type(event)):
             source = getattr(event, "source", "")
             self._metrics.renewals.labels(self.account, outcome, source).inc()
@@ -70,6 +73,12 @@ class _Metrics(Collector):
         )
         self.replays = Counter(
             "evertoken_replays", told.REPLAYS, ["account", "status"], registry=registry
+        )
+        self.degradations = Counter(
+            "evertoken_store_degradations",
+            told.DEGRADATIONS,
+            ["account", "store"],
+            registry=registry,
         )
         registry.register(self)
 

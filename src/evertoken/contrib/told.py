@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 RENEWALS = "Renewals of a token, by what came of them and where the token came from."
 REPLAYS = "Requests sent again with another token, by the status that the first answer had."
+DEGRADATIONS = "Times that a store was found not to serve, by its name."
 EXPIRY = "Seconds until the token in use ends; 0 without one."
 
 OUTCOMES = {TokenRenewed: "renewed", RenewalFailed: "failed", TokenRefused: "refused"}

@@ -30,6 +30,9 @@ _log = logging.getLogger("evertoken")
 LOCK_POLL = 0.02
 """Seconds between tries of a waiter; filelock's own 0.05 shows in the slowest first call."""
 
+_SUFFIXES = (".json", ".tmp", ".lock", ".save")
+"""Of what is read, written, and locked twice for an identity."""
+
 SAVE_PATIENCE = 1.0
 """Seconds to wait for another process that writes the same file."""
 
@@ -39,9 +42,9 @@ class FileStore:
 
     Three files per identity: `<id>.json`, `<id>.lock` (held during a renewal) and `<id>.save`
     (held while the first is compared and replaced, since a renewal may go on without its lock).
-    Whatever the disk does, nothing is raised: the file is a miss, each cause is said once in the
-    log, and requests go on from memory. A file that others can read or write, that is owned by
-    another user, linked, or no regular file is never trusted.
+    Whatever the disk does, nothing is raised: the file is a miss, and requests go on from memory.
+    Each cause is said once in the log, and once that all is well again. A file that others can read
+    or write, that is owned by another user, linked, or no regular file is never trusted.
     """
 
     name = "file"
@@ -49,6 +52,7 @@ class FileStore:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory).expanduser()
         self._said: set[object] = set()
+        self._troubles: dict[Path, str] = {}
         self._seen: dict[TokenKey, tuple[safe.Signature, Record | Flaw]] = {}
 
     def path(self, key: TokenKey) -> Path:
@@ -77,6 +81,11 @@ class FileStore:
         with self._locked(self._beside(key, ".lock"), timeout) as held:
             yield held
 
+    def trouble(self, key: TokenKey) -> str | None:
+        """Why it does not serve `key` for now; None: it does."""
+        paths = (self._beside(key, suffix) for suffix in _SUFFIXES)
+        return next((self._troubles[path] for path in paths if path in self._troubles), None)
+
     def __repr__(self) -> str:
         return f"FileStore({str(self.directory)!r})"
 
@@ -91,16 +100,21 @@ class FileStore:
         seen = self._seen.get(key)
         try:
             if seen is not None and seen[0] == safe.signature(path):
+                if isinstance(seen[1], Record):
+                    self._note_success(path)
                 return seen[1]
             found, data = safe.read(path)
         except FileNotFoundError:
+            self._note_success(path)
             return None
         except OSError as error:
-            self._say_error(error)
+            self._note_error(path, error)
             return None
         record = decode(data, key, boot=clock.boot_id())
         if isinstance(record, Flaw):
-            self._say(f"the token file {path} is not used: {record.value}")
+            self._note(path, f"the token file {path} is not used: {record.value}")
+        else:
+            self._note_success(path)
         self._seen[key] = found, record
         return record
 
@@ -123,7 +137,9 @@ class FileStore:
             safe.sweep(path)
             safe.replace(path, data)
         except OSError as error:
-            self._say_error(error)
+            self._note_error(path.with_suffix(".tmp"), error)
+        else:
+            self._note_success(path.with_suffix(".tmp"))
 
     @contextlib.contextmanager
     def _locked(self, path: Path, timeout: float) -> Iterator[bool]:
@@ -143,31 +159,42 @@ class FileStore:
                 on_acquired=descriptors.append,
             )
             lock.acquire()
+            self._note_success(path)
         except filelock.Timeout:
             held = False
         except OSError as error:
-            self._say_error(error)
+            self._note_error(path, error)
         try:
             yield held
         finally:
             if lock is not None:
-                self._release(lock, descriptors)
+                self._release(path, lock, descriptors)
 
-    def _release(self, lock: BaseFileLock, descriptors: list[int]) -> None:
+    def _release(self, path: Path, lock: BaseFileLock, descriptors: list[int]) -> None:
         try:
             lock.release()
         except OSError as error:
-            self._say_error(error)
+            self._note_error(path, error)
             # filelock would keep it, and with it all others from renewing, until this process ends
             with contextlib.suppress(OSError):
                 safe.let_go(*descriptors)
                 lock.release()
 
-    def _say_error(self, error: OSError) -> None:
+    def _note_error(self, path: Path, error: OSError) -> None:
         """Say it once, though every step of a save fails on a disk that is full."""
         what = f"token files in {self.directory} are not used for now: {error}"
         # a message may name a draft, whose name is another one each time
-        self._say(what, cause=error.errno or str(error))
+        self._note(path, what, cause=error.errno or str(error))
+
+    def _note(self, path: Path, what: str, *, cause: object = None) -> None:
+        self._troubles[path] = what
+        self._say(what, cause=cause)
+
+    def _note_success(self, path: Path) -> None:
+        """Say once that all is well again: what comes then is a new trouble."""
+        if self._troubles and self._troubles.pop(path, "") and not self._troubles:
+            self._said.clear()
+            _log.info("token files in %s are used again", self.directory)
 
     def _say(self, what: str, *, cause: object = None) -> None:
         if (cause or what) not in self._said:

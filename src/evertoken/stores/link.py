@@ -73,6 +73,7 @@ class Link:
         self._pause = 0.0
         self._closed_until = self._failed_at = -math.inf
         self._refused: dict[str, set[str]] = {}
+        self._gone = ""
         self.renew_in_child()
 
     def renew_in_child(self) -> None:
@@ -97,6 +98,12 @@ class Link:
         self._note_success(purpose)
         return answer
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the server is not used for now, without a secret; None: it is."""
+        with self._guard:
+            return self._gone if self._pause else next(iter(self._refused), None)
+
     def _admits(self, now: float) -> bool:
         with self._guard:
             if now < self._closed_until:
@@ -107,15 +114,16 @@ class Link:
             return True
 
     def _note_failure(self, started: float, error: Exception) -> None:
+        told = self._told(error)
         with self._guard:
             if started < self._failed_at:
                 return  # sent before the pause began: it says nothing new
             first = not self._pause
+            self._gone = told if first else self._gone
             self._pause = FIRST_PAUSE if first else min(2 * self._pause, LONGEST_PAUSE)
             self._failed_at = clock.since_boot()
             self._closed_until = self._failed_at + self._pause * (1 - JITTER * process.lot())
         if first:
-            told = self._told(error)
             _log.warning("%s is not used for now, memory goes on: %s", self._server, told)
 
     def _note_answer(self) -> None:

@@ -106,6 +106,7 @@ class RedisStore:
         self._locks = Locks(self._server, lease=lease)
         self._seen: dict[TokenKey, bytes] = {}
         self._said: set[str] = set()
+        self._flaws: dict[TokenKey, str] = {}
         process.register(self._locks)
 
     def load(self, key: TokenKey) -> Entry | None:
@@ -124,6 +125,10 @@ class RedisStore:
         """Leave a mark in place of `token`, so that processes that hold it drop it."""
         now = clock.now()
         self._update(key, lambda held: forgotten(held, token, now))
+
+    def trouble(self, key: TokenKey) -> str | None:
+        """Why it does not serve `key` for now; None: it does."""
+        return self._server.trouble or self._flaws.get(key)
 
     def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[bool]:
         """Hold the lock of `key`; False where another holds it beyond `timeout` seconds.
@@ -159,13 +164,15 @@ class RedisStore:
 
     def _opened(self, key: TokenKey, stored: bytes) -> Record | Flaw | None:
         """What `stored` says; a flaw is said once."""
+        self._flaws.pop(key, None)
         if not stored:
             return None
         data = self._codec.unseal(stored)
         record = Flaw.GARBAGE if data is None else decode(data, key, boot=clock.boot_id())
         if isinstance(record, Flaw):
             cause = "no key given opens it" if data is None else record.value
-            self._say(f"the entry {self._name(key, 'token')} is not used: {cause}")
+            self._flaws[key] = f"the entry {self._name(key, 'token')} is not used: {cause}"
+            self._say(self._flaws[key])
         return record
 
     def _update(self, key: TokenKey, change: Callable[[Entry | None], Entry | None]) -> None:

@@ -80,6 +80,11 @@ class Server:
         """The answer to `command`, which does what `purpose` says."""
         return self._link.call(purpose, lambda: self._connected().execute_command(*command))
 
+    @property
+    def trouble(self) -> str | None:
+        """Why it is not used for now, without a secret; None: it is."""
+        return self._link.trouble
+
     def _connected(self) -> Client:
         # within the bounds of a call, since a client of a cluster explores it when it is made
         if self._client is None:
