@@ -39,7 +39,6 @@ class Scenario:
         outage: from when to when Redis gives no answer, counted from the token's issue.
         begin, end: which part of the token's life is simulated, counted likewise.
         cold: whether they start without a token, all within ten seconds.
-        grace: whether a worker that has a usable token waits for Redis as for a busy lock.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Scenario:
     begin: float = LIFETIME - 170
     end: float = LIFETIME + 5
     cold: bool = False
-    grace: bool = False
 
 
 @dataclass(slots=True)
@@ -138,7 +136,7 @@ class Fleet:
         now = Instant(time, time)
         usable = worker.snapshot.usable(now)
         if self._down(time):
-            patient = self.scenario.grace and usable and not self._gave_up(worker, time)
+            patient = usable and not self._gave_up(worker, time)
             return self._land(worker, time, None) if patient else self._grant(worker, time)
         self._command(time, 2)
         free = self._holder is None or time >= self._lease_end
@@ -201,9 +199,7 @@ SCENARIOS = [
     Scenario(name="edge, slow grant of 10 s", grant=10.0),
     Scenario(name="edge, every lease lost", grant=10.0, lease=2.0),
     Scenario(name="edge, 30 s outage", outage=(DUE, DUE + 30)),
-    Scenario(name="edge, 30 s outage, with grace", outage=(DUE, DUE + 30), grace=True),
     Scenario(name="edge, 10 s outage", outage=(DUE, DUE + 10)),
-    Scenario(name="edge, 10 s outage, with grace", outage=(DUE, DUE + 10), grace=True),
     Scenario(name="cold start in 10 s", cold=True, begin=0, end=20),
 ]
 

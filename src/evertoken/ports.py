@@ -52,7 +52,8 @@ class TokenStore(Protocol):
     def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[bool]:
         """Hold the identity's lock; False where another holds it beyond `timeout` seconds.
 
-        True also where the medium offers no lock: it saves grants, and nothing depends on it.
+        True also where the medium offers no lock: it saves grants, and nothing depends on it. A
+        medium that is away for a moment may answer False to who would not wait.
         """
 
 

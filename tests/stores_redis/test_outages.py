@@ -206,6 +206,47 @@ def test_an_outage_of_seconds_fails_no_call(valkey: Valkey) -> None:
     assert max(slowest) < 1.5
 
 
+def test_who_waits_for_the_lock_goes_on_without_it_and_who_does_not_looks_again(
+    valkey: Valkey, key: TokenKey
+) -> None:
+    store = RedisStore(valkey.url)
+    with valkey.frozen():
+        for _ in range(2):  # without an answer, and unasked
+            with store.lock(key, timeout=0) as held:
+                assert not held
+            with store.lock(key, timeout=20) as held:
+                assert held
+
+
+def test_an_outage_of_seconds_costs_a_fleet_one_grant(
+    valkey: Valkey, issued: Issued, caplog: pytest.LogCaptureFixture
+) -> None:
+    grant = CountingGrant()
+    RedisStore(valkey.url).save(grant.key, issued("due", ago=3550))
+    fleet = [manager(grant, RedisStore(valkey.url)) for _ in range(3)]
+    assert {one.token().value for one in fleet} == {"due"}
+    with valkey.frozen():
+        eventually(lambda: [one.token() for one in fleet] and said(caplog).count("WARNING") == 3)
+        eventually(lambda: all(one.renewer.snapshot.blocked_since for one in fleet))
+        assert grant.requests == 0
+    eventually(lambda: "due" not in {one.token().value for one in fleet})
+    assert grant.requests == 1
+
+
+def test_a_lasting_outage_ends_the_patience_before_the_token_ends(
+    valkey: Valkey, issued: Issued
+) -> None:
+    grant = CountingGrant()
+    store = RedisStore(valkey.url)
+    store.save(grant.key, issued("due", ago=3550))
+    alone = TokenManager(grant, store=store, memory=MemoryStore(), timeout=2.0)
+    assert alone.token().value == "due"
+    with valkey.frozen():
+        # patience is half of the manager's timeout; the token serves for 40 s
+        eventually(lambda: alone.token().value != "due", within=15)
+    assert grant.requests == 1
+
+
 def test_a_sibling_adopts_once_redis_is_back(valkey: Valkey) -> None:
     grant = CountingGrant()
     store, sibling = RedisStore(valkey.url), RedisStore(valkey.url)

@@ -133,7 +133,9 @@ class RedisStore:
     def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[bool]:
         """Hold the lock of `key`; False where another holds it beyond `timeout` seconds.
 
-        True also where the server gives no answer, or refuses: each process then renews alone.
+        True also where the server refuses: each process then renews alone. Without an answer, who
+        has time to wait renews alone too; who asks with `timeout=0` is told False, has a token
+        that serves, and looks again soon: an outage of seconds costs no grant per process.
         """
         return self._locks.held(self._name(key, "lock"), timeout=timeout)
 

@@ -72,7 +72,9 @@ class Locks:
     def held(self, name: str, *, timeout: float) -> Iterator[bool]:
         """Hold the lock in the key `name`; False where another holds it beyond `timeout` seconds.
 
-        True also where the server offers none: each process then renews alone.
+        Without an answer it is True for who would wait, and renews alone then; for who would not
+        it is False: an outage of seconds is to pass without a grant per process. A server that
+        refuses offers no lock: True for both.
         """
         self.settle()
         claim = _Claim(name, secrets.token_hex(16))
@@ -99,7 +101,7 @@ class Locks:
                 return False
         if answer is True:
             self._polls.pop(claim.name, None)
-        return True
+        return answer in {True, Lost.REFUSED} or timeout > 0
 
     def _try(self, claim: _Claim) -> bool | Lost:
         claim.perhaps = True
