@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken import FileStore, Token, clock
-from evertoken.stores.record import Record, encode
+from evertoken.stores.record import MAX_BYTES, Record, encode
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def test_a_file_of_more_than_a_mebibyte_is_not_read(  # S45
 ) -> None:
     path = path_of(grant, folder)
     path.touch(mode=0o600)
-    os.truncate(path, (1 << 20) + 1)
+    os.truncate(path, MAX_BYTES + 1)
     manager = sibling(grant, folder)
     assert manager.token() == FileStore(folder).load(grant.key)
     assert len(caplog.records) == 1

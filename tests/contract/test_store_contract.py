@@ -5,11 +5,14 @@ Times are those of the real clocks, since stores read them.
 
 from __future__ import annotations
 
+import pickle
 import threading
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.fernet import Fernet
 
 from evertoken import FileStore, MemoryStore, RefreshPolicy, Token, TokenKey, clock
 from evertoken.ports import TokenStore
@@ -21,15 +24,28 @@ from support.values import DAY, HOUR, KEY, PLANTED, content, issued, outage, pic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from evertoken.instant import Instant
     from evertoken.token import Entry
+
+    Sealing = Callable[..., TokenStore]
+
+SECRET = Fernet.generate_key()
 
 MAKERS: dict[str, Callable[[pytest.FixtureRequest], TokenStore]] = {
     "memory": lambda _: MemoryStore(),
     "file": lambda request: FileStore(request.getfixturevalue("tmp_path")),
     "redis": lambda request: RedisStore(request.getfixturevalue("valkey").url),
+    "sealed file": lambda request: FileStore(
+        request.getfixturevalue("tmp_path"), encryption_key=SECRET
+    ),
+    "sealed redis": lambda request: RedisStore(
+        request.getfixturevalue("valkey").url, encryption_key=SECRET
+    ),
 }
+OPEN = ["memory", "file", "redis"]
+SEALED = ["sealed file", "sealed redis"]
 
 OTHERS = [
     replace(KEY, token_url="https://other.example/oauth/token/"),
@@ -341,9 +357,52 @@ def test_without_the_lock_everything_works_too(store: TokenStore, now: Instant) 
         assert in_threads(1, save) == [issued(now)]
 
 
+# -- sealing ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["file", "redis"])
+def sealing(request: pytest.FixtureRequest) -> Sealing:
+    """Opens one medium with the keys that it is given."""
+    if request.param == "file":
+        return partial(FileStore, request.getfixturevalue("tmp_path"))
+    return partial(RedisStore, request.getfixturevalue("valkey").url)
+
+
+def test_what_no_key_opens_is_a_miss_said_once_and_replaced(
+    sealing: Sealing, now: Instant, caplog: pytest.LogCaptureFixture
+) -> None:
+    for key in (None, Fernet.generate_key()):
+        sealing(encryption_key=key).save(KEY, issued(now, value="planted by another"))
+        store = sealing(encryption_key=SECRET)
+        caplog.clear()
+        assert [store.load(KEY), store.load(KEY)] == [None, None]
+        [warning] = caplog.messages
+        assert warning.endswith("is not used: no key given opens it")
+        store.save(KEY, earlier(now))
+        assert sealing(encryption_key=SECRET).load(KEY) == earlier(now)
+
+
+def test_keys_rotate_without_a_miss(sealing: Sealing, now: Instant) -> None:
+    old, new = Fernet.generate_key(), Fernet.generate_key().decode()
+    sealing(encryption_key=old).save(KEY, earlier(now))
+    rotating = sealing(encryption_key=[new, old])
+    assert rotating.load(KEY) == earlier(now)
+    rotating.save(KEY, issued(now))
+    assert sealing(encryption_key=new).load(KEY) == issued(now)
+    assert sealing(encryption_key=old).load(KEY) is None
+
+
+def test_a_sealed_file_shows_nothing(tmp_path: Path, now: Instant) -> None:
+    store = FileStore(tmp_path, encryption_key=SECRET)
+    store.save(KEY, issued(now, refresh_token="planted-refresh-token"))
+    assert store.load(KEY) == issued(now, refresh_token="planted-refresh-token")
+    assert b"planted" not in store.path(KEY).read_bytes()
+
+
 # -- travelling and showing ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("store", OPEN, indirect=True)
 def test_it_travels_as_its_configuration(store: TokenStore, now: Instant) -> None:  # F7
     store.save(KEY, issued(now, refresh_token="planted-refresh-token"))
     with store.lock(KEY, timeout=1):
@@ -355,6 +414,14 @@ def test_it_travels_as_its_configuration(store: TokenStore, now: Instant) -> Non
     assert travelled.load(KEY) == later
     with travelled.lock(KEY, timeout=1) as held:
         assert held
+
+
+@pytest.mark.parametrize("store", SEALED, indirect=True)
+def test_its_key_never_travels_and_is_not_shown(store: TokenStore) -> None:  # S46, F7
+    with pytest.raises(TypeError, match="make one in each process"):
+        pickle.dumps(store)
+    assert SECRET.decode() not in repr(store)
+    assert SECRET.decode() not in repr(vars(store))
 
 
 def test_it_shows_no_token(store: TokenStore, now: Instant) -> None:  # S46

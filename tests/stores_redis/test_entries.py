@@ -226,29 +226,6 @@ def test_a_sealed_entry_shows_nothing(valkey: Valkey, key: TokenKey, issued: Iss
     assert value_of(RedisStore(valkey.url, encryption_key=secret.decode()), key) == "planted-token"
 
 
-def test_what_no_key_opens_is_a_miss_and_replaced(
-    valkey: Valkey, key: TokenKey, issued: Issued, caplog: pytest.LogCaptureFixture
-) -> None:
-    store = RedisStore(valkey.url, encryption_key=Fernet.generate_key())
-    RedisStore(valkey.url).save(key, issued("plain"))
-    assert store.load(key) is None
-    RedisStore(valkey.url, encryption_key=Fernet.generate_key()).save(key, issued("other's"))
-    assert store.load(key) is None
-    assert [record.levelname for record in caplog.records].count("WARNING") >= 1
-    store.save(key, issued("own"))
-    assert value_of(store, key) == "own"
-
-
-def test_keys_rotate_without_a_miss(valkey: Valkey, key: TokenKey, issued: Issued) -> None:
-    old, new = Fernet.generate_key(), Fernet.generate_key()
-    RedisStore(valkey.url, encryption_key=old).save(key, issued("by the old", ago=10))
-    rotating = RedisStore(valkey.url, encryption_key=[new, old])
-    assert value_of(rotating, key) == "by the old"
-    rotating.save(key, issued("by the new"))
-    assert value_of(RedisStore(valkey.url, encryption_key=new), key) == "by the new"
-    assert RedisStore(valkey.url, encryption_key=old).load(key) is None
-
-
 def test_a_save_costs_one_command_where_nothing_came_in_between(
     valkey: Valkey, key: TokenKey, issued: Issued
 ) -> None:

@@ -1,4 +1,4 @@
-"""Entries sealed for a store that others can read: Fernet, with rotation of keys."""
+"""Entries sealed for stores that others can read: Fernet, with rotation of keys."""
 
 from __future__ import annotations
 

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Self
 from evertoken import clock
 from evertoken.lazy import lazy
 from evertoken.stores import safe
+from evertoken.stores.encryption import codec
 from evertoken.stores.record import Flaw, Record, decode, encode
 from evertoken.token import forgotten, supersedes
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import filelock
     from filelock import BaseFileLock
 
+    from evertoken.stores.encryption import EncryptionKey
     from evertoken.token import Entry, Token, TokenKey
 else:
     # a quarter of the import time of requests, which a token found in its file need not pay
@@ -45,12 +47,28 @@ class FileStore:
     Whatever the disk does, nothing is raised: the file is a miss, and requests go on from memory.
     Each cause is said once in the log, and once that all is well again. A file that others can read
     or write, that is owned by another user, linked, or no regular file is never trusted.
+
+    Args:
+        directory: of the user's own, on this machine.
+        encryption_key: a Fernet key, or several of which the first seals and all open; needs the
+            extra `encryption`. What none of them opens is a miss, and is replaced.
+
+    Raises:
+        ValueError: a malformed key.
+        ImportError: the extra is not installed.
     """
 
     name = "file"
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        encryption_key: EncryptionKey | Sequence[EncryptionKey] | None = None,
+    ) -> None:
         self.directory = Path(directory).expanduser()
+        self._encrypts = encryption_key is not None
+        self._codec = codec(encryption_key)
         self._said: set[object] = set()
         self._troubles: dict[Path, str] = {}
         self._seen: dict[TokenKey, tuple[safe.Signature, Record | Flaw]] = {}
@@ -90,6 +108,11 @@ class FileStore:
         return f"FileStore({str(self.directory)!r})"
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        if self._encrypts:
+            raise TypeError(
+                "a FileStore that was given an encryption key does not pickle: make one in each "
+                "process"
+            )
         return type(self), (str(self.directory),)
 
     def _beside(self, key: TokenKey, suffix: str) -> Path:
@@ -103,14 +126,15 @@ class FileStore:
                 if isinstance(seen[1], Record):
                     self._note_success(path)
                 return seen[1]
-            found, data = safe.read(path)
+            found, stored = safe.read(path)
         except FileNotFoundError:
             self._note_success(path)
             return None
         except OSError as error:
             self._note_error(path, error)
             return None
-        record = decode(data, key, boot=clock.boot_id())
+        data = self._codec.unseal(stored)
+        record = Flaw.SEALED if data is None else decode(data, key, boot=clock.boot_id())
         if isinstance(record, Flaw):
             self._note(path, f"the token file {path} is not used: {record.value}")
         else:
@@ -135,7 +159,7 @@ class FileStore:
         path = self.path(key)
         try:
             safe.sweep(path)
-            safe.replace(path, data)
+            safe.replace(path, self._codec.seal(data))
         except OSError as error:
             self._note_error(path.with_suffix(".tmp"), error)
         else:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from evertoken.errors import TokenError
 
 SCHEMA = 1
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 21
+"""Bytes that a store reads at most: a token may have 512 KiB, and sealing adds a third."""
 
 Json = dict[str, object]
 
@@ -32,6 +33,7 @@ class Flaw(enum.Enum):
     GARBAGE = "it is no record of this library, or a damaged one"
     NEWER = "a newer version of this library wrote it"
     FOREIGN = "it belongs to another identity"
+    SEALED = "no key given opens it"
 
 
 @dataclass(frozen=True, slots=True)

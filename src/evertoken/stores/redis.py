@@ -29,9 +29,6 @@ _log = logging.getLogger("evertoken")
 TRIES = 5
 """How often a save begins anew because another one came in between."""
 
-MAX_STORED = 2 * MAX_BYTES
-"""Bytes that are read at most: what is sealed is a third larger than the record."""
-
 SHORTEST_KEEP = 1.0
 """Seconds for which even a token that is used up is kept, for who waited for it."""
 
@@ -156,7 +153,7 @@ class RedisStore:
     def _read(self, key: TokenKey) -> bytes | None:
         """What is stored, empty where nothing is; None without an answer."""
         name = self._name(key, "token")
-        return self._noted(key, self._server.ask("load", "GETRANGE", name, 0, MAX_STORED))
+        return self._noted(key, self._server.ask("load", "GETRANGE", name, 0, MAX_BYTES))
 
     def _noted(self, key: TokenKey, answer: object) -> bytes | None:
         if not isinstance(answer, bytes):
@@ -170,10 +167,9 @@ class RedisStore:
         if not stored:
             return None
         data = self._codec.unseal(stored)
-        record = Flaw.GARBAGE if data is None else decode(data, key, boot=clock.boot_id())
+        record = Flaw.SEALED if data is None else decode(data, key, boot=clock.boot_id())
         if isinstance(record, Flaw):
-            cause = "no key given opens it" if data is None else record.value
-            self._flaws[key] = f"the entry {self._name(key, 'token')} is not used: {cause}"
+            self._flaws[key] = f"the entry {self._name(key, 'token')} is not used: {record.value}"
             self._say(self._flaws[key])
         return record
 
@@ -198,9 +194,7 @@ class RedisStore:
         after = self._codec.seal(encode(record, key, boot=clock.boot_id()))
         keep = int(1000 * _keep(record.entry, clock.now().wall))
         name = self._name(key, "token")
-        answer = self._server.ask(
-            "save", "EVAL", _REPLACE, 1, name, before, after, keep, MAX_STORED
-        )
+        answer = self._server.ask("save", "EVAL", _REPLACE, 1, name, before, after, keep, MAX_BYTES)
         if isinstance(answer, int):
             self._seen[key] = after
         return self._noted(key, answer)
