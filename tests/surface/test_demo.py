@@ -17,13 +17,14 @@ import pytest
 from rich.console import Console
 
 from evertoken.demo import Plan, display, fleet
-from evertoken.demo.report import Report, lifetimes
+from evertoken.demo.report import Report, file_lines, lifetimes, redis_lines
 from evertoken.demo.tally import Tally, total
 from evertoken.demo.worker import Job
 from evertoken.sandbox import serve
 from evertoken.testing import Answer, TokenServer
 from support.console import complaint, ran, running, stream_of
 from support.fleet import eventually
+from support.valkey import PASSWORD, Valkey, free_port
 
 if TYPE_CHECKING:
     import subprocess
@@ -43,8 +44,7 @@ KEPT = Report(
     grants=4,
     unauthorized=0,
     stored=80,
-    file="0123.json",
-    mode=0o600,
+    kept_in=file_lines("0123.json", 0o600),
     revoked=True,
 )
 
@@ -96,8 +96,9 @@ class TestReport:
             (replace(KEPT, stored=79), "leads stored"),
             (replace(KEPT, stored=81), "leads stored"),
             (replace(KEPT, tally=replace(KEPT.tally, longest_wait=0.05)), "longest wait after"),
-            (replace(KEPT, mode=0o640), "its mode"),
-            (replace(KEPT, mode=0), "its mode"),
+            (replace(KEPT, kept_in=file_lines("a", 0o640)), "its mode"),
+            (replace(KEPT, kept_in=file_lines("a", 0)), "its mode"),
+            (replace(KEPT, kept_in=redis_lines("a", held=False)), "that key"),
             (replace(KEPT, revoked=False), "token once revoked"),
         ],
     )
@@ -222,7 +223,7 @@ class TestWorkers:
         return Job(
             name="job",
             base_url=server.token_url.removesuffix("/oauth/token/"),
-            directory=str(tmp_path),
+            place=str(tmp_path),
             campaign=7,
             threads=1,
             seconds=60,
@@ -350,6 +351,50 @@ def inherited(process: Path) -> str:
         return (process / "environ").read_bytes().decode(errors="replace")
     except OSError:  # it has ended, or is another user's
         return ""
+
+
+class TestRedis:
+    def test_keeps_the_same_promises(self) -> None:
+        options = ["--seconds", "6", "--expires-in", "3", "--workers", "2", "--threads", "2"]
+        with Valkey() as valkey:
+            for _ in range(3):
+                done = ran("demo", *options, "--fast-hashing", "--store", valkey.url)
+                if broken(done) != ["longest wait after that"]:
+                    break
+                # as above: a busy machine
+            [shared] = valkey.client.keys()
+
+        assert broken(done) == []
+        assert (done.returncode, done.stderr) == (0, "")
+        match = SUMMARY.fullmatch(done.stdout.splitlines()[-1])
+        assert match
+        grants, within, _, failed, _ = map(int, match.groups())
+        assert 3 <= grants <= within + 1
+        assert failed == 0
+        # a table folds a name that is too long for it
+        assert isinstance(shared, bytes)
+        assert shared.decode() in re.sub(r"\s", "", done.stdout)
+        assert "token file" not in done.stdout
+        assert PASSWORD not in done.stdout
+
+    def test_that_nobody_reaches_is_a_promise_not_kept(self) -> None:
+        url = f"redis://:{PASSWORD}@127.0.0.1:{free_port()}"
+        done = ran("demo", "--seconds", "1", "--workers", "1", "--fast-hashing", "--store", url)
+
+        assert done.returncode == 1
+        assert broken(done) == ["that key"]
+        assert "Redis is not used for now" in done.stderr
+        assert PASSWORD not in done.stdout + done.stderr
+
+    @pytest.mark.parametrize(
+        ("url", "said"),
+        [
+            ("/somewhere", "--store must begin with redis://, rediss://, unix://"),
+            (f"redis://:{PASSWORD}/@host", "--store is no URL that Redis can be reached by"),
+        ],
+    )
+    def test_that_is_no_url_is_said_without_its_password(self, url: str, said: str) -> None:
+        assert complaint(ran("demo", "--store", url)) == f"Error: {said}"
 
 
 class TestOtherAccount:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evertoken import urls
+
+SCHEMES = ("redis://", "rediss://", "unix://")
+"""How a URL of Redis begins."""
 
 
 class Unready(Exception):
@@ -18,17 +21,18 @@ class Plan:
 
     Attributes:
         seconds: for how long the workers call.
-        workers: processes that share one token file.
+        workers: processes that share one token.
         threads: in each of them.
         expires_in: lifetime of the sandbox's tokens, in seconds.
         base_url: of a real account; None: a sandbox is started.
         campaign: whose leads are read, and written where that is allowed.
         write: add a lead to a real account too.
         fast_hashing: the sandbox grants in 5 ms, not in 0.5 s.
+        store: URL of the Redis in which the workers share their token; None: a file.
 
     Raises:
         InsecureURL: the base URL is no https URL.
-        ValueError: a number is out of range.
+        ValueError: a number is out of range, or `store` is no URL of Redis.
     """
 
     seconds: float = 20.0
@@ -39,11 +43,14 @@ class Plan:
     campaign: int = 1
     write: bool = False
     fast_hashing: bool = False
+    store: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("seconds", "workers", "threads", "expires_in"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"--{name.replace('_', '-')} must be a number above 0")
+        if self.store is not None and not self.store.startswith(SCHEMES):
+            raise ValueError(f"--store must begin with {', '.join(SCHEMES)}")
         if self.base_url is not None:
             urls.checked(self.base_url, what="--base-url")
 

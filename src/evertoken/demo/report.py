@@ -10,6 +10,8 @@ from evertoken.policy import RefreshPolicy
 from evertoken.token import Token
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from evertoken.demo.tally import Tally
 
 LONGEST_WAIT = 0.05
@@ -38,7 +40,7 @@ class Report:
         grants: tokens that the server granted.
         unauthorized: 401s that the server answered before the revocation.
         stored: leads that the server's database holds.
-        file, mode: the token file's name and permission bits.
+        kept_in: where the token was kept, as `file_lines` or `redis_lines` tells it.
         revoked: whether the API refused the token once it was revoked; None: not tried.
     """
 
@@ -47,8 +49,7 @@ class Report:
     grants: int | None
     unauthorized: int | None
     stored: int | None
-    file: str
-    mode: int
+    kept_in: Sequence[Line]
     revoked: bool | None
 
     def lines(self) -> list[Line]:
@@ -65,8 +66,7 @@ class Report:
                 f"< {LONGEST_WAIT * 1000:.0f} ms",
                 tally.longest_wait < LONGEST_WAIT,
             ),
-            Line("token file", self.file),
-            Line("its mode", f"{self.mode:04o}", f"{PRIVATE:04o}", self.mode == PRIVATE),
+            *self.kept_in,
             *self._revocation_lines(),
         ]
 
@@ -102,6 +102,20 @@ class Report:
             return []
         found = "refused by the API" if self.revoked else "not refused"
         return [Line("token once revoked", found, "refused by the API", self.revoked)]
+
+
+def file_lines(name: str, mode: int) -> list[Line]:
+    """A token file of that name and those permission bits."""
+    return [
+        Line("token file", name),
+        Line("its mode", f"{mode:04o}", f"{PRIVATE:04o}", mode == PRIVATE),
+    ]
+
+
+def redis_lines(name: str, *, held: bool) -> list[Line]:
+    """A key of Redis, and whether it holds a token."""
+    found = "holds a token" if held else "holds none"
+    return [Line("Redis key", name), Line("that key", found, "holds a token", held)]
 
 
 def lifetimes(seconds: float, expires_in: float) -> int:

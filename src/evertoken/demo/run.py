@@ -1,13 +1,11 @@
-"""From a plan to a report: a server, workers over one token file, a revocation."""
+"""From a plan to a report: a server, workers over one token, a revocation."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import stat
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,8 +13,8 @@ from typing import TYPE_CHECKING
 import requests
 from rich.console import Console
 
-from evertoken import FileStore, squadrun
-from evertoken.demo import display, fleet
+from evertoken import squadrun
+from evertoken.demo import display, fleet, place
 from evertoken.demo.plan import Unready
 from evertoken.demo.report import Report, lifetimes
 from evertoken.demo.tally import Tally
@@ -49,10 +47,10 @@ def run(plan: Plan) -> bool:
     """
     signal.signal(signal.SIGTERM, _end)
     console = Console(highlight=False)
-    with _server(plan) as server, tempfile.TemporaryDirectory(prefix="evertoken-demo-") as files:
+    with place.opened(plan.store) as shared, _server(plan) as server:
         start = time.time()
-        tally = _work(plan, server, files, console)
-        report = _report(plan, server, FileStore(files), tally, time.time() - start)
+        tally = _work(plan, server, shared, console)
+        report = _report(plan, server, shared, tally, time.time() - start)
     display.table(console, report)
     return report.kept
 
@@ -101,12 +99,12 @@ def _require_variables() -> None:
         raise Unready(f"a real account needs its credentials: set {', '.join(missing)}")
 
 
-def _work(plan: Plan, server: _Server, files: str, console: Console) -> Tally:
+def _work(plan: Plan, server: _Server, shared: str, console: Console) -> Tally:
     jobs = [
         Job(
             name=f"{os.getpid()}-{number}",
             base_url=server.base_url,
-            directory=files,
+            place=shared,
             campaign=plan.campaign,
             threads=1 if plan.once else plan.threads,
             seconds=plan.seconds,
@@ -127,18 +125,17 @@ def _work(plan: Plan, server: _Server, files: str, console: Console) -> Tally:
     return tally
 
 
-def _report(plan: Plan, server: _Server, store: FileStore, tally: Tally, seconds: float) -> Report:
+def _report(plan: Plan, server: _Server, shared: str, tally: Tally, seconds: float) -> Report:
     stats = server.stats()
+    store = place.store_at(shared)
     manager = squadrun.manager(base_url=server.base_url, store=store)
-    file = store.path(manager.grant.key)
     return Report(
         tally=tally,
         lifetimes=lifetimes(seconds, plan.expires_in),
         grants=_grants(stats),
         unauthorized=None if stats is None else stats.api_calls.get(_UNAUTHORIZED, 0),
         stored=None if stats is None else stats.leads,
-        file=file.name,
-        mode=stat.S_IMODE(file.stat().st_mode) if file.exists() else 0,
+        kept_in=place.lines(store, manager.grant.key),
         revoked=_revoked(plan, server, manager),
     )
 

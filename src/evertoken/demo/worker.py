@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import requests
 from requests.auth import AuthBase
 
-from evertoken import FileStore, squadrun
+from evertoken import squadrun
+from evertoken.demo.place import store_at
 from evertoken.demo.tally import Tally
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Job:
     Attributes:
         name: tells its leads from those of others.
         base_url: of the API.
-        directory: where the token file is.
+        place: where the token is shared, as `place.store_at` takes it.
         campaign: whose leads.
         threads: how many.
         seconds: for how long.
@@ -44,7 +45,7 @@ class Job:
 
     name: str
     base_url: str
-    directory: str
+    place: str = field(repr=False)
     campaign: int
     threads: int
     seconds: float
@@ -93,7 +94,7 @@ class _Worker:
         self._lock = threading.Lock()  # guards tally and _had_token_at
         self._had_token_at: float | None = None
         self._until = time.monotonic() + job.seconds
-        shared = squadrun.auth(base_url=job.base_url, store=FileStore(job.directory))
+        shared = squadrun.auth(base_url=job.base_url, store=store_at(job.place))
         self._auth = TimedAuth(shared, self)
 
     def waited(self, start: float, end: float) -> None:

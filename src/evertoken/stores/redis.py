@@ -136,6 +136,10 @@ class RedisStore:
         """
         return self._locks.held(self._name(key, "lock"), timeout=timeout)
 
+    def entry_name(self, key: TokenKey) -> str:
+        """The Redis key in which the entry of `key` is."""
+        return self._name(key, "token")
+
     def __repr__(self) -> str:
         return f"<RedisStore {self._prefix!r}>"
 
@@ -152,7 +156,7 @@ class RedisStore:
 
     def _read(self, key: TokenKey) -> bytes | None:
         """What is stored, empty where nothing is; None without an answer."""
-        name = self._name(key, "token")
+        name = self.entry_name(key)
         return self._noted(key, self._server.ask("load", "GETRANGE", name, 0, MAX_BYTES))
 
     def _noted(self, key: TokenKey, answer: object) -> bytes | None:
@@ -169,7 +173,7 @@ class RedisStore:
         data = self._codec.unseal(stored)
         record = Flaw.SEALED if data is None else decode(data, key, boot=clock.boot_id())
         if isinstance(record, Flaw):
-            self._flaws[key] = f"the entry {self._name(key, 'token')} is not used: {record.value}"
+            self._flaws[key] = f"the entry {self.entry_name(key)} is not used: {record.value}"
             self._say(self._flaws[key])
         return record
 
@@ -193,7 +197,7 @@ class RedisStore:
         """Put `record` in place of `before`; what was there instead, or None."""
         after = self._codec.seal(encode(record, key, boot=clock.boot_id()))
         keep = int(1000 * _keep(record.entry, clock.now().wall))
-        name = self._name(key, "token")
+        name = self.entry_name(key)
         answer = self._server.ask("save", "EVAL", _REPLACE, 1, name, before, after, keep, MAX_BYTES)
         if isinstance(answer, int):
             self._seen[key] = after

@@ -17,6 +17,7 @@ from evertoken.cli.exits import Unusable
 @click.option("--base-url", help="A real account's API, with the SQUADRUN_* variables set.")
 @click.option("--campaign", default=1, show_default=True, help="Campaign whose leads are read.")
 @click.option("--write", is_flag=True, help="Add a lead to a real account too.")
+@click.option("--store", metavar="URL", help="Share through this Redis, not through a file.")
 @click.option("--fast-hashing", is_flag=True, help="Grants in 5 ms, not 0.5 s: for tests.")
 def demo(  # noqa: PLR0917  click passes options by name
     seconds: float,
@@ -26,6 +27,7 @@ def demo(  # noqa: PLR0917  click passes options by name
     base_url: str | None,
     campaign: int,
     write: bool,  # noqa: FBT001  likewise
+    store: str | None,
     fast_hashing: bool,  # noqa: FBT001  likewise
 ) -> None:
     """Have worker processes call an API over several token lifetimes.
@@ -45,6 +47,7 @@ def demo(  # noqa: PLR0917  click passes options by name
                 campaign=campaign,
                 write=write,
                 fast_hashing=fast_hashing,
+                store=store,
             )
         )
     except (Unready, ValueError) as error:

@@ -1,0 +1,60 @@
+"""Where the demo's workers share their token: a folder, or the Redis of a URL."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+import tempfile
+from typing import TYPE_CHECKING
+
+from evertoken import FileStore
+from evertoken.demo.plan import SCHEMES, Unready
+from evertoken.demo.report import Line, file_lines, redis_lines
+from evertoken.token import token_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from evertoken import TokenKey
+    from evertoken.stores.redis import RedisStore
+
+
+@contextlib.contextmanager
+def opened(url: str | None) -> Iterator[str]:
+    """The place that `url` names; None: a folder of the demo's own, removed at the end.
+
+    Raises:
+        Unready: no store can be made there.
+    """
+    if url is None:
+        with tempfile.TemporaryDirectory(prefix="evertoken-demo-") as folder:
+            yield folder
+        return
+    fault = None
+    try:
+        store_at(url)
+    except ImportError as error:
+        fault = str(error)
+    except (ValueError, TypeError):
+        fault = "--store is no URL that Redis can be reached by"
+    # outside of the except, whose error may quote the URL's password
+    if fault is not None:
+        raise Unready(fault)
+    yield url
+
+
+def store_at(place: str) -> FileStore | RedisStore:
+    """The store there."""
+    if not place.startswith(SCHEMES):
+        return FileStore(place)
+    from evertoken.stores.redis import RedisStore  # noqa: PLC0415  an extra
+
+    return RedisStore(place)
+
+
+def lines(store: FileStore | RedisStore, key: TokenKey) -> list[Line]:
+    """What is found there of the token of `key`."""
+    if not isinstance(store, FileStore):
+        return redis_lines(store.entry_name(key), held=token_of(store.load(key)) is not None)
+    file = store.path(key)
+    return file_lines(file.name, stat.S_IMODE(file.stat().st_mode) if file.exists() else 0)
