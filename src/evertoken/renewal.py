@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from evertoken.instant import Instant
     from evertoken.policy import RefreshPolicy, Snapshot
     from evertoken.ports import Grant, TokenStore
-    from evertoken.token import Entry, TokenKey
+    from evertoken.token import Entry, Mark, TokenKey
 
 # select() where it can wait for nothing but time: under libfaketime time.sleep() fails with EINVAL
 _sleep = partial(select.select, (), (), ()) if os.name == "posix" else time.sleep
@@ -53,7 +53,7 @@ class Demand:
         rejected: a token that an API refused: not adopted again.
         latest: the last token known to have been granted, used up or not.
         refusal: the last failure that a store knows of.
-        forgets: digest of the token that a store holds for dead.
+        forgets: the token that a store holds for dead.
     """
 
     snapshot: Snapshot
@@ -62,7 +62,7 @@ class Demand:
     rejected: Token | None = None
     latest: Token | None = None
     refusal: Refusal | None = None
-    forgets: str | None = None
+    forgets: Mark | None = None
 
     @property
     def last_failure(self) -> Refusal | None:
@@ -90,7 +90,7 @@ class Demand:
         if entry.error is not None:
             known = replace(known, refusal=entry)
         held = self.snapshot.token
-        if held is None or entry.forgets != held.digest():
+        if held is None or not entry.ends(held, clock.elapsed(self.start)):
             return known
         bare = replace(policy.EMPTY, refusal=self.snapshot.refusal)
         return replace(known, snapshot=bare, latest=None)
@@ -174,7 +174,8 @@ class Renewal:
         """What `store` holds, but no token that siblings have revoked or replaced since."""
         entry = store.load(key)
         token = token_of(entry)
-        if token is None or not any(_ends(other.load(key), token) for other in farther):
+        now = clock.now()
+        if token is None or not any(_ends(other.load(key), token, now) for other in farther):
             return entry
         store.forget(key, token)
         return store.load(key)
@@ -313,9 +314,9 @@ class Renewal:
         return RevocationFailed(f"the token was not revoked: {answer}", transient=answer.transient)
 
 
-def _ends(entry: Entry | None, token: Token) -> bool:
+def _ends(entry: Entry | None, token: Token, now: Instant) -> bool:
     """Whether by the word of a farther store `token` is dead, or no longer the last one."""
-    if isinstance(entry, Refusal) and entry.forgets == token.digest():
+    if isinstance(entry, Refusal) and entry.ends(token, now):
         return True
     shared = token_of(entry)
     return shared is not None and shared.value != token.value and shared.later_than(token)

@@ -96,6 +96,39 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Which token was revoked or invalidated, without showing it.
+
+    Attributes:
+        digest: of its value.
+        issued_at: when it was asked for, in Unix seconds.
+        issued_boot: `issued_at` on the clock since boot, where it is known and comparable.
+    """
+
+    digest: str
+    issued_at: float
+    issued_boot: float | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, token: Token) -> Self:
+        """The mark of `token`."""
+        return cls(token.digest(), token.issued_at, token.issued_boot)
+
+    def covers(self, token: Token, now: Instant) -> bool:
+        """Whether `token` is the dead one, or one that the dead one had replaced.
+
+        A store has room for one mark, and the mark of an earlier token went when its successor
+        came: what was issued before a dead token counts for dead.
+        """
+        if self.digest == token.digest():
+            return True
+        if self.issued_boot is not None and token.issued_boot is not None:
+            return token.issued_boot < self.issued_boot
+        # a mark from the future would end each new token, for as long as it lies there
+        return token.issued_at < self.issued_at <= now.wall
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why the token endpoint is not asked for a while, as siblings share it.
 
@@ -109,7 +142,7 @@ class Refusal:
         salt, tag: tell changed credentials from the refused ones (a slow hash); empty where the
             failure has nothing to do with them.
         token: the last token that was had, whether it lives on or not.
-        forgets: digest of a token that was revoked or invalidated.
+        forgets: the last token that was revoked or invalidated.
         refused_boot: `refused_at` on the clock since boot, where it is known and comparable.
     """
 
@@ -120,14 +153,18 @@ class Refusal:
     salt: bytes = field(default=b"", repr=False)
     tag: bytes = field(default=b"", repr=False)
     token: Token | None = None
-    forgets: str | None = None
+    forgets: Mark | None = None
     refused_boot: float | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def tombstone(cls, token: Token, now: Instant) -> Self:
         """The mark that `token` is dead, to be kept for as long as somebody could hold it."""
         until = max(now.wall, token.expires_at)
-        return cls(now.wall, until, forgets=token.digest(), refused_boot=now.boot)
+        return cls(now.wall, until, forgets=Mark.of(token), refused_boot=now.boot)
+
+    def ends(self, token: Token, now: Instant) -> bool:
+        """Whether `token` must not be sent again."""
+        return self.forgets is not None and self.forgets.covers(token, now)
 
     def remaining(self, now: Instant) -> float:
         """Seconds for which it still stands, by whichever clock says less; 0 where it does not."""
@@ -153,7 +190,7 @@ def supersedes(entry: Entry, held: Entry | None, now: Instant) -> bool:
     true (times from the future) gives way to anything.
     """
     token, rival = token_of(entry), token_of(held)
-    if isinstance(held, Refusal) and token is not None and held.forgets == token.digest():
+    if isinstance(held, Refusal) and token is not None and held.ends(token, now):
         return False
     if rival is None or not rival.plausible(now) or rival.expires_at <= now.wall:
         return True
@@ -168,5 +205,8 @@ def forgotten(held: Entry | None, token: Token, now: Instant) -> Entry | None:
     if kept is not None and kept.value != token.value:
         return None
     if isinstance(held, Refusal):
-        return replace(held, token=None, forgets=token.digest())
+        if kept is None and held.ends(token, now):
+            return None
+        if held.error is not None:
+            return replace(held, token=None, forgets=Mark.of(token))
     return Refusal.tombstone(token, now)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import FileStore, GrantRefused, GrantUnavailable, RefreshPolicy, TokenError
+from evertoken import FileStore, GrantRefused, GrantUnavailable, RefreshPolicy, TokenError, clock
+from evertoken.renewal import Demand
+from evertoken.token import Refusal
 from support.fleet import BOUND, CountingGrant, eventually, held, sibling
 
 if TYPE_CHECKING:
@@ -62,6 +64,42 @@ def test_an_idle_sibling_sends_a_revoked_token_not_even_once(  # S41
     start = time.monotonic()
     eventually(lambda: time.monotonic() - start > RECHECK)
     assert other.token() != first
+
+
+def test_a_death_is_learnt_of_though_its_mark_was_overwritten(  # S41
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    one, other = pair(grant, tmp_path)
+    first = one.token()
+    assert other.token() == first
+    one.revoke()
+    second = one.token()
+    one.invalidate(second)
+    start = time.monotonic()
+    eventually(lambda: time.monotonic() - start > RECHECK)
+    # the file marks the second one alone, and this sibling's memory still has the first
+    third = other.token()
+    assert third not in {first, second}
+    assert one.token() == third
+    assert grant.requests == 3
+
+
+def test_a_failing_renewal_carries_no_dead_token_on(  # S41
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    one, other = pair(grant, tmp_path)
+    other.token()
+    held = Demand(snapshot=other.renewer.snapshot, start=clock.now(), force=True)
+    one.revoke()
+    one.invalidate(one.token())
+    grant.failure = GrantUnavailable("503", transient=True)
+    # as of a process whose memory has let go of the token
+    outcome = sibling(grant, tmp_path).renewer.renewal().run(held)
+    assert isinstance(outcome.entry, Refusal)
+    assert outcome.entry.token is None
+    shared = FileStore(tmp_path).load(grant.key)
+    assert isinstance(shared, Refusal)
+    assert shared.forgets == outcome.entry.forgets is not None
 
 
 def test_the_failure_of_a_successor_does_not_hide_a_revocation(  # S41

@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet
 from evertoken import FileStore, MemoryStore, RefreshPolicy, Token, TokenKey, clock
 from evertoken.ports import TokenStore
 from evertoken.stores.redis import RedisStore
-from evertoken.token import Refusal, token_of
+from evertoken.token import Mark, Refusal, token_of
 from support.fleet import BOUND, in_threads
 from support.valkey import Valkey
 from support.values import DAY, HOUR, KEY, PLANTED, content, issued, outage, pickled, refusal, told
@@ -232,7 +232,7 @@ def test_a_forgotten_token_leaves_a_mark_and_never_comes_back(  # S41
     store.forget(KEY, token)
     mark = store.load(KEY)
     assert isinstance(mark, Refusal)
-    assert (mark.token, mark.error, mark.forgets) == (None, None, token.digest())
+    assert (mark.token, mark.error, mark.forgets) == (None, None, Mark.of(token))
     store.save(KEY, token)
     store.save(KEY, outage(now, token=token))
     assert store.load(KEY) == mark
@@ -242,7 +242,7 @@ def test_a_token_is_forgotten_that_the_store_never_had(store: TokenStore, now: I
     store.forget(KEY, issued(now))
     mark = store.load(KEY)
     assert isinstance(mark, Refusal)
-    assert mark.forgets == issued(now).digest()
+    assert mark.forgets == Mark.of(issued(now))
 
 
 @pytest.mark.parametrize("carrying", [True, False], ids=["in a refusal", "alone"])
@@ -270,7 +270,7 @@ def test_forgetting_keeps_the_refusal_that_carried_the_token(  # S48
     store.forget(KEY, issued(now))
     kept = store.load(KEY)
     assert isinstance(kept, Refusal)
-    assert content(kept) == content(replace(entry, token=None, forgets=issued(now).digest()))
+    assert content(kept) == content(replace(entry, token=None, forgets=Mark.of(issued(now))))
     assert told(kept.error) == told(entry.error)
 
 

@@ -14,7 +14,7 @@ from redis.crc import key_slot
 from evertoken import GrantRefused, Token, TokenKey
 from evertoken.stores.record import Record, encode
 from evertoken.stores.redis import TRIES, RedisStore
-from evertoken.token import Refusal
+from evertoken.token import Mark, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +102,7 @@ def test_a_dead_token_leaves_a_mark(valkey: Valkey, key: TokenKey, issued: Issue
     sibling.forget(key, token)
     mark = store.load(key)
     assert isinstance(mark, Refusal)
-    assert mark.forgets == token.digest()
+    assert mark.forgets == Mark.of(token)
     store.save(key, token)
     assert value_of(store, key) is None
 

@@ -15,7 +15,7 @@ from evertoken import (
     TokenKey,
 )
 from evertoken.instant import Instant
-from evertoken.token import Refusal
+from evertoken.token import Mark, Refusal
 from support.values import DAY, HOUR, NOW
 
 TRIES = settings(max_examples=80, deadline=None)
@@ -90,6 +90,8 @@ def token_errors(draw: st.DrawFn) -> TokenError:
     )
 
 
+marks = st.builds(Mark, digest=texts, issued_at=times, issued_boot=st.none() | readings)
+
 refusals = st.builds(
     Refusal,
     refused_at=times,
@@ -99,7 +101,7 @@ refusals = st.builds(
     salt=st.binary(max_size=16),
     tag=st.binary(max_size=64),
     token=st.none() | tokens,
-    forgets=st.none() | texts,
+    forgets=st.none() | marks,
     refused_boot=st.none() | readings,
 )
 

@@ -86,7 +86,8 @@ def content(entry: Entry | None) -> object:
     """All that an entry says, to compare by; the readings that take no part in `==` included."""
     if not isinstance(entry, Refusal):
         return entry and (entry, entry.issued_boot)
-    rest = (entry.refused_at, entry.until, entry.failures, entry.salt, entry.tag, entry.forgets)
+    mark = entry.forgets and (entry.forgets, entry.forgets.issued_boot)
+    rest = (entry.refused_at, entry.until, entry.failures, entry.salt, entry.tag, mark)
     return rest, entry.refused_boot, told(entry.error), content(entry.token)
 
 

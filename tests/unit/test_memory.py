@@ -11,7 +11,7 @@ import pytest
 
 from evertoken import MemoryStore, Token, TokenKey, clock
 from evertoken.stores.memory import process_wide
-from evertoken.token import Refusal
+from evertoken.token import Mark, Refusal
 from support.fleet import BOUND, eventually
 from support.values import HOUR, KEY, issued, outage, pickled
 
@@ -67,7 +67,7 @@ def test_a_mark_outlasts_the_refusal_that_bears_it() -> None:  # S41
     assert isinstance(marked, Refusal)
     eventually(lambda: time.time() > marked.until)
     assert store.load(KEY) == marked
-    assert marked.forgets == live.digest()
+    assert marked.forgets == Mark.of(live)
 
 
 # -- claims ----------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from evertoken.policy import (
     unwatched,
     watched,
 )
-from evertoken.token import Refusal, Token, token_of
+from evertoken.token import Mark, Refusal, Token, token_of
 from support.strategies import TRIES, draws, instants, lifetimes, policies, tokens_at
 from support.values import DAY, HOUR, NOW, ago, issued, outage, refusal
 
@@ -615,7 +615,7 @@ def test_a_later_live_token_of_a_sibling_is_taken() -> None:
         outage(ago(61)),
         outage(ago(3501), pause=2 * HOUR),
         refusal(),
-        Refusal.tombstone(issued(value="another"), NOW),
+        Refusal.tombstone(issued(ago(3501), value="an earlier one"), NOW),
     ],
     ids=[
         "the same token",
@@ -626,7 +626,7 @@ def test_a_later_live_token_of_a_sibling_is_taken() -> None:
         "an outage that is over",
         "an outage before the token that is had",
         "refused credentials, which may be a sibling's alone",
-        "the tombstone of another token",
+        "the tombstone of an earlier token",
     ],
 )
 def test_nothing_else_changes_anything(entry: Entry) -> None:
@@ -636,7 +636,17 @@ def test_nothing_else_changes_anything(entry: Entry) -> None:
 
 def test_a_tombstone_ends_the_token_that_it_names() -> None:  # S41
     assert absorb(held(LIVE), Refusal.tombstone(LIVE, NOW)) == EMPTY
-    marked = replace(outage(), forgets=LIVE.digest())
+    marked = replace(outage(), forgets=Mark.of(LIVE))
+    assert absorb(held(LIVE), marked) == EMPTY
+
+
+@pytest.mark.parametrize("carried", [None, issued(ago(1), value="its successor")])
+def test_a_tombstone_ends_the_tokens_before_it_whose_own_it_may_have_replaced(  # S41
+    carried: Token | None,
+) -> None:
+    successor = issued(ago(10), value="revoked too")
+    marked = replace(outage(token=carried), forgets=Mark.of(successor))
+    assert absorb(held(LIVE), Refusal.tombstone(successor, NOW)) == EMPTY
     assert absorb(held(LIVE), marked) == EMPTY
 
 
@@ -732,11 +742,15 @@ def check_invariants(snapshot: Snapshot, now: Instant) -> None:
 
 
 def check_live_token(own: Token, entry: Entry | None, token: Token | None) -> None:
-    """A live token gives way to a later one or to its tombstone; its copy prolongs nothing."""
+    """A live token gives way to a later one or to a mark of it or of a later one, no other."""
     shared = token_of(entry)
     if token is None:
         assert isinstance(entry, Refusal)
-        assert entry.forgets == own.digest()
+        mark = entry.forgets
+        assert mark is not None
+        assert mark.issued_boot is not None
+        assert own.issued_boot is not None
+        assert mark.digest == own.digest() or own.issued_boot < mark.issued_boot
     elif token.value == own.value:
         readings = {own.issued_boot, own.issued_boot if shared is None else shared.issued_boot}
         assert token.issued_boot in readings - {None}

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from evertoken import GrantRefused, GrantUnavailable, RevocationFailed, Token, TokenError, TokenKey
 from evertoken.stores.record import MAX_BYTES, Flaw, Record, decode, encode
-from evertoken.token import Entry, Refusal
+from evertoken.token import Entry, Mark, Refusal
 from support.strategies import TRIES, entries, keys
-from support.values import KEY, NOW, PLANTED, content, issued, outage, refusal, told
+from support.values import KEY, NOW, PLANTED, ago, content, issued, outage, refusal, told
 
 BOOT = "this boot"
 
 TOKEN = issued(refresh_token="planted-refresh-token")
-REFUSAL = refusal(token=TOKEN)
+REFUSAL = replace(refusal(token=TOKEN), forgets=Mark.of(issued(ago(600), value="dead")))
 
 Body = dict[str, object]
 
@@ -81,7 +81,8 @@ def undated(entry: Entry) -> Entry:
     if isinstance(entry, Token):
         return replace(entry, issued_boot=None)
     token = None if entry.token is None else replace(entry.token, issued_boot=None)
-    return replace(entry, token=token, refused_boot=None)
+    mark = None if entry.forgets is None else replace(entry.forgets, issued_boot=None)
+    return replace(entry, token=token, forgets=mark, refused_boot=None)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +301,10 @@ def test_members_that_stand_twice_are_garbage() -> None:
         ("refusal.failures", [None, True, 1.0, "1", ...]),
         ("refusal.salt", [None, 7, "no hex", "abc", "é", ...]),
         ("refusal.tag", [None, 7, "no hex", "abc", "é", ...]),
-        ("refusal.forgets", [7, True, ...]),
+        ("refusal.forgets", [7, True, "abc", [], {}, ...]),
+        ("refusal.forgets.digest", [None, 7, ...]),
+        ("refusal.forgets.issued_at", [None, True, "1", ...]),
+        ("refusal.forgets.issued_boot", [True, "1", ...]),
         ("refusal.refused_boot", [True, "1", ...]),
         ("refusal.error", [7, True, "abc", [], {}, ...]),
         ("refusal.error.kind", [None, 7, ...]),

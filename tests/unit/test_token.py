@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from evertoken import Token, TokenKey
 from evertoken.instant import Instant
 from evertoken.policy import RefreshPolicy
-from evertoken.token import LONGEST_LIFETIME, Refusal, forgotten, supersedes, token_of
+from evertoken.token import LONGEST_LIFETIME, Mark, Refusal, forgotten, supersedes, token_of
 from support.strategies import TRIES, entries, instants, keys, tokens, tokens_at
 from support.values import DAY, HOUR, KEY, NOW, PLANTED, ago, issued, outage, refusal
 
@@ -234,7 +234,7 @@ def test_a_tombstone_names_its_token_for_as_long_as_somebody_could_hold_it(
     token: Token, until: float
 ) -> None:
     mark = Refusal.tombstone(token, NOW)
-    assert (mark.forgets, mark.until) == (token.digest(), until)
+    assert (mark.forgets, mark.until) == (Mark.of(token), until)
     assert mark.token is None
     assert mark.error is None
     assert (mark.refused_at, mark.refused_boot, mark.failures) == (NOW.wall, NOW.boot, 0)
@@ -253,6 +253,44 @@ EARLIER = issued(ago(600), value="earlier")
 LATER = issued(ago(60), value="later")
 EXPIRED = issued(ago(30), value="expired", lifetime=20)
 FROM_THE_FUTURE = issued(NOW.after(DAY), value="future")
+
+
+def undated(token: Token) -> Token:
+    """As another boot's clock had dated it."""
+    return replace(token, issued_boot=None)
+
+
+@pytest.mark.parametrize(
+    ("dead", "token", "covered"),
+    [
+        (LATER, LATER, True),
+        (LATER, undated(LATER), True),
+        (LATER, EARLIER, True),
+        (undated(LATER), EARLIER, True),
+        (LATER, undated(EARLIER), True),
+        (EARLIER, LATER, False),
+        (undated(EARLIER), LATER, False),
+        (LATER, issued(ago(60), value="of the same moment"), False),
+        (FROM_THE_FUTURE, FROM_THE_FUTURE, True),
+        (undated(FROM_THE_FUTURE), LATER, False),
+        # the clock that no one can set says that the dead one came first
+        (replace(EARLIER, issued_at=NOW.wall - 1), LATER, False),
+    ],
+)
+def test_a_dead_token_ends_what_it_had_replaced_and_nothing_later(  # S41
+    dead: Token, token: Token, *, covered: bool
+) -> None:
+    assert Mark.of(dead).covers(token, NOW) is covered
+    assert Refusal.tombstone(dead, NOW).ends(token, NOW) is covered
+    assert not outage(token=dead).ends(token, NOW)
+
+
+def test_a_mark_from_the_future_does_not_end_each_new_token() -> None:  # F16
+    mark = Mark.of(undated(issued(NOW.after(30), value="by a clock that was set back")))
+    for age in range(0, 60, 10):
+        now = NOW.after(age)
+        ended = mark.covers(undated(issued(now, value="new")), now)
+        assert not ended
 
 
 @pytest.mark.parametrize(
@@ -278,8 +316,12 @@ FROM_THE_FUTURE = issued(NOW.after(DAY), value="future")
         (refusal(), outage(), True),
         (LATER, Refusal.tombstone(EARLIER, NOW), True),
         (LATER, Refusal.tombstone(LATER, NOW), False),
+        (EARLIER, Refusal.tombstone(LATER, NOW), False),
+        (outage(token=EARLIER), Refusal.tombstone(LATER, NOW), False),
+        (EARLIER, Refusal.tombstone(FROM_THE_FUTURE, NOW), False),
+        (undated(EARLIER), Refusal.tombstone(FROM_THE_FUTURE, NOW), True),
         (outage(token=LATER), Refusal.tombstone(LATER, NOW), False),
-        (LATER, replace(outage(token=EARLIER), forgets=LATER.digest()), False),
+        (LATER, replace(outage(token=EARLIER), forgets=Mark.of(LATER)), False),
         (outage(), Refusal.tombstone(LATER, NOW), True),
     ],
 )
@@ -318,7 +360,14 @@ def test_forgetting_a_token_leaves_another_one_alone(held: Entry) -> None:
 def test_forgetting_keeps_a_refusal_that_stands(carried: Token | None) -> None:  # S48
     held = refusal(token=carried)
     kept = forgotten(held, LATER, NOW)
-    assert kept == replace(held, token=None, forgets=LATER.digest())
+    assert kept == replace(held, token=None, forgets=Mark.of(LATER))
+
+
+def test_forgetting_what_a_mark_covers_already_changes_nothing() -> None:
+    mark = Refusal.tombstone(LATER, NOW)
+    assert forgotten(mark, LATER, NOW) is None
+    assert forgotten(mark, EARLIER, NOW) is None
+    assert forgotten(Refusal.tombstone(EARLIER, NOW), LATER, NOW) == mark
 
 
 @TRIES
@@ -329,5 +378,7 @@ def test_what_was_forgotten_does_not_come_back(  # S41
     kept = forgotten(held, token, now)
     if kept is not None:
         assert token_of(kept) is None
+        assert isinstance(kept, Refusal)
+        assert kept.ends(token, now)
         assert not supersedes(token, kept, now)
         assert not supersedes(outage(token=token), kept, now)

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from evertoken.token import Entry, Refusal, Token, TokenKey
+from evertoken.token import Entry, Mark, Refusal, Token, TokenKey
 
 if TYPE_CHECKING:
     from evertoken.errors import TokenError
@@ -120,7 +120,7 @@ def _refusal_fields(refusal: Refusal) -> Json:
         "failures": refusal.failures,
         "salt": refusal.salt.hex(),
         "tag": refusal.tag.hex(),
-        "forgets": refusal.forgets,
+        "forgets": None if refusal.forgets is None else _mark_fields(refusal.forgets),
         "refused_boot": refusal.refused_boot,
     }
 
@@ -135,8 +135,26 @@ def _refusal(fields: _Fields | None, *, same_boot: bool) -> Refusal | None:
         failures=fields.integer("failures"),
         salt=fields.hexadecimal("salt"),
         tag=fields.hexadecimal("tag"),
-        forgets=fields.optional_text("forgets"),
+        forgets=_mark(fields.optional("forgets"), same_boot=same_boot),
         refused_boot=fields.optional_number("refused_boot") if same_boot else None,
+    )
+
+
+def _mark_fields(mark: Mark) -> Json:
+    return {
+        "digest": mark.digest,
+        "issued_at": mark.issued_at,
+        "issued_boot": mark.issued_boot,
+    }
+
+
+def _mark(fields: _Fields | None, *, same_boot: bool) -> Mark | None:
+    if fields is None:
+        return None
+    return Mark(
+        digest=fields.text("digest"),
+        issued_at=fields.number("issued_at"),
+        issued_boot=fields.optional_number("issued_boot") if same_boot else None,
     )
 
 
