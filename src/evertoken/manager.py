@@ -155,8 +155,10 @@ class TokenManager:
                 return snapshot
             landing = flight.wait(until=until)
             now = clock.now()
-            if isinstance(landing.outcome.entry, Token) or landing.snapshot.usable(now):
-                return landing.snapshot
+            landed = landing.snapshot
+            # without a token where it was revoked on its way
+            if landed.usable(now) or (landed.token and isinstance(landing.outcome.entry, Token)):
+                return landed
             _raise(landing.outcome.error)
 
     def refresh(self, *, timeout: float | None = None) -> Token:
@@ -200,11 +202,11 @@ class TokenManager:
             landing = flight.wait(until=self._deadline(now, timeout))
             _raise(landing.outcome.error)
             header = landing.snapshot.header
-        return header if header != rejected else None
+        return header if header not in {"", rejected} else None
 
     def invalidate(self, token: Token) -> None:
         """Drop `token` here and in the stores, so that the next call renews; a later one stays."""
-        self.renewer.drop(frozenset({token.value}))
+        self.renewer.drop([token])
         key = self.grant.key
         for store in reversed(self.renewer.stores):
             store.forget(key, token)

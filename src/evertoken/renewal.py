@@ -289,11 +289,11 @@ class Renewal:
             return 0
         return before.failures
 
-    def revoke(self, held: Token | None) -> tuple[frozenset[str], TokenError | None]:
+    def revoke(self, held: Token | None) -> tuple[Sequence[Token], TokenError | None]:
         """Revoke what the manager or a store holds, and forget it everywhere all the same.
 
         Returns:
-            The values of the tokens, and the first error.
+            The tokens, and the first error.
         """
         key = self.grant.key
         with contextlib.ExitStack() as locks:
@@ -305,7 +305,7 @@ class Renewal:
             for store in reversed(self.stores):
                 for token in tokens.values():
                     store.forget(key, token)
-        return frozenset(tokens), next((error for error in errors if error is not None), None)
+        return tuple(tokens.values()), next(filter(None, errors), None)
 
     def _revoke(self, token: Token) -> TokenError | None:
         answer = caught(lambda: self.grant.revoke(token))

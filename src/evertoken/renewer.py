@@ -13,10 +13,10 @@ from evertoken.errors import TokenError, caught
 from evertoken.lazy import lazy
 from evertoken.policy import EMPTY
 from evertoken.ports import RemoteStore, name_of
-from evertoken.token import Refusal, Token
+from evertoken.token import Mark, Refusal, Token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from evertoken import events, health, lookout, renewal, status
     from evertoken import flight as flights
@@ -47,6 +47,7 @@ class Renewer:
     __slots__ = (
         "__weakref__",
         "_adoptions",
+        "_dead",
         "_failures",
         "_grants",
         "_health",
@@ -82,6 +83,7 @@ class Renewer:
         self.on_landing: Callable[[], None] | None = None
         self.snapshot: Snapshot = EMPTY
         self._grants = self._adoptions = self._failures = 0
+        self._dead: Mark | None = None
         self._key: TokenKey | None = None
         self._looked_at = -math.inf
         remote = [store for store in stores if isinstance(store, RemoteStore)]
@@ -94,9 +96,9 @@ class Renewer:
 
     def renew_in_child(self) -> None:
         """Start over without the parent's lock and the thread that ran its renewal."""
-        # Guards snapshot, flight, the counts and the start of a keeper. Reentrant, since a signal
-        # handler or a destructor may ask for a token while its own thread is in here; one more
-        # renewal is all it costs.
+        # Guards snapshot, flight, _dead, the counts and the start of a keeper. Reentrant, since a
+        # signal handler or a destructor may ask for a token while its own thread is in here; one
+        # more renewal is all it costs.
         self.lock = threading.RLock()
         self.flight: Flight | None = None
         for lookout in self._lookouts:
@@ -179,12 +181,14 @@ class Renewer:
             flight, started = self._take_off(demand)
         return flight if started else self._fly_here(flight)
 
-    def drop(self, values: frozenset[str]) -> None:
-        """Let go of the token if its value is one of `values`."""
+    def drop(self, tokens: Iterable[Token]) -> None:
+        """Let go of `tokens` for good: a look or a renewal under way does not bring them back."""
+        now = clock.now()
         with self.lock:
-            token = self.snapshot.token
-            if token is not None and token.value in values:
-                self.snapshot = EMPTY
+            for token in tokens:
+                if self._dead is None or not self._dead.covers(token, now):
+                    self._dead = Mark.of(token)
+            self.snapshot = self._living(self.snapshot, now)
 
     def status(self) -> Status:
         """What stands at this moment."""
@@ -216,7 +220,7 @@ class Renewer:
         with self.lock:
             before = self.snapshot
             after = policy.absorbed(before, entry, now, self.policy, draw=process.lot())
-            self.snapshot = after
+            self.snapshot = after = self._living(after, now)
             adopted = after.token is not None and after.token is not before.token
             if adopted:
                 self._adoptions += 1
@@ -227,6 +231,10 @@ class Renewer:
         if self._health is None or isinstance(key := caught(self._shared_key), TokenError):
             return
         self._health.report(key)
+
+    def _living(self, snapshot: Snapshot, now: Instant) -> Snapshot:
+        token, dead = snapshot.token, self._dead
+        return EMPTY if token and dead and dead.covers(token, now) else snapshot
 
     def _take_off(self, demand: Demand) -> tuple[Flight, bool]:
         flight = flights.Flight(demand)
@@ -254,9 +262,10 @@ class Renewer:
         now = clock.elapsed(flight.demand.start)
         with self.lock:
             before = self.snapshot.refusal
-            self.snapshot = landed = policy.landed(
+            landed = policy.landed(
                 self.snapshot, outcome.entry, now, self.policy, draw=process.lot()
             )
+            self.snapshot = landed = self._living(landed, now)
             self._count(outcome)
             self._key = None
             self.flight = None

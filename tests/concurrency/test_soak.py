@@ -48,7 +48,6 @@ def held_now() -> Held:
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors are counted in /proc")
-@pytest.mark.timeout(1800)
 def test_renewals_leave_nothing_behind(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, soak: bool
 ) -> None:

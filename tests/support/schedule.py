@@ -1,0 +1,337 @@
+"""A seeded scheduler of threads: one runs at a time, and a draw says at each line which goes on.
+
+Inside `Schedule.installed()` the rooms of a renewal take their locks, conditions and threads from
+here, and time stands still but while all threads wait: the same seed is the same interleaving.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures._base
+import gc
+import random
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from evertoken import clock, flight, manager, process, renewal, renewer
+from evertoken.stores import file, memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+BOUND = 20.0
+"""Seconds of real time for one run: what takes longer waits for something that is not scheduled."""
+
+START = 1_800_000_000.0
+
+TRACED = [manager, renewer, renewal, flight, memory, file]
+"""Between any two lines of these another thread may go on."""
+
+SHARES = (0.02, 0.1, 0.5)
+"""How often it does: rare switches find what needs one alone, frequent ones what needs many."""
+
+PACES = (1, 6, 36)
+"""How readily a thread is let on: a slow one meets all that another does."""
+
+
+class Deadlock(AssertionError):
+    """All threads wait, and none of them for time."""
+
+
+class Aborted(BaseException):
+    """Ends a thread whose run is over."""
+
+
+def _always() -> bool:
+    return True
+
+
+@dataclass(eq=False)
+class Strand:
+    """A thread that is scheduled.
+
+    Attributes:
+        pace: one of `PACES`.
+        ready: whether what it waits for is there.
+        until: when it stops waiting.
+        turn: released to let it go on.
+    """
+
+    name: str
+    pace: int
+    ready: Callable[[], bool] = _always
+    until: float = inf
+    turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+
+class Schedule:
+    """One run of some threads.
+
+    Attributes:
+        decisions: who went on, at each point where another thread might have.
+        seconds: of virtual time that have passed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._dice = random.Random(seed)  # noqa: S311  to be repeated
+        self._share = self._dice.choice(SHARES)
+        self._strands: dict[int, Strand] = {}
+        self._waiting: list[Strand] = []
+        self._failure: BaseException | None = None
+        self._over = threading.Event()
+        self._spawned = 0
+        self._files = {module.__file__ for module in TRACED}
+        self.decisions: list[str] = []
+        self.seconds = 0.0
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def sleep(self, seconds: float) -> None:
+        """Let others go on for so long; between two runs, let time pass."""
+        if self._me() is None:
+            self.seconds += seconds
+        else:
+            self.wait(lambda: False, seconds)
+
+    def draw(self, *seconds: float) -> float:
+        """One of these numbers of seconds."""
+        return self._dice.choice(seconds)
+
+    def wall(self) -> float:
+        """Unix seconds."""
+        return START + self.seconds
+
+    def _boot(self) -> float:
+        return 1000.0 + self.seconds
+
+    # --- threads --------------------------------------------------------------------------------
+
+    def run(self, *calls: Callable[[], object]) -> list[object]:
+        """What the calls returned or raised, each in a thread of its own.
+
+        It ends with the last thread, those that the calls started included.
+
+        Raises:
+            Deadlock: they wait for each other.
+        """
+        results: list[object] = [None] * len(calls)
+
+        def told(number: int) -> None:
+            try:
+                results[number] = calls[number]()
+            except Exception as error:  # noqa: BLE001  it is the result
+                results[number] = error
+
+        self._over.clear()
+        for number in range(len(calls)):
+            self._spawn(partial(told, number), f"caller-{number}")
+        self._pick(self._runnable()).turn.release()
+        assert self._over.wait(BOUND), "a thread waits for something that is not scheduled"
+        if self._failure is not None:
+            raise self._failure
+        return results
+
+    def _spawn(self, call: Callable[[], object], name: str) -> None:
+        strand = Strand(name, self._dice.choice(PACES))
+        self._waiting.append(strand)
+
+        def live() -> None:
+            before = sys.gettrace()
+            self._strands[threading.get_ident()] = strand
+            try:
+                strand.turn.acquire()
+                sys.settrace(self._trace)
+                call()
+            except Aborted:
+                pass
+            finally:
+                sys.settrace(before)
+                self._end(strand)
+
+        threading.Thread(target=live, name=name, daemon=True).start()
+
+    def _end(self, strand: Strand) -> None:
+        del self._strands[threading.get_ident()]
+        self._waiting.remove(strand)
+        if self._failure is None:
+            self._hand_over()
+        elif not self._waiting:
+            self._over.set()
+
+    def _trace(self, frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        if frame.f_code.co_filename not in self._files:
+            return None
+        if event == "line" and self._dice.random() < self._share:
+            self.wait(_always)
+        return self._trace
+
+    # --- turns ----------------------------------------------------------------------------------
+
+    def wait(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Let others go on until `ready()`; False where that is not so after `timeout` seconds."""
+        me = self._me()
+        if me is None:
+            assert ready(), "nobody is there to wait for"
+            return True
+        me.ready = ready
+        me.until = inf if timeout is None else self.seconds + timeout
+        try:
+            self._hand_over()
+            me.turn.acquire()
+            if self._failure is not None:
+                raise Aborted
+            return ready()
+        finally:
+            me.ready, me.until = _always, inf
+
+    def _me(self) -> Strand | None:
+        return self._strands.get(threading.get_ident())
+
+    def _hand_over(self) -> None:
+        if not self._waiting:
+            self._over.set()
+        elif runnable := self._runnable():
+            self._pick(runnable).turn.release()
+        else:
+            self._fail(Deadlock([strand.name for strand in self._waiting]))
+
+    def _runnable(self) -> list[Strand]:
+        """Who can go on; where nobody can, whoever waits for time the shortest."""
+        if ready := [strand for strand in self._waiting if strand.ready()]:
+            return ready
+        first = min(strand.until for strand in self._waiting)
+        if first == inf:
+            return []
+        self.seconds = max(self.seconds, first)
+        return [strand for strand in self._waiting if strand.until == first]
+
+    def _pick(self, runnable: list[Strand]) -> Strand:
+        paces = [strand.pace for strand in runnable]
+        [strand] = self._dice.choices(runnable, paces)
+        self.decisions.append(strand.name)
+        return strand
+
+    def _fail(self, failure: BaseException) -> None:
+        self._failure = failure
+        for strand in self._waiting:
+            strand.turn.release()
+
+    # --- what the rooms of a renewal use ----------------------------------------------------------
+
+    @contextmanager
+    def installed(self) -> Iterator[Self]:
+        """All that is made inside is scheduled."""
+        real_sleep = time.sleep
+
+        def sleep(seconds: float) -> None:
+            real_sleep(seconds) if self._me() is None else self.sleep(seconds)
+
+        parts = SimpleNamespace(
+            Lock=lambda: Lock(self, reentrant=False),
+            RLock=lambda: Lock(self, reentrant=True),
+            Condition=lambda: Condition(self),
+            Thread=lambda **options: Thread(self, **options),
+            TIMEOUT_MAX=threading.TIMEOUT_MAX,
+        )
+        # what the collector finds would be another thing in each run
+        gc.disable()
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (manager, renewer, flight, memory, concurrent.futures._base):
+                patch.setattr(module, "threading", parts)
+            patch.setattr(time, "time", self.wall)
+            patch.setattr(time, "perf_counter", self._boot)
+            # filelock's, and whoever else's
+            patch.setattr(time, "sleep", sleep)
+            patch.setattr(clock, "_since_boot", self._boot)
+            patch.setattr(renewal, "_sleep", self.sleep)
+            patch.setattr(process, "_lot", 0.5)
+            try:
+                yield self
+            finally:
+                gc.enable()
+
+    def spawned(self, call: Callable[[], object], name: str) -> None:
+        """Have `call` run in one more thread."""
+        self._spawned += 1
+        self._spawn(call, f"{name}-{self._spawned}")
+
+
+class Lock:
+    """A lock, reentrant or not."""
+
+    def __init__(self, schedule: Schedule, *, reentrant: bool) -> None:
+        self._schedule = schedule
+        self._reentrant = reentrant
+        self._owner: int | None = None
+        self._depth = 0
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002  as threading's
+        me = threading.get_ident()
+        if not (self._reentrant and self._owner == me):
+            patience = timeout if timeout >= 0 else None
+            if not self._schedule.wait(lambda: self._owner is None, patience if blocking else 0.0):
+                return False
+        self._owner = me
+        self._depth += 1
+        return True
+
+    def release(self) -> None:
+        assert self._owner == threading.get_ident(), "released by another thread"
+        self._depth -= 1
+        if self._depth == 0:
+            self._owner = None
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class Condition(Lock):
+    """A condition with a lock of its own."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__(schedule, reentrant=False)
+        self._rounds = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        now = self._rounds
+        self.release()
+        try:
+            return self._schedule.wait(lambda: self._rounds > now, timeout)
+        finally:
+            self.acquire()
+
+    def notify_all(self) -> None:
+        self._rounds += 1
+
+
+class Thread:
+    """A thread; its end is the end of the run at the latest."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        *,
+        target: Callable[..., object],
+        args: tuple[object, ...] = (),
+        name: str,
+        daemon: bool,
+    ) -> None:
+        assert daemon, "it would hold the process at exit"
+        self._schedule = schedule
+        self._call = lambda: target(*args)
+        self._name = name
+
+    def start(self) -> None:
+        self._schedule.spawned(self._call, self._name)
