@@ -245,7 +245,7 @@ class Schedule:
         # what the collector finds would be another thing in each run
         gc.disable()
         with pytest.MonkeyPatch.context() as patch:
-            for module in (manager, renewer, flight, memory, concurrent.futures._base):
+            for module in (renewer, flight, memory, concurrent.futures._base):
                 patch.setattr(module, "threading", parts)
             patch.setattr(time, "time", self.wall)
             patch.setattr(time, "perf_counter", self._boot)
