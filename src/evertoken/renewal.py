@@ -86,14 +86,16 @@ class Demand:
             return replace(self, latest=entry, refusal=None)
         if not isinstance(entry, Refusal):
             return self
-        known = replace(self, forgets=entry.forgets or self.forgets)
+        now = clock.elapsed(self.start)
+        latest = _living(_later(self.latest, entry.token), entry, now)
+        known = replace(self, forgets=entry.forgets or self.forgets, latest=latest)
         if entry.error is not None:
             known = replace(known, refusal=entry)
         held = self.snapshot.token
-        if held is None or not entry.ends(held, clock.elapsed(self.start)):
+        if held is _living(held, entry, now):
             return known
         bare = replace(policy.EMPTY, refusal=self.snapshot.refusal)
-        return replace(known, snapshot=bare, latest=None)
+        return replace(known, snapshot=bare)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +278,8 @@ class Renewal:
             failures=failures,
             salt=salt,
             tag=self._tag(salt) if refused else b"",
-            token=demand.snapshot.token,
+            # also one that others had: a store keeps no refusal that would cost it a later token
+            token=_later(demand.snapshot.token, demand.latest),
             # siblings have to learn of a dead token even if its successor could not be had
             forgets=demand.forgets,
             refused_boot=now.boot,
@@ -312,6 +315,16 @@ class Renewal:
         if answer is None or isinstance(answer, RevocationFailed):
             return answer
         return RevocationFailed(f"the token was not revoked: {answer}", transient=answer.transient)
+
+
+def _later(one: Token | None, other: Token | None) -> Token | None:
+    if one is None or other is None:
+        return one or other
+    return other if other.later_than(one) else one
+
+
+def _living(token: Token | None, refusal: Refusal, now: Instant) -> Token | None:
+    return None if token is not None and refusal.ends(token, now) else token
 
 
 def _ends(entry: Entry | None, token: Token, now: Instant) -> bool:

@@ -14,10 +14,12 @@ from evertoken import (
     MemoryStore,
     PasswordGrant,
     RefreshPolicy,
+    Token,
     TokenManager,
+    clock,
 )
 from evertoken.testing import TokenServer
-from support.fleet import CountingGrant, eventually, sibling
+from support.fleet import HOUR, CountingGrant, eventually, sibling
 from support.fleet_worker import Settings, run_fleet
 
 if TYPE_CHECKING:
@@ -73,6 +75,18 @@ def test_a_refusal_survives_a_restart(grant: CountingGrant, tmp_path: Path) -> N
     error = refused(sibling(grant, tmp_path))
     assert (error.status, error.error) == (400, "invalid_grant")
     assert str(error) == str(REFUSED)
+    assert grant.requests == 1
+
+
+def test_a_refusal_is_shared_though_a_token_of_others_is_not_over_yet(  # S48
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    now = clock.now()
+    # within its margin: nobody sends it any more, and yet no store gives it up for nothing
+    token = Token("late", now.wall - HOUR + 5, now.wall + 5, issued_boot=now.boot - HOUR + 5)
+    FileStore(tmp_path).save(grant.key, token)
+    refused(sibling(grant, tmp_path))
+    refused(sibling(grant, tmp_path))
     assert grant.requests == 1
 
 
