@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -244,26 +241,3 @@ def test_a_store_that_is_read_under_a_frozen_clock_does_not_trust_the_future(
     FileStore(tmp_path).save(grant.key, Token("real", now.wall, now.wall + HOUR))
     with freeze_time("2019-05-01", ignore=["_pytest.timing"]):
         assert sibling(grant, tmp_path).token().value.startswith("token-1")
-
-
-def test_under_libfaketime_a_token_is_renewed(server: TokenServer, tmp_path: Path) -> None:  # F16
-    faketime = shutil.which("faketime")
-    if faketime is None:
-        pytest.skip("libfaketime is not installed")
-    del tmp_path
-    code = (
-        "import time; from evertoken import PasswordGrant, TokenManager;"
-        f"grant = PasswordGrant({server.token_url!r}, client_id={server.client_id!r},"
-        f" client_secret={server.client_secret!r}, username={server.username!r},"
-        f" password={server.password!r});"
-        "manager = TokenManager(grant); token = manager.token();"
-        "assert abs(token.issued_at - time.time()) < 5; assert manager.refresh() != token"
-    )
-    done = subprocess.run(  # noqa: S603  literal
-        [faketime, "-f", "+400d", sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
