@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from typing import TYPE_CHECKING, Self
 
 from evertoken import clock, process
+from evertoken.errors import RefreshTimeout
 from evertoken.lazy import lazy
 from evertoken.policy import Action, RefreshPolicy, decide
 from evertoken.renewer import Renewer
@@ -221,7 +223,8 @@ class TokenManager:
         """
         if (flight := self.renewer.under_way()) is not None:
             # its token would otherwise come to life behind the revocation
-            flight.wait(until=self._deadline(clock.now(), None))
+            with contextlib.suppress(RefreshTimeout):
+                flight.wait(until=self._deadline(clock.now(), None))
         revoked, error = self.renewer.renewal().revoke(self.renewer.snapshot.token)
         self.renewer.drop(revoked)
         if revoked:

@@ -397,6 +397,18 @@ def test_a_renewal_that_is_about_to_start_is_under_way() -> None:
     assert found == [flight]
 
 
+def test_a_renewal_that_hangs_keeps_no_token_from_being_revoked() -> None:
+    grant = CountingGrant()
+    manager = sibling(grant, timeout=0.2)
+    first = manager.token()
+    with held(grant):
+        with pytest.raises(RefreshTimeout):
+            manager.refresh()
+        manager.revoke()
+        assert grant.revoked == [first.value]
+        assert manager.status().state == "none"
+
+
 def test_a_failed_revocation_is_told_and_the_token_forgotten_all_the_same() -> None:
     grant = CountingGrant()
     manager = sibling(grant)
