@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from evertoken.errors import TokenError
 
 SCHEMA = 1
-MAX_BYTES = 1 << 21
-"""Bytes that a store reads at most: a token may have 512 KiB, and sealing adds a third."""
+MAX_BYTES = 1 << 20
+"""Bytes that a store reads at most: a token of 512 KiB fits, sealed too, which adds a third."""
 
 Json = dict[str, object]
 
