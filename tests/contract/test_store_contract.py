@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.fernet import Fernet
+from redis import RedisCluster
 
 from evertoken import FileStore, MemoryStore, RefreshPolicy, Token, TokenKey, clock
 from evertoken.ports import TokenStore
 from evertoken.stores.redis import RedisStore
 from evertoken.token import Mark, Refusal, token_of
 from support.fleet import BOUND, in_threads
-from support.valkey import Valkey
+from support.valkey import Valkey, cluster_of
 from support.values import DAY, HOUR, KEY, PLANTED, content, issued, outage, pickled, refusal, told
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ MAKERS: dict[str, Callable[[pytest.FixtureRequest], TokenStore]] = {
     "memory": lambda _: MemoryStore(),
     "file": lambda request: FileStore(request.getfixturevalue("tmp_path")),
     "redis": lambda request: RedisStore(request.getfixturevalue("valkey").url),
+    "cluster": lambda request: RedisStore(request.getfixturevalue("cluster")),
     "sealed file": lambda request: FileStore(
         request.getfixturevalue("tmp_path"), encryption_key=SECRET
     ),
@@ -67,6 +69,20 @@ def server() -> Iterator[Valkey]:
 def valkey(server: Valkey) -> Valkey:
     server.client.flushall()
     return server
+
+
+@pytest.fixture(scope="module")
+def whole_cluster() -> Iterator[RedisCluster]:
+    with cluster_of(3) as nodes:
+        client = RedisCluster.from_url(nodes[0].url)
+        yield client
+        client.close()
+
+
+@pytest.fixture
+def cluster(whole_cluster: RedisCluster) -> RedisCluster:
+    whole_cluster.flushall(target_nodes=RedisCluster.PRIMARIES)
+    return whole_cluster
 
 
 @pytest.fixture(params=MAKERS)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pickle
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import redis.asyncio
+import trustme
 from cryptography.fernet import Fernet
 from redis import BlockingConnectionPool, Redis, RedisCluster, ResponseError, SSLConnection
 from redis.sentinel import Sentinel
@@ -15,7 +17,8 @@ from redis.sentinel import Sentinel
 from evertoken.stores.redis import RedisStore
 from evertoken.stores.redis_client import _for_nodes
 from support.fleet import eventually
-from support.valkey import PASSWORD, Valkey, free_port
+from support.valkey import PASSWORD, Valkey, cluster_of, free_port
+from support.valkey_tls import tls_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +52,21 @@ def _cover_all_slots(server: Valkey) -> None:
 
 def _wait_until_whole(server: Valkey) -> None:
     eventually(lambda: "cluster_state:ok" in str(server.command("CLUSTER", "INFO")))
+
+
+def test_a_server_behind_tls(valkey: Valkey, key: TokenKey, issued: Issued, tmp_path: Path) -> None:
+    authority, other = trustme.CA(), trustme.CA()
+    trusted, distrusted = tmp_path / "trusted.pem", tmp_path / "distrusted.pem"
+    authority.cert_pem.write_to_path(trusted)
+    other.cert_pem.write_to_path(distrusted)
+    # the server of the tests knows no TLS
+    with tls_before(valkey.port, authority.issue_cert("127.0.0.1")) as port:
+        url = f"rediss://:{PASSWORD}@127.0.0.1:{port}/0?ssl_ca_certs="
+        assert works(RedisStore(f"{url}{trusted}"), key, issued("shared"))
+        with Redis.from_url(f"{url}{trusted}") as client:
+            assert RedisStore(client).load(key) is not None
+        assert RedisStore(f"{url}{distrusted}").load(key) is None
+    assert RedisStore(valkey.url).load(key) is not None
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -96,6 +114,14 @@ def test_a_client_of_a_cluster(
         assert store.load(key) is None
         assert time.monotonic() - started < 0.8
     client.close()
+
+
+def test_a_cluster_of_three_nodes(key: TokenKey, issued: Issued) -> None:
+    keys = [replace(key, username=f"user-{number}") for number in range(12)]
+    with cluster_of(3) as nodes:
+        store = RedisStore(RedisCluster.from_url(nodes[0].url))
+        assert [works(store, each, issued(str(each.username))) for each in keys] == [True] * 12
+        assert all(node.client.dbsize() for node in nodes), "each node has its share"
 
 
 def test_a_cluster_that_is_away_when_the_store_is_made(key: TokenKey) -> None:

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +22,9 @@ from support.fleet import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
+
+SLOTS = 16384
+"""Of a cluster."""
 
 PASSWORD = "valkey-of-the-tests"
 
@@ -144,6 +148,30 @@ class Valkey:
         except RedisError:
             time.sleep(0.01)
             return False
+
+
+@contextmanager
+def cluster_of(count: int) -> Iterator[list[Valkey]]:
+    """So many primaries that know each other and have all slots between them."""
+    with ExitStack() as stack:
+        buses = [free_port() for _ in range(count)]
+        nodes = [
+            stack.enter_context(Valkey("--cluster-enabled", "yes", "--cluster-port", str(bus)))
+            for bus in buses
+        ]
+        edges = [SLOTS * number // count for number in range(count + 1)]
+        for node, first, end in zip(nodes, edges, edges[1:], strict=False):
+            node.command("CLUSTER", "ADDSLOTSRANGE", first, end - 1)
+        for node, bus in zip(nodes, buses, strict=True):
+            nodes[0].command("CLUSTER", "MEET", node.host, node.port, bus)
+        for node in nodes:
+            eventually(partial(_is_whole, node, count))
+        yield nodes
+
+
+def _is_whole(node: Valkey, count: int) -> bool:
+    found = str(node.command("CLUSTER", "INFO"))
+    return "cluster_state:ok" in found and f"cluster_size:{count}" in found
 
 
 def _wait_until_stopped(pid: int) -> None:
