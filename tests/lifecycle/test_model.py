@@ -146,7 +146,7 @@ class Fleet(RuleBasedStateMachine):
         # when each token that was invalidated or revoked was, on the clock since boot
         self.died_at: dict[str, float] = {}
 
-    @initialize(lifetime=st.sampled_from([0.5, 2.0, 60.0, 3600.0]))
+    @initialize(lifetime=st.sampled_from([0.5, 0.75, 2.0, 3600.0]))
     def begin(self, lifetime: float) -> None:
         self.world.lifetime = lifetime
         self.managers = [self.started(grant) for grant in self.grants]
@@ -208,6 +208,12 @@ class Fleet(RuleBasedStateMachine):
         self.world.forced = False
         assert len(self.world.asked) <= before + 3
         assert replacement != header
+
+    @rule()
+    def all_ask_in_turn(self) -> None:
+        for which in (0, 1, 0):
+            self.ask(which)
+            self.world.sleep(EDGE)
 
     @rule(which=st.integers(0, 1))
     def restart(self, which: int) -> None:
