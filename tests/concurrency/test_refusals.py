@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from evertoken import (
     clock,
 )
 from evertoken.testing import TokenServer
+from evertoken.token import Refusal
 from support.fleet import HOUR, CountingGrant, eventually, sibling
 from support.fleet_worker import Settings, run_fleet
 
@@ -244,15 +246,24 @@ def test_each_caller_gets_an_error_of_its_own(grant: CountingGrant) -> None:
 
 
 def test_the_file_holds_neither_the_password_nor_a_fast_hash_of_it(  # S47
-    server: TokenServer, tmp_path: Path
+    server: TokenServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import hashlib  # noqa: PLC0415  used here alone
+    slow: list[bytes] = []
+    scrypt = hashlib.scrypt
 
+    def watched(password: bytes, *, salt: bytes, n: int, r: int, p: int) -> bytes:
+        assert n * r >= 2**17, "a fast one"
+        slow.append(scrypt(password, salt=salt, n=n, r=r, p=p))
+        return slow[-1]
+
+    monkeypatch.setattr(hashlib, "scrypt", watched)
     settings = Settings.of(server, passwords=["Tr0ub4dor"], directory=str(tmp_path))
     manager = settings.manager(0)
     refused(manager)
     text = "".join(path.read_text() for path in tmp_path.glob("*.json"))
-    assert '"tag":"' in text
+    entry = FileStore(tmp_path).load(manager.grant.key)
+    assert isinstance(entry, Refusal)
+    assert entry.tag in slow
     digests = [hashlib.new(name, b"Tr0ub4dor").hexdigest() for name in ("md5", "sha1", "sha256")]
     for secret in ["Tr0ub4dor", server.client_secret, *digests]:
         assert secret not in text
