@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken import FileStore, MemoryStore, RefreshPolicy, Token, TokenManager
+from evertoken.renewal import Demand, Outcome, Renewal
 from support.fleet import CountingGrant
 from support.schedule import Deadlock, Lock, Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 LIFETIME = 3600.0
 TAKES = (0.0, 0.1, 0.2, 0.3)
-"""Seconds of virtual time that a grant takes, and after which callers come: so that they meet."""
+"""Seconds of virtual time that a grant takes, and after which callers come, if not at once."""
 
 POLICY = RefreshPolicy()
 
@@ -94,12 +95,13 @@ class Fleet:
         assert self.run(self.asks(0), self.asks(1)) == [first, first]
         return first
 
-    def _later(self, call: Callable[[], object]) -> object:
-        self.schedule.sleep(self.schedule.draw(*TAKES))
+    def _later(self, call: Callable[[], object], delays: Sequence[float]) -> object:
+        self.schedule.sleep(self.schedule.draw(*delays))
         return call()
 
     def run(self, *calls: Callable[[], object]) -> list[object]:
-        results = self.schedule.run(*(partial(self._later, call) for call in calls))
+        delays = TAKES if self.schedule.draw(0.0, 1.0) else (0.0,)
+        results = self.schedule.run(*(partial(self._later, call, delays) for call in calls))
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -109,6 +111,25 @@ class Fleet:
 def nobody_has_a_token(fleet: Fleet) -> None:
     tokens = fleet.run(*(fleet.asks(number % 2) for number in range(4)))
     assert len({token for token in tokens if isinstance(token, Token)}) == 1
+    assert fleet.grant.requests == 1
+
+
+def one_manager_is_asked_by_all(fleet: Fleet) -> None:
+    manager = TokenManager(fleet.grant, memory=MemoryStore(), policy=POLICY)
+    running = [0]
+    run = Renewal.run
+
+    def counted(self: Renewal, demand: Demand) -> Outcome:
+        running.append(running[-1] + 1)
+        try:
+            return run(self, demand)
+        finally:
+            running.append(running[-1] - 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Renewal, "run", counted)
+        fleet.run(*[manager.token] * 4)
+    assert max(running) == 1, "two renewals at a time"
     assert fleet.grant.requests == 1
 
 
@@ -212,6 +233,7 @@ def some_refresh(fleet: Fleet) -> None:
 
 SCENARIOS = [
     nobody_has_a_token,
+    one_manager_is_asked_by_all,
     the_token_is_over,
     the_token_is_due,
     an_api_refuses_the_token,
@@ -241,7 +263,7 @@ def seeds(request: pytest.FixtureRequest, *, soak: bool) -> range:
     chosen = request.config.getoption("--schedule-seed")
     if chosen is not None:
         return range(chosen, chosen + 1)
-    return range(2000 if soak else 40)
+    return range(2000 if soak else 60)
 
 
 @pytest.fixture

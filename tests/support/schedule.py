@@ -39,8 +39,8 @@ TRACED = [manager, renewer, renewal, flight, memory, file]
 SHARES = (0.02, 0.1, 0.5)
 """How often it does: rare switches find what needs one alone, frequent ones what needs many."""
 
-PACES = (1, 6, 36)
-"""How readily a thread is let on: a slow one meets all that another does."""
+PACES = ((1,), (1, 6, 36))
+"""How readily a thread is let on: equals meet at one place, a slow one all that another does."""
 
 
 class Deadlock(AssertionError):
@@ -60,7 +60,7 @@ class Strand:
     """A thread that is scheduled.
 
     Attributes:
-        pace: one of `PACES`.
+        pace: its weight in a draw.
         ready: whether what it waits for is there.
         until: when it stops waiting.
         turn: released to let it go on.
@@ -84,11 +84,12 @@ class Schedule:
     def __init__(self, seed: int) -> None:
         self._dice = random.Random(seed)  # noqa: S311  to be repeated
         self._share = self._dice.choice(SHARES)
+        self._paces = self._dice.choice(PACES)
         self._strands: dict[int, Strand] = {}
         self._waiting: list[Strand] = []
         self._failure: BaseException | None = None
         self._over = threading.Event()
-        self._spawned = 0
+        self._started = 0
         self._files = {module.__file__ for module in TRACED}
         self.decisions: list[str] = []
         self.seconds = 0.0
@@ -141,7 +142,7 @@ class Schedule:
         return results
 
     def _spawn(self, call: Callable[[], object], name: str) -> None:
-        strand = Strand(name, self._dice.choice(PACES))
+        strand = Strand(name, self._dice.choice(self._paces))
         self._waiting.append(strand)
 
         def live() -> None:
@@ -206,13 +207,11 @@ class Schedule:
 
     def _runnable(self) -> list[Strand]:
         """Who can go on; where nobody can, whoever waits for time the shortest."""
-        if ready := [strand for strand in self._waiting if strand.ready()]:
-            return ready
-        first = min(strand.until for strand in self._waiting)
-        if first == inf:
-            return []
-        self.seconds = max(self.seconds, first)
-        return [strand for strand in self._waiting if strand.until == first]
+        ready = [each for each in self._waiting if each.ready() or each.until <= self.seconds]
+        if not ready and (first := min(each.until for each in self._waiting)) < inf:
+            self.seconds = first
+            return self._runnable()
+        return ready
 
     def _pick(self, runnable: list[Strand]) -> Strand:
         paces = [strand.pace for strand in runnable]
@@ -259,10 +258,10 @@ class Schedule:
             finally:
                 gc.enable()
 
-    def spawned(self, call: Callable[[], object], name: str) -> None:
+    def start(self, call: Callable[[], object], name: str) -> None:
         """Have `call` run in one more thread."""
-        self._spawned += 1
-        self._spawn(call, f"{name}-{self._spawned}")
+        self._started += 1
+        self._spawn(call, f"{name}-{self._started}")
 
 
 class Lock:
@@ -334,4 +333,4 @@ class Thread:
         self._name = name
 
     def start(self) -> None:
-        self._schedule.spawned(self._call, self._name)
+        self._schedule.start(self._call, self._name)
