@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 HOUR = 3600.0
 
+SKIPPED = 77
+"""The exit status of a process that found nothing to test, and says why."""
+
 PREAMBLE = """
 import json, os, select, sys, time
 from evertoken import clock
@@ -55,6 +58,8 @@ def run(
         check=False,
         env=environment(**more),
     )
+    if done.returncode == SKIPPED:
+        pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr
 
 
@@ -150,15 +155,11 @@ except OSError:
     assert len(tokens) == 3
     assert clock.since_boot() - started > 0.9
 else:
-    sys.exit(7)
+    print("this libfaketime lets time.sleep() be", file=sys.stderr)
+    sys.exit(77)
 """
     with TokenServer(expires_in=0) as server:
-        try:
-            run(SETTING + code, server, tmp_path, **faked)
-        except AssertionError:
-            if not server.token_requests == 1:
-                raise
-            pytest.skip("this libfaketime lets time.sleep() be")
+        run(SETTING + code, server, tmp_path, **faked)
         assert server.token_requests == 4
 
 
