@@ -1,0 +1,209 @@
+"""The main job on Django OAuth Toolkit 1.3.3: which version SquadRun runs is not known."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from evertoken import (
+    BearerAuth,
+    GrantRefused,
+    InvalidTokenResponse,
+    MemoryStore,
+    PasswordGrant,
+    squadrun,
+)
+from support import old_server
+from support.fleet import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from evertoken import Token, TokenManager
+
+PACKAGES = (
+    "django-oauth-toolkit==1.3.3",
+    "oauthlib==3.1.0",
+    # the last that this toolkit works with, and works on every Python that evertoken does
+    "django==4.2.30",
+    # the toolkit imports pkg_resources, which later ones lack
+    "setuptools<81",
+)
+PIP = ("install", "--no-compile", "--disable-pip-version-check", "--quiet", "--retries=0")
+EXPIRES_IN = 1234
+
+
+class OldServer:
+    """The running server, by its output."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self.base_url = f"http://127.0.0.1:{self._lines()[0]}"
+        self.token_url = f"{self.base_url}/oauth/token/"
+
+    @property
+    def token_requests(self) -> int:
+        return self._lines().count("POST /oauth/token/")
+
+    def read(self, token: Token) -> requests.Response:
+        """Ask for the protected resource."""
+        headers = {"Authorization": f"Bearer {token.value}"}
+        return requests.get(f"{self.base_url}/api/v4/leads/", headers=headers, timeout=30)
+
+    def _lines(self) -> list[str]:
+        return self._output.read_text().splitlines()
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.delenv("SQUADRUN_TOKEN_DIR", raising=False)
+
+
+@pytest.fixture(scope="session")
+def old_python() -> Iterator[Path]:
+    """The Python of a virtual environment that has the old toolkit."""
+    # it is large: a directory that pytest would keep for three more runs will not do
+    with tempfile.TemporaryDirectory() as directory:
+        python = Path(directory, "bin", "python")
+        run_or_skip(sys.executable, "-m", "venv", directory)
+        run_or_skip(str(python), "-m", "pip", *PIP, *PACKAGES)
+        yield python
+
+
+def run_or_skip(*command: str) -> None:
+    """Skip with the last line that a failed command said, without a host's name."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  literals
+    if done.returncode:
+        lines = (done.stdout + done.stderr).splitlines() or [f"exit {done.returncode}"]
+        reason = re.split(r"\bhttp|host=", lines[-1], flags=re.IGNORECASE)[0]
+        pytest.skip(f"no old Django OAuth Toolkit here: {reason}")
+
+
+@pytest.fixture(scope="session")
+def server(old_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OldServer]:
+    folder = tmp_path_factory.mktemp("old")
+    output = folder / "output"
+    # what Django 4.2 does, later Pythons warn about
+    arguments = ["-W", "ignore", old_server.__file__, str(folder / "db"), str(EXPIRES_IN)]
+    with (
+        output.open("wb") as stdout,
+        subprocess.Popen([str(old_python), *arguments], stdout=stdout) as process,  # noqa: S603  literals
+    ):
+        try:
+            eventually(lambda: "\n" in output.read_text() or process.poll() is not None)
+            assert process.poll() is None, "the server ended: see its standard error"
+            yield OldServer(output)
+        finally:
+            process.kill()
+
+
+def manager_of(
+    server: OldServer,
+    *,
+    client_secret: str = old_server.CLIENT_SECRET,
+    password: str = old_server.PASSWORD,
+) -> TokenManager:
+    """A manager that shares its token with no other."""
+    return squadrun.manager(
+        base_url=server.base_url,
+        client_id=old_server.CLIENT_ID,
+        client_secret=client_secret,
+        username=old_server.USERNAME,
+        password=password,
+        memory=MemoryStore(),
+    )
+
+
+def end_behind_its_back(server: OldServer, token: Token) -> None:
+    """Revoke `token` at the server without a word to any manager."""
+    form = {
+        "client_id": old_server.CLIENT_ID,
+        "client_secret": old_server.CLIENT_SECRET,
+        "token": token.value,
+    }
+    url = f"{server.base_url}/oauth/revoke_token/"
+    assert requests.post(url, data=form, timeout=30).status_code == 200
+
+
+def refusals(manager: TokenManager) -> set[tuple[str | None, int | None]]:
+    """Error and status of two calls."""
+    errors = []
+    for _ in range(2):
+        with pytest.raises(GrantRefused) as raised:
+            manager.token()
+        errors.append(raised.value)
+    return {(error.error, error.status) for error in errors}
+
+
+def test_a_token_is_granted_and_good(server: OldServer) -> None:
+    token = manager_of(server).token()
+
+    assert token.lifetime == EXPIRES_IN
+    assert token.scope == "read write"
+    assert server.read(token).status_code == 200
+
+
+def test_a_wrong_password_is_refused_and_remembered(server: OldServer) -> None:
+    before = server.token_requests
+
+    assert refusals(manager_of(server, password="wrong")) == {("invalid_grant", 400)}
+    assert server.token_requests == before + 1
+
+
+def test_a_wrong_client_secret_is_refused_and_remembered(server: OldServer) -> None:
+    before = server.token_requests
+
+    assert refusals(manager_of(server, client_secret="wrong")) == {("invalid_client", 401)}
+    assert server.token_requests == before + 1
+
+
+def test_a_dead_token_is_renewed_and_the_request_replayed(server: OldServer) -> None:
+    manager = manager_of(server)
+    first = manager.token()
+    end_behind_its_back(server, first)
+    url = f"{server.base_url}/api/v4/leads/"
+    response = requests.get(url, auth=BearerAuth(manager), timeout=30)
+
+    assert response.status_code == 200
+    assert [answer.status_code for answer in response.history] == [401]
+    assert manager.token() != first
+
+
+def test_revocation_kills_the_token(server: OldServer) -> None:
+    manager = manager_of(server)
+    token = manager.token()
+    manager.revoke()
+    dead = server.read(token)
+
+    assert dead.status_code == 401
+    assert dead.headers["WWW-Authenticate"].startswith("Bearer")
+    assert server.read(manager.token()).status_code == 200
+
+
+def test_a_second_grant_leaves_the_first_token_alive(server: OldServer) -> None:
+    first, second = manager_of(server).token(), manager_of(server).token()
+
+    assert first.value != second.value
+    assert [server.read(token).status_code for token in (first, second)] == [200, 200]
+
+
+def test_a_missing_last_slash_is_hinted_at(server: OldServer) -> None:
+    grant = PasswordGrant(
+        server.token_url.rstrip("/"),
+        client_id=old_server.CLIENT_ID,
+        client_secret=old_server.CLIENT_SECRET,
+        username=old_server.USERNAME,
+        password=old_server.PASSWORD,
+    )
+    with pytest.raises(InvalidTokenResponse, match="seems to lack its last slash") as raised:
+        grant.request()
+
+    assert raised.value.status == 301

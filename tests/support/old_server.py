@@ -1,0 +1,78 @@
+"""A site on an old Django OAuth Toolkit, run by the Python of a virtual environment that has one.
+
+Its standard output is its port, then a line for each request: what was asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import django
+from django.apps import apps
+from django.conf import settings
+from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+CLIENT_ID = "old_client"
+CLIENT_SECRET = "planted-old-client-secret"
+USERNAME = "old_api_user"
+PASSWORD = "planted-old-api-password"
+
+
+class Quiet(WSGIRequestHandler):
+    """Logs nothing after the answer, when the client may have counted already."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def configure(database: str, expires_in: int) -> None:
+    settings.configure(
+        ALLOWED_HOSTS=["127.0.0.1"],
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database}},
+        DEFAULT_AUTO_FIELD="django.db.models.AutoField",
+        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "oauth2_provider"],
+        # redirects to the URL with its last slash
+        MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
+        OAUTH2_PROVIDER={"ACCESS_TOKEN_EXPIRE_SECONDS": expires_in},
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        ROOT_URLCONF="old_urls",
+        SECRET_KEY="of-a-test",
+        USE_TZ=True,
+    )
+    django.setup()
+
+
+def create_account() -> None:
+    apps.get_model("auth", "User").objects.create_user(USERNAME, password=PASSWORD)
+    apps.get_model("oauth2_provider", "Application").objects.create(
+        client_id=CLIENT_ID,
+        client_secret=CLIENT_SECRET,
+        client_type="confidential",
+        authorization_grant_type="password",
+    )
+
+
+def main(database: str, expires_in: str) -> None:
+    configure(database, int(expires_in))
+    call_command("migrate", verbosity=0)
+    create_account()
+    site = get_wsgi_application()
+
+    def told(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        print(environ["REQUEST_METHOD"], environ["PATH_INFO"], flush=True)  # noqa: T201
+        return site(environ, start_response)
+
+    with make_server("127.0.0.1", 0, told, handler_class=Quiet) as server:
+        print(server.server_port, flush=True)  # noqa: T201  told to who started it
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
