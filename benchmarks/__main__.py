@@ -25,6 +25,7 @@ NAMES = (
     "threads",
     "processes",
     "cold_start",
+    "command_line",
     "outage",
     "refusal",
     "memory",

@@ -61,7 +61,8 @@ def _import(statement: str) -> float:
     return float(done.stdout)
 
 
-def _milliseconds(values: list[float]) -> str:
+def milliseconds(values: list[float]) -> str:
+    """The median of `values`, in seconds, and the middle half of them."""
     middle = f"{1000 * statistics.median(values):.0f}"
     if len(values) < 4:
         return middle
@@ -69,13 +70,14 @@ def _milliseconds(values: list[float]) -> str:
     return f"{middle} [{1000 * low:.0f}-{1000 * high:.0f}]"
 
 
-def _ratio(values: list[float], floor: list[float]) -> str:
+def ratio(values: list[float], floor: list[float]) -> str:
+    """Of the medians."""
     return f"{statistics.median(values) / statistics.median(floor):.2f}"
 
 
 def _warm_table(run: Run, titles: dict[str, str], warm: dict[str, list[float]]) -> Table:
     rows = [
-        [titles[name], _milliseconds(warm[name]), _ratio(warm[name], warm[FLOOR])]
+        [titles[name], milliseconds(warm[name]), ratio(warm[name], warm[FLOOR])]
         if name in warm
         else [titles[name], peer.unable_to_share]
         for name, peer in run.peers.items()
@@ -85,7 +87,7 @@ def _warm_table(run: Run, titles: dict[str, str], warm: dict[str, list[float]]) 
 
 def _import_table(titles: dict[str, str], imports: dict[str, list[float]]) -> Table:
     rows = [
-        [titles[name], _milliseconds(found), _ratio(found, imports[FLOOR])]
+        [titles[name], milliseconds(found), ratio(found, imports[FLOOR])]
         for name, found in sorted(imports.items(), key=lambda item: statistics.median(item[1]))
     ]
     return Table("Import", ["", "ms", "ratio to requests"], rows)

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 HALVES = (
     ("server", "hot_path", "threads", "refusal", "memory"),
-    ("stall", "outage", "processes", "cold_start"),
+    ("stall", "outage", "processes", "cold_start", "command_line"),
 )
 
 RENEWING = [name for name in registry.NAMES if name != registry.FLOOR]
@@ -131,6 +131,17 @@ def test_a_peer_was_weighed_with_tokens_of_its_own(name: str, results: Results) 
 def test_a_peer_found_its_warm_cache_in_a_fresh_process(name: str, results: Results) -> None:
     # the run itself fails where a fresh process asked the token server once more
     assert data(results, "cold_start")["warm"][installed(name)][0] > 0
+
+
+def test_a_command_found_its_token_in_a_file(results: Results) -> None:
+    # the run itself fails where it printed another, or asked for one
+    found = data(results, "command_line")["seconds"]
+    assert [name for name, (seconds,) in found.items() if seconds > 0] == [
+        'python -c "import requests"',
+        "evertoken token",
+        "evertoken status",
+        "evertoken --help",
+    ]
 
 
 @pytest.mark.parametrize("name", [*SHARING, "by_hand"])
