@@ -288,7 +288,7 @@ def test_an_error_leaves_no_frame_behind_that_holds_the_password(
     try:
         with contextlib.suppress(TokenError):
             grant.request()
-        frames = [it for it in gc.get_objects() if isinstance(it, types.FrameType)]
+        frames = [it for it in gc.get_objects() if type(it) is types.FrameType]
     finally:
         gc.enable()
 

@@ -97,7 +97,7 @@ SIGNATURES: dict[Callable[..., object], Signature] = {
         "recheck": 1.0,
     },
     MemoryStore: {"maxsize": 1024},
-    FileStore: {"directory": REQUIRED},
+    FileStore: {"directory": REQUIRED, None: None, "encryption_key": None},
     ports.Grant.request: {"self": REQUIRED},
     ports.Grant.revoke: {"self": REQUIRED, "token": REQUIRED},
     ports.Grant.credentials_tag: {"self": REQUIRED, "salt": REQUIRED},
