@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import FileStore, GrantRefused, GrantUnavailable, RefreshPolicy, TokenError, clock
+from evertoken import (
+    FileStore,
+    GrantRefused,
+    GrantUnavailable,
+    RefreshPolicy,
+    TokenError,
+    TokenManager,
+    clock,
+)
 from evertoken.renewal import Demand
 from evertoken.token import Refusal
 from support.fleet import BOUND, CountingGrant, eventually, held, sibling
@@ -17,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from evertoken import TokenKey, TokenManager
+    from evertoken import TokenKey
 
 RECHECK = 0.2
 QUICK = RefreshPolicy(recheck=RECHECK)
@@ -229,6 +237,18 @@ def test_a_token_left_by_another_process_costs_no_grant(
     token = sibling(grant, tmp_path).token()
     assert sibling(grant, tmp_path).token() == token
     assert grant.requests == 1
+
+
+def test_a_new_manager_is_not_given_what_siblings_have_replaced(
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    here, elsewhere = pair(grant, tmp_path)
+    first = here.token()
+    second = elsewhere.refresh()
+    # this process's memory still has the first, which an API may have refused to that sibling
+    new = TokenManager(grant, store=FileStore(tmp_path), memory=here._memory)
+    assert new.token() == second != first
+    assert grant.requests == 2
 
 
 def value_or_none(manager: TokenManager) -> str | None:
