@@ -13,7 +13,7 @@ from evertoken.errors import TokenError, caught
 from evertoken.lazy import lazy
 from evertoken.policy import EMPTY
 from evertoken.ports import RemoteStore, name_of
-from evertoken.token import Mark, Refusal, Token
+from evertoken.token import Refusal, Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -83,7 +83,7 @@ class Renewer:
         self.on_landing: Callable[[], None] | None = None
         self.snapshot: Snapshot = EMPTY
         self._grants = self._adoptions = self._failures = 0
-        self._dead: Mark | None = None
+        self._dead: Refusal | None = None
         self._key: TokenKey | None = None
         self._looked_at = -math.inf
         remote = [store for store in stores if isinstance(store, RemoteStore)]
@@ -186,8 +186,8 @@ class Renewer:
         now = clock.now()
         with self.lock:
             for token in tokens:
-                if self._dead is None or not self._dead.covers(token, now):
-                    self._dead = Mark.of(token)
+                if self._dead is None or not self._dead.ends(token, now):
+                    self._dead = Refusal.tombstone(token, now)
             self.snapshot = self._living(self.snapshot, now)
 
     def status(self) -> Status:
@@ -234,7 +234,7 @@ class Renewer:
 
     def _living(self, snapshot: Snapshot, now: Instant) -> Snapshot:
         token, dead = snapshot.token, self._dead
-        return EMPTY if token and dead and dead.covers(token, now) else snapshot
+        return EMPTY if token and dead and dead.ends(token, now) else snapshot
 
     def _take_off(self, demand: Demand) -> tuple[Flight, bool]:
         flight = flights.Flight(demand)

@@ -72,9 +72,7 @@ class Token:
 
     def later_than(self, other: Token) -> bool:
         """Whether it was issued after `other`; where both have it, by the clock no one can set."""
-        if self.issued_boot is not None and other.issued_boot is not None:
-            return self.issued_boot > other.issued_boot
-        return self.issued_at > other.issued_at
+        return _later(self, other.issued_at, other.issued_boot)
 
     def issued_since(self, start: Instant) -> bool:
         """Whether it was issued at `start` or after."""
@@ -114,14 +112,16 @@ class Mark:
         """The mark of `token`."""
         return cls(token.digest(), token.issued_at, token.issued_boot)
 
-    def covers(self, token: Token, now: Instant) -> bool:
-        """Whether `token` is the dead one, or one that the dead one had replaced.
+    def precedes(self, token: Token) -> bool:
+        """Whether `token` was issued after the dead one."""
+        return _later(token, self.issued_at, self.issued_boot)
+
+    def outdates(self, token: Token, now: Instant) -> bool:
+        """Whether `token` was issued before the dead one, which had replaced it.
 
         A store has room for one mark, and the mark of an earlier token went when its successor
         came: what was issued before a dead token counts for dead.
         """
-        if self.digest == token.digest():
-            return True
         if self.issued_boot is not None and token.issued_boot is not None:
             return token.issued_boot < self.issued_boot
         # a mark from the future would end each new token, for as long as it lies there
@@ -163,8 +163,19 @@ class Refusal:
         return cls(now.wall, until, forgets=Mark.of(token), refused_boot=now.boot)
 
     def ends(self, token: Token, now: Instant) -> bool:
-        """Whether `token` must not be sent again."""
-        return self.forgets is not None and self.forgets.covers(token, now)
+        """Whether `token` must not be sent again.
+
+        One that was granted after its mark was made lives, by its server's word: some servers
+        answer a second grant with the token that they gave before.
+        """
+        if self.forgets is None:
+            return False
+        if self.forgets.digest == token.digest():
+            return not (self.forgets.precedes(token) and self._precedes(token))
+        return self.forgets.outdates(token, now)
+
+    def _precedes(self, token: Token) -> bool:
+        return _later(token, self.refused_at, self.refused_boot)
 
     def remaining(self, now: Instant) -> float:
         """Seconds for which it still stands, by whichever clock says less; 0 where it does not."""
@@ -173,6 +184,13 @@ class Refusal:
             return 0.0
         by_boot = 0.0 if self.refused_boot is None else now.boot - self.refused_boot
         return max(0.0, self.until - self.refused_at - max(by_wall, by_boot))
+
+
+def _later(token: Token, moment: float, boot: float | None) -> bool:
+    """Whether it was issued after a moment; by the clock since boot, where both are on it."""
+    if boot is not None and token.issued_boot is not None:
+        return token.issued_boot > boot
+    return token.issued_at > moment
 
 
 Entry = Token | Refusal

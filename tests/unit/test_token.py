@@ -19,6 +19,8 @@ from support.strategies import TRIES, entries, instants, keys, tokens, tokens_at
 from support.values import DAY, HOUR, KEY, NOW, PLANTED, ago, issued, outage, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evertoken.token import Entry
 
 REFRESH = "planted-refresh-token"
@@ -280,16 +282,27 @@ def undated(token: Token) -> Token:
 def test_a_dead_token_ends_what_it_had_replaced_and_nothing_later(  # S41
     dead: Token, token: Token, *, covered: bool
 ) -> None:
-    assert Mark.of(dead).covers(token, NOW) is covered
     assert Refusal.tombstone(dead, NOW).ends(token, NOW) is covered
     assert not outage(token=dead).ends(token, NOW)
 
 
+@pytest.mark.parametrize("dated", [issued, lambda now: undated(issued(now))], ids=["boot", "wall"])
+def test_the_same_token_granted_again_after_its_mark_lives_by_its_servers_word(
+    dated: Callable[[Instant], Token],
+) -> None:
+    mark = Refusal.tombstone(dated(ago(60)), ago(30))
+    assert mark.ends(dated(ago(60)), NOW)
+    assert mark.ends(dated(ago(40)), NOW), "a sibling's, granted before"
+    assert mark.ends(dated(ago(30)), NOW)
+    assert not mark.ends(dated(ago(29)), NOW)
+
+
 def test_a_mark_from_the_future_does_not_end_each_new_token() -> None:  # F16
-    mark = Mark.of(undated(issued(NOW.after(30), value="by a clock that was set back")))
+    dead = undated(issued(NOW.after(30), value="by a clock that was set back"))
+    mark = Refusal.tombstone(dead, NOW)
     for age in range(0, 60, 10):
         now = NOW.after(age)
-        ended = mark.covers(undated(issued(now, value="new")), now)
+        ended = mark.ends(undated(issued(now, value="new")), now)
         assert not ended
 
 

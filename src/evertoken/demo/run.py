@@ -148,7 +148,8 @@ def _revoked(plan: Plan, server: _Server, manager: TokenManager) -> bool:
     """Revoke the token; whether the API then refused it."""
     url = f"{server.base_url}/api/v4/leads/responses/{plan.campaign}/"
     try:
-        header = manager.header()
+        # a new one: the last one may be due, and replaced before it is revoked
+        header = f"Bearer {manager.refresh().value}"
         manager.revoke()
         answer = requests.get(url, headers={"Authorization": header}, timeout=30)
     except requests.RequestException:
