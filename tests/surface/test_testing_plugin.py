@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -137,6 +138,15 @@ def test_the_fixtures_are_listed_with_what_they_are_for(pytester: pytest.Pyteste
             "frozen_time_manager*",
         ]
     )
+
+
+def test_the_example_of_the_readme_passes_as_it_stands(pytester: pytest.Pytester) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    _, _, section = readme.partition("\n## Testing your own client\n")
+    example = section.partition("\n## ")[0].partition("```python\n")[2].partition("```")[0]
+    pytester.makepyfile(example)
+
+    pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=3)
 
 
 def test_the_plugin_adds_nothing_heavy_until_it_is_used() -> None:
