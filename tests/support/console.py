@@ -17,6 +17,27 @@ COMMAND = Path(sysconfig.get_path("scripts")) / "evertoken"
 LONGEST = 60.0
 """Seconds after which a command that should have ended is taken for one that hangs."""
 
+# in place of the importer that looks through sys.path: what it does not find is not installed
+WITHOUT = """
+import sys
+from importlib.machinery import PathFinder
+
+class Without:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in {missing!r}:
+            return None
+        return PathFinder.find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+"""
+
+
+def without(*missing: str, at: Path) -> str:
+    """A `PYTHONPATH` under which an interpreter finds none of the packages `missing`."""
+    (at / "sitecustomize.py").write_text(WITHOUT.format(missing=missing))
+    return os.pathsep.join([str(at), os.environ.get("PYTHONPATH", "")])
+
 
 def environment(**changes: str) -> dict[str, str]:
     """This process's, without any `SQUADRUN_*`, and with no proxy before loopback."""

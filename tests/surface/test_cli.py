@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from evertoken import MemoryStore, squadrun
-from support.console import complaint, ran, running, stream_of
+from support.console import complaint, ran, running, stream_of, without
 
 if TYPE_CHECKING:
     import subprocess
@@ -19,31 +19,10 @@ if TYPE_CHECKING:
 
     from evertoken import BearerAuth
 
-# in place of the importer that looks through sys.path: what it does not find is not installed
-WITHOUT = """
-import sys
-from importlib.machinery import PathFinder
-
-class Without:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] in {missing!r}:
-            return None
-        return PathFinder.find_spec(name, path, target)
-
-sys.meta_path[sys.meta_path.index(PathFinder)] = Without
-"""
-
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
-
-
-def without(*missing: str, at: Path) -> str:
-    """A `PYTHONPATH` under which an interpreter finds none of the packages `missing`."""
-    (at / "sitecustomize.py").write_text(WITHOUT.format(missing=missing))
-    return os.pathsep.join([str(at), os.environ.get("PYTHONPATH", "")])
 
 
 def settings_of(process: subprocess.Popen[str]) -> dict[str, str]:

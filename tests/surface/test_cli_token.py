@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken import FileStore, MemoryStore, Token, TokenKey, squadrun
-from evertoken.cli.settings import Kind, Settings, Source, merged
-from evertoken.cli.wording import duration
+from evertoken.cli.settings import Kind, Settings, Source, checked, merged
+from evertoken.cli.wording import duration, next_try
 from evertoken.testing import Answer, TokenServer
-from support.console import COMMAND, complaint, environment, ran
+from support.console import COMMAND, complaint, environment, ran, running, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ class Shell:
             "HOME": str(self.home),
             "XDG_CONFIG_HOME": str(self.home / "config"),
             "XDG_STATE_HOME": str(self.home / "state"),
-            "PYTHONPATH": str(self.home),
+            "PYTHONPATH": os.pathsep.join([str(self.home), os.environ.get("PYTHONPATH", "")]),
             "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
             "SQUADRUN_BASE_URL": self.server.base_url,
             "SQUADRUN_CLIENT_ID": self.server.client_id,
@@ -320,13 +321,20 @@ class TestStatus:
         assert lines[4].startswith("time left   9 h 59 min, until 20")
         assert lines[5].endswith(str(shell.store.path(shell.key)))
 
-    def test_is_a_table_at_a_terminal(self, shell: Shell) -> None:
+    def test_can_be_copied_from_a_terminal_however_narrow(self, shell: Shell) -> None:
         shell.keep(age=0, left=36000)
-        status, shown = shell.typed("status", answers={})
+        status, shown = shell.typed("status", answers={}, COLUMNS="40", TERM="xterm")
 
         assert status == 0
-        assert f"account     {shell.server.username} at " in shown
-        assert "time left   9 h 59 min, until 20" in shown
+        assert f"token file  {shell.store.path(shell.key)}\r\n" in shown
+        assert "\x1b" not in shown
+
+    def test_tells_whether_there_is_a_file_of_profiles(self, shell: Shell) -> None:
+        without_one = shell("status").stdout
+        path = shell.profile("[default]\n")
+
+        assert f"profile     default (there is no {path})\n" in without_one
+        assert f"profile     default ({path})\n" in shell("status").stdout
 
 
 class TestRefresh:
@@ -419,19 +427,19 @@ class TestSettings:
     def test_take_a_secret_from_the_nearest_source(
         self, environ: dict[str, str], profile: dict[str, object], kind: Kind, value: str
     ) -> None:
-        found = merged(options={}, environ=environ, profile=profile)
+        found = merged(options={}, environ=environ, profile=checked(profile))
 
         assert found.secrets["password"] == Source(kind, value)
 
     def test_take_no_secret_from_a_keyring_that_is_switched_off(self) -> None:
-        assert merged(options={}, environ={}, profile={"keyring": False}).secrets == {}
+        assert merged(options={}, environ={}, profile=checked({"keyring": False})).secrets == {}
 
     @pytest.mark.parametrize(
         ("profile", "message"),
         [
             ({"password": "hunter2"}, "^password does not belong in there: name a password_file"),
             ({"client_secret": "hunter2"}, "^client_secret does not belong in there"),
-            ({"user": "u"}, "there is no setting 'user': base_url, client_id, "),
+            ({"user": "u"}, "there is no setting 'user'; there are base_url, client_id, "),
             ({"username": 7}, "username must be text in quotes"),
             ({"keyring": "yes"}, "keyring must be true or false"),
             (
@@ -444,9 +452,15 @@ class TestSettings:
         self, profile: dict[str, object], message: str
     ) -> None:
         with pytest.raises(ValueError, match=message) as caught:
-            merged(options={}, environ={}, profile=profile)
+            checked(profile)
 
         assert "hunter2" not in str(caught.value)
+
+    def test_name_the_variables_of_which_one_is_too_many(self) -> None:
+        both = {"SQUADRUN_PASSWORD": "hunter2", "SQUADRUN_PASSWORD_FILE": "f"}
+
+        with pytest.raises(ValueError, match=r"^SQUADRUN_PASSWORD and SQUADRUN_PASSWORD_FILE are "):
+            merged(options={}, environ=both, profile={})
 
     def test_show_no_secret(self) -> None:  # S46
         found = merged(options={}, environ={"SQUADRUN_PASSWORD": "hunter2"}, profile={})
@@ -612,9 +626,28 @@ class TestLogin:
         done = shell("login", "--profile", "new")
 
         assert (done.returncode, done.stdout) == (0, "")
-        assert "No keyring keeps the secrets: set SQUADRUN_CLIENT_SECRET and " in done.stderr
+        assert (
+            "The secrets are kept nowhere: this system has no keyring that could be used. "
+            "Set SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD, or "
+        ) in done.stderr
         told = json.loads(shell("status", "--json", "--profile", "new").stdout)
         assert (told["profile"], told["state"]) == ("new", "fresh")
+
+    def test_names_the_package_that_brings_a_keyring(self, shell: Shell) -> None:
+        done = shell("login", PYTHONPATH=without("keyring", at=shell.home))
+
+        assert done.returncode == 0
+        assert 'pip install "evertoken[keyring]"' in done.stderr
+
+    def test_asks_nothing_for_a_server_that_secrets_cannot_be_sent_to(
+        self, shell: Shell, blank: dict[str, str]
+    ) -> None:
+        blank = {**blank, "SQUADRUN_BASE_URL": "http://example.com"}
+        answers = self.answers(shell.server)
+        status, shown = shell.typed("login", answers=answers, **blank)
+
+        assert status == 2
+        assert shown.startswith("Error: base_url must be https://")
 
     @pytest.mark.usefixtures("blank")
     def test_leaves_secrets_where_a_file_has_them(self, shell: Shell) -> None:
@@ -636,7 +669,8 @@ class TestEnd:
         ("changes", "status", "said"),
         [
             ({"SQUADRUN_BASE_URL": "http://127.0.0.1:9"}, 1, "the connection was refused"),
-            ({"SQUADRUN_BASE_URL": "http://example.com"}, 2, "must be https://"),
+            ({"SQUADRUN_BASE_URL": "http://example.com"}, 2, "base_url must be https://"),
+            ({"SQUADRUN_BASE_URL": "example.com"}, 2, "base_url must be an absolute https:// URL"),
             ({"SQUADRUN_CLIENT_ID": ""}, 2, "no client_id: give --client-id, set SQUADRUN_CLIENT_"),
             ({"SQUADRUN_USERNAME": ""}, 2, "no username: give --username, set SQUADRUN_USERNAME"),
             ({"SQUADRUN_CLIENT_SECRET": "wrong"}, 4, "invalid_client"),
@@ -671,6 +705,62 @@ class TestEnd:
             "Error: unexpected KeyError: --debug shows where\n",
         )
 
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+    def test_of_an_output_that_is_full_names_the_reason(self, shell: Shell) -> None:
+        shell.keep(age=0, left=3600)
+        status, shown = shell.typed("token", answers={}, printed="/dev/full")
+
+        assert status != 0
+        assert shown.startswith("Error: No space left on device: ")
+
+    def test_of_an_output_that_nobody_reads_is_quiet(self, shell: Shell) -> None:
+        shell.keep(age=0, left=3600)
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            done = subprocess.run(  # noqa: S603  the command under test
+                [COMMAND, "header"],
+                env=environment(**shell.variables),
+                stdout=writer,
+                stderr=subprocess.PIPE,
+                timeout=60,
+                check=False,
+            )
+        finally:
+            os.close(writer)
+
+        assert (done.returncode, done.stderr) == (1, b"")
+
+    def test_of_a_remembered_failure_says_so(self, shell: Shell) -> None:
+        wrong = {"SQUADRUN_PASSWORD": "wrong"}
+        first, again = shell("token", **wrong), shell("token", **wrong)
+
+        assert (again.returncode, shell.server.token_requests) == (4, 1)
+        assert "remembered" not in first.stderr
+        assert again.stderr.startswith(
+            f"{first.stderr.rstrip()}; this is remembered; next try in 4 min "
+        )
+        assert "remembered" not in shell("token", SQUADRUN_PASSWORD="wrong too").stderr
+
+    def test_of_a_question_without_an_answer_is_an_interrupt(self, shell: Shell) -> None:
+        end_of_input = "\x04"
+        status, shown = shell.typed(
+            "token", answers={"Password": end_of_input}, SQUADRUN_PASSWORD=""
+        )
+
+        assert status == 130
+        assert shown.endswith("\r\nError: interrupted\r\n")
+
+    def test_of_a_wait_for_the_server_is_an_interrupt(self, shell: Shell) -> None:
+        shell.server.hang()
+        with running("token", **shell.variables) as process:
+            shell.server.wait_for_held(timeout=60)
+            process.send_signal(signal.SIGINT)
+            said, complained = process.communicate(timeout=60)
+
+        assert (process.returncode, said) == (130, "")
+        assert complained == "\nError: interrupted\n"
+
     def test_is_quiet_unless_verbose(self, shell: Shell) -> None:
         assert answer(shell("refresh")) != ""
         done = shell("refresh", "--verbose")
@@ -685,6 +775,11 @@ class TestShell:
         done = shell(_EVERTOKEN_COMPLETE="bash_complete", **words)
 
         assert done.stdout.split() == ["plain,refresh", "plain,revoke"]
+
+    def test_has_a_whole_sentence_for_each_command(self, shell: Shell) -> None:
+        told = answer(shell("--help")).partition("Commands:\n")[2].splitlines()[:9]
+
+        assert [line for line in told if not line.endswith(".") or line.endswith("...")] == []
 
     def test_is_told_how_in_the_help(self, shell: Shell) -> None:
         told = answer(shell("--help"))
@@ -725,3 +820,14 @@ def test_help_loads_neither_an_http_client_nor_a_terminal_library() -> None:
 )
 def test_a_duration_is_told_in_its_two_largest_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "refused", "words"),
+    [
+        (0.2, False, "in 1 s; now by `evertoken refresh`"),
+        (299.5, True, "in 5 min; with other credentials at once, or now by `evertoken refresh`"),
+    ],
+)
+def test_the_next_try_is_not_told_too_early(seconds: float, *, refused: bool, words: str) -> None:
+    assert next_try(seconds, refused=refused) == words

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from evertoken import clock, policy, process
+from evertoken import policy, process
 from evertoken.cli import config, secrets
 from evertoken.cli.exits import Unusable
-from evertoken.cli.settings import Settings, merged
+from evertoken.cli.settings import Settings, checked, merged
 from evertoken.stores.file import FileStore
 from evertoken.token import Refusal, token_of
 
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
     from evertoken.instant import Instant
     from evertoken.manager import TokenManager
     from evertoken.policy import Snapshot
-    from evertoken.token import Entry, Token, TokenKey
-
-_log = logging.getLogger("evertoken.cli")
+    from evertoken.token import Entry, TokenKey
 
 POLICY = policy.RefreshPolicy()
 
@@ -69,6 +66,19 @@ class Account:
         """What the token file says, without asking anybody."""
         return standing(self.store.load(self.key), now)
 
+    def require_safe_url(self) -> None:
+        """See to it that secrets may be sent to its server.
+
+        Raises:
+            Unusable: its URL is none, or sends them in clear.
+        """
+        from evertoken import urls  # noqa: PLC0415  likewise it loads requests
+
+        try:
+            urls.checked(self.settings.base_url, what="base_url")
+        except ValueError as error:
+            raise Unusable(str(error)) from None
+
     def manager(self, *, ask: bool = True, password: bool = True) -> TokenManager:
         """Its manager, with its secrets read now, in the thread that may be interrupted.
 
@@ -82,6 +92,7 @@ class Account:
         # it loads requests, which a token in a file does not need
         from evertoken import squadrun  # noqa: PLC0415
 
+        self.require_safe_url()
         key = self.key
         read = functools.partial(secrets.read, self.settings, ask=ask)
         try:
@@ -113,46 +124,14 @@ def load(options: Mapping[str, str | None], *, new: bool = False) -> Account:
     profile = options.get("profile") or os.environ.get("SQUADRUN_PROFILE")
     table = _profile(path, profile, new=new, given=bool(named))
     try:
-        settings = merged(options=options, environ=os.environ, profile=table)
+        stored = checked(table)
     except ValueError as error:
-        where = f"profile {profile or config.DEFAULT} of {path}, and the variables"
-        raise Unusable(f"{error} ({where})") from None
-    return Account(settings, profile or config.DEFAULT, path)
-
-
-def obtain(account: Account) -> Token:
-    """A usable token: the one in the file where that is fresh, else one that is granted.
-
-    One in its last minutes is renewed first, since this process ends before a renewal in the
-    background would; where that fails, it serves.
-
-    Raises:
-        TokenError: there is none to be had.
-        Unusable: a setting or a secret is missing or wrong.
-    """
-    now = clock.now()
-    held = account.held(now)
-    if held.token is not None and held.usable(now):
-        return held.token if not held.due(now) else _renewed(account, held.token)
-    return account.manager().token()
-
-
-def _renewed(account: Account, token: Token) -> Token:
-    from evertoken.errors import RefreshTimeout  # noqa: PLC0415  it loads requests
-
+        raise Unusable(f"{error} (profile {profile or config.DEFAULT} of {path})") from None
     try:
-        manager = account.manager(ask=False)
-        latest = manager.token()
-        # not refresh(), which passes over a back-off: a shell loop would hammer the endpoint
-        manager.tend()
-        if (flight := manager.renewer.flight) is not None:
-            landing = flight.wait(until=clock.since_boot() + manager.timeout)
-            latest = landing.snapshot.token or latest
-            if landing.outcome.error is not None:
-                _log.warning("the token was not renewed yet: %s", landing.outcome.error)
-    except (Unusable, RefreshTimeout):
-        return token
-    return latest
+        settings = merged(options=options, environ=os.environ, profile=stored)
+    except ValueError as error:
+        raise Unusable(str(error)) from None
+    return Account(settings, profile or config.DEFAULT, path)
 
 
 def standing(entry: Entry | None, now: Instant) -> Snapshot:

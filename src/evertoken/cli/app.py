@@ -28,7 +28,8 @@ password_command, from the keyring, or from a prompt.
 
 \b
 Exit status: 0 done, 1 no answer or a useless one, 2 bad use or a missing setting,
-3 no usable token (status), 4 credentials refused; that of exec is the program's.
+3 no usable token (status), 4 credentials refused, 130 interrupted; that of exec
+is the program's.
 
 \b
 Completion for bash (zsh, fish alike):

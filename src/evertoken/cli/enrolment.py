@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from evertoken.cli.account import Account
 
 _REMEDY = (
-    "No keyring keeps the secrets: set SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD, or name a "
-    "client_secret_file and a password_file (or …_command) in the profile, or "
-    'pip install "evertoken[keyring]" and log in again.'
+    "The secrets are kept nowhere: {}. Set SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD, or name "
+    "a client_secret_file and a password_file (or …_command) in the profile."
 )
 
 
@@ -30,20 +29,32 @@ def enrol(account: Account) -> None:
         TokenError: no token was granted; nothing was written.
         Unusable: nobody is there to be asked, or the file cannot be written.
     """
+    account.require_safe_url()
     settings = _identified(account.settings)
     values = {name: _secret(settings, name) for name in SECRET}
     given = {name: Source(Kind.TEXT, value) for name, value in values.items()}
     granted = replace(account, settings=replace(settings, secrets=given)).manager().refresh()
 
     homeless = {name: value for name, value in values.items() if not _has_home(settings, name)}
-    kept = bool(homeless) and secrets.keep(settings, homeless)
+    obstacle = _kept(settings, homeless)
+    keyring = {"keyring": True} if homeless and not obstacle else {}
     plain = {name: value for name in PLAIN if (value := getattr(settings, name))}
-    config.write(account.config, account.profile, {**plain, **({"keyring": True} if kept else {})})
+    config.write(account.config, account.profile, {**plain, **keyring})
 
     click.echo(f"a token, good for {duration(granted.lifetime)}", err=True)
     click.echo(f"[{account.profile}] is written to {account.config}", err=True)
-    if homeless and not kept:
-        click.echo(_REMEDY, err=True)
+    if obstacle:
+        click.echo(_REMEDY.format(obstacle), err=True)
+
+
+def _kept(settings: Settings, values: dict[str, str]) -> str:
+    """Put `values` into the keyring; why that is not to be had, or nothing."""
+    try:
+        if values:
+            secrets.keep(settings, values)
+    except Unusable as error:
+        return error.message
+    return ""
 
 
 def _identified(settings: Settings) -> Settings:

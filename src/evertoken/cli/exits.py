@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import traceback
 
 import click
@@ -32,6 +33,12 @@ class Refused(click.ClickException):
     exit_code = REFUSED
 
 
+class Interrupted(click.ClickException):
+    """Ctrl-C, or no answer to a question; the status is a shell's for the signal."""
+
+    exit_code = 130
+
+
 class NotExecutable(click.ClickException):
     """What a shell says of a program that it cannot run."""
 
@@ -51,8 +58,11 @@ class Command(click.Command):
         """Run the callback."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.ClickException, click.exceptions.Exit):
             raise
+        except (click.Abort, KeyboardInterrupt):
+            click.echo(err=True)  # the cursor may stand behind a question
+            raise Interrupted("interrupted") from None
         except Exception as error:
             # for click to end quietly: whoever read our output has gone
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
@@ -67,6 +77,9 @@ def _explained(error: Exception) -> click.ClickException:
     from evertoken.errors import GrantRefused, TokenError  # noqa: PLC0415
 
     if isinstance(error, TokenError):
-        return (Refused if isinstance(error, GrantRefused) else Failed)(str(error))
+        said = "; ".join([str(error), *getattr(error, "__notes__", ())])
+        return (Refused if isinstance(error, GrantRefused) else Failed)(said)
+    if isinstance(error, OSError) and error.errno:
+        return Failed(f"{os.strerror(error.errno)}: --debug shows where")
     # its text may quote what was being handled, a secret too
     return Failed(f"unexpected {type(error).__name__}: --debug shows where")

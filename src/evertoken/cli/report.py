@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -14,7 +13,7 @@ import click
 
 from evertoken import clock
 from evertoken.cli.exits import NO_TOKEN, REFUSED
-from evertoken.cli.wording import duration
+from evertoken.cli.wording import duration, next_try
 from evertoken.status import Counters, Status, status_of
 
 if TYPE_CHECKING:
@@ -77,22 +76,9 @@ class Report:
         click.echo(json.dumps(self._members()))
 
     def print_table(self) -> None:
-        """A row for each thing to know."""
-        rows = self._rows()
-        if not sys.stdout.isatty():
-            # a line per row, however long: for grep
-            for name, value in rows.items():
-                click.echo(f"{name:12}{value}")
-            return
-        from rich.console import Console  # noqa: PLC0415  a program that reads this needs no colour
-        from rich.table import Table  # noqa: PLC0415  likewise
-
-        table = Table(box=None, show_header=False, pad_edge=False)
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in rows.items():
-            table.add_row(name, value)
-        Console(highlight=False, markup=False).print(table)
+        """A line for each thing to know, however long: a path is to be copied, and for grep."""
+        for name, value in self._rows().items():
+            click.echo(f"{name:12}{value}")
 
     def _members(self) -> dict[str, object]:
         settings, status = self.account.settings, self.status
@@ -118,7 +104,7 @@ class Report:
         rows = {
             "account": f"{settings.username} at {settings.base_url}",
             "client": settings.client_id or "",
-            "profile": f"{self.account.profile} ({self.account.config})",
+            "profile": f"{self.account.profile} ({_place(self.account.config)})",
             "state": MEANING[status.state],
         }
         if self.usable:
@@ -130,13 +116,13 @@ class Report:
         if status.last_error is not None:
             rows["last error"] = str(status.last_error)
         if status.retry_at is not None:
-            rows["next try"] = _next_try(status.state, status.retry_at - time.time())
+            left = status.retry_at - time.time()
+            rows["next try"] = next_try(left, refused=status.state == "refused")
         return rows
 
 
-def _next_try(state: str, seconds: float) -> str:
-    sooner = "with other credentials at once, or " if state == "refused" else ""
-    return f"in {duration(seconds)}; {sooner}now by `evertoken refresh`"
+def _place(config: Path) -> str:
+    return str(config) if config.exists() else f"there is no {config}"
 
 
 def _mode(file: Path) -> int | None:

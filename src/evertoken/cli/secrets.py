@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from evertoken.cli.exits import Unusable
 from evertoken.cli.settings import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
     from evertoken.cli.settings import Settings
 
 
@@ -47,19 +51,15 @@ def prompt(name: str) -> str:
     return str(click.prompt(name.replace("_", " ").capitalize(), hide_input=True, err=True))
 
 
-def keep(settings: Settings, values: dict[str, str]) -> bool:
-    """Put secrets into the keyring; False where there is none that works."""
-    try:
-        import keyring  # noqa: PLC0415  it is an extra
-        from keyring.errors import KeyringError  # noqa: PLC0415  likewise
-    except ImportError:
-        return False
-    try:
+def keep(settings: Settings, values: dict[str, str]) -> None:
+    """Put secrets into the keyring.
+
+    Raises:
+        Unusable: there is none that works.
+    """
+    with _keyring() as keyring:
         for name, value in values.items():
             keyring.set_password(*_place(settings, name), value)
-    except KeyringError:
-        return False
-    return True
 
 
 def _prompted(name: str, *, ask: bool) -> str:
@@ -104,18 +104,27 @@ def _first_line(name: str, text: str) -> str:
 
 
 def _of_keyring(settings: Settings, name: str) -> str:
-    try:
-        import keyring  # noqa: PLC0415  it is an extra
-        from keyring.errors import KeyringError  # noqa: PLC0415  likewise
-    except ImportError:
-        raise Unusable('the keyring needs a package: pip install "evertoken[keyring]"') from None
-    try:
-        value = keyring.get_password(*_place(settings, name))
-    except KeyringError as error:
-        raise Unusable(f"the keyring did not answer: {type(error).__name__}") from None
+    with _keyring() as keyring:
+        value: str | None = keyring.get_password(*_place(settings, name))
     if not value:
         raise Unusable(f"no {name} in the keyring: run `evertoken login`")
     return value
+
+
+@contextlib.contextmanager
+def _keyring() -> Iterator[ModuleType]:
+    """The system's keyring; what it raises becomes a sentence."""
+    try:
+        import keyring  # noqa: PLC0415  it is an extra
+        from keyring.errors import KeyringError, NoKeyringError  # noqa: PLC0415  likewise
+    except ImportError:
+        raise Unusable('a keyring needs a package: pip install "evertoken[keyring]"') from None
+    try:
+        yield keyring
+    except NoKeyringError:
+        raise Unusable("this system has no keyring that could be used") from None
+    except KeyringError as error:
+        raise Unusable(f"the keyring did not answer: {type(error).__name__}") from None
 
 
 def _place(settings: Settings, name: str) -> tuple[str, str]:

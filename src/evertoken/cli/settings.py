@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from evertoken.token import TokenKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 BASE_URL = "https://app.squadrun.co"
 """As in `evertoken.squadrun`, which loads an HTTP client: a token in a file needs none."""
@@ -27,6 +27,12 @@ class Kind(enum.Enum):
     FILE = "_file"
     COMMAND = "_command"
     KEYRING = "_keyring"
+
+
+_NAMED = (Kind.TEXT, Kind.FILE, Kind.COMMAND)
+_SOURCES = tuple(name + kind.value for name in SECRET for kind in _NAMED)
+_STORED = ({*PLAIN, *_SOURCES} - {*SECRET}) | {"keyring"}
+"""What a profile may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +76,25 @@ class Settings:
 
 
 def merged(
-    *, options: Mapping[str, str | None], environ: Mapping[str, str], profile: Mapping[str, object]
+    *, options: Mapping[str, str | None], environ: Mapping[str, str], profile: Mapping[str, str]
 ) -> Settings:
     """The settings: an option wins over its `SQUADRUN_*` variable, that over the profile.
 
     An empty variable counts as none. A source of a secret is taken from one layer alone: a
     variable with a password hides a command in the profile.
 
+    Args:
+        options: by the names of the settings.
+        environ: the variables.
+        profile: as `checked` returns it.
+
     Raises:
-        ValueError: a profile has a setting that is none, a secret in it, or a value that is no
-            text; or one layer names two sources of one secret.
+        ValueError: the variables name two sources of one secret.
     """
-    named = {
-        f"{name}{kind.value}" for name in SECRET for kind in (Kind.TEXT, Kind.FILE, Kind.COMMAND)
-    }
-    variables = {name: environ.get(f"SQUADRUN_{name.upper()}", "") for name in {*PLAIN, *named}}
-    stored = _checked(profile)
-    plain = {name: options.get(name) or variables[name] or stored.get(name) for name in PLAIN}
-    found = {name: _source(name, variables) or _source(name, stored) for name in SECRET}
+    variables = {name: environ.get(_variable(name), "") for name in (*PLAIN, *_SOURCES)}
+    _require_one_source(variables, spelled=_variable)
+    plain = {name: options.get(name) or variables[name] or profile.get(name) for name in PLAIN}
+    found = {name: _source(name, variables) or _source(name, profile) for name in SECRET}
     return Settings(
         base_url=(plain["base_url"] or BASE_URL).rstrip("/"),
         client_id=plain["client_id"],
@@ -97,32 +104,44 @@ def merged(
     )
 
 
+def checked(profile: Mapping[str, object]) -> dict[str, str]:
+    """The settings of a profile; `keyring`, where it is true, as text.
+
+    Raises:
+        ValueError: one is none, is a secret or is no text, or there are two sources of one secret.
+    """
+    stored = {name: _text(name, value) for name, value in profile.items()}
+    _require_one_source(stored, spelled=str)
+    return stored
+
+
+def _text(name: str, value: object) -> str:
+    if name == "keyring":
+        if not isinstance(value, bool):
+            raise ValueError("keyring must be true or false")
+        return "yes" if value else ""
+    if name in SECRET:
+        raise ValueError(f"{name} does not belong in there: name a {name}_file or a {name}_command")
+    if name not in _STORED:
+        raise ValueError(f"there is no setting {name!r}; there are {', '.join(sorted(_STORED))}")
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"{name} must be text in quotes")
+
+
 def _source(name: str, layer: Mapping[str, str]) -> Source | None:
-    found = [kind for kind in Kind if kind is not Kind.KEYRING and layer.get(name + kind.value)]
-    if len(found) > 1:
-        both = " and ".join(name + kind.value for kind in found)
-        raise ValueError(f"{both} are both set: keep one of them")
-    if found:
-        return Source(found[0], layer[name + found[0].value])
+    for kind in _NAMED:
+        if value := layer.get(name + kind.value):
+            return Source(kind, value)
     return Source(Kind.KEYRING) if layer.get("keyring") else None
 
 
-def _checked(profile: Mapping[str, object]) -> dict[str, str]:
-    known = {*PLAIN, *(name + kind.value for name in SECRET for kind in (Kind.FILE, Kind.COMMAND))}
-    checked: dict[str, str] = {}
-    for name, value in profile.items():
-        if name == "keyring":
-            if not isinstance(value, bool):
-                raise ValueError("keyring must be true or false")
-            checked[name] = "yes" if value else ""
-        elif name in SECRET:
-            raise ValueError(
-                f"{name} does not belong in there: name a {name}_file or a {name}_command"
-            )
-        elif name not in known:
-            raise ValueError(f"there is no setting {name!r}: {', '.join(sorted(known))}, keyring")
-        elif not isinstance(value, str):
-            raise ValueError(f"{name} must be text in quotes")
-        else:
-            checked[name] = value
-    return checked
+def _require_one_source(layer: Mapping[str, str], *, spelled: Callable[[str], str]) -> None:
+    for secret in SECRET:
+        found = [name for kind in _NAMED if layer.get(name := secret + kind.value)]
+        if len(found) > 1:
+            raise ValueError(f"{' and '.join(map(spelled, found))} are both set: keep one of them")
+
+
+def _variable(name: str) -> str:
+    return f"SQUADRUN_{name.upper()}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -15,3 +17,9 @@ def duration(seconds: float) -> str:
     first = next((index for index, (count, _) in enumerate(counts) if count), len(counts) - 1)
     shown = counts[first : first + 2]
     return " ".join(f"{count} {unit}" for count, unit in shown if count) or "0 s"
+
+
+def next_try(seconds: float, *, refused: bool) -> str:
+    """When the token endpoint is asked again: in `seconds`, rounded up, or sooner."""
+    sooner = "with other credentials at once, or " if refused else ""
+    return f"in {duration(math.ceil(seconds))}; {sooner}now by `evertoken refresh`"

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @options.account()
 def revoke(account: Account) -> None:
-    """Revoke the token at the server, and forget it here whatever the server says.
+    """Revoke the token at the server and here.
 
-    All that share the token file drop it within a second.
+    It is forgotten here whatever the server says. All that share the token file drop it within a
+    second.
     """
     # only now: `--help` needs no token file
     from evertoken.token import token_of  # noqa: PLC0415

@@ -47,9 +47,10 @@ def header(account: Account, *, as_json: bool) -> None:
 @options.as_json
 @options.account()
 def refresh(account: Account, *, as_json: bool) -> None:
-    """Have a new token granted now, even if the old one is fresh, and even after a refusal.
+    """Have a new token granted now.
 
-    All that share the token file go on with it. The token itself is not printed.
+    Even if the old one is fresh, and even after a refusal. All that share the token file go on
+    with it. The token itself is not printed.
     """
     from evertoken.cli.wording import duration  # noqa: PLC0415  only where it is used
 
@@ -62,7 +63,7 @@ def refresh(account: Account, *, as_json: bool) -> None:
 
 def _obtained(account: Account) -> Token:
     # only now: `--help` needs no token file
-    from evertoken.cli.account import obtain  # noqa: PLC0415
+    from evertoken.cli.obtain import obtain  # noqa: PLC0415
 
     return obtain(account)
 
