@@ -553,6 +553,14 @@ class TestSecret:
         assert said in complaint(shell("token", **{"SQUADRUN_PASSWORD": "", variable: value}))
         assert shell.server.requests == ()
 
+    def test_of_a_keyring_that_is_gone_may_be_elsewhere(self, shell: Shell) -> None:
+        shell.profile("[default]\nkeyring = true\n")
+
+        assert complaint(shell("token", SQUADRUN_PASSWORD="")) == (
+            "Error: no password: this system has no keyring that could be used; "
+            "set SQUADRUN_PASSWORD, or password_file or password_command in a profile"
+        )
+
     @pytest.mark.parametrize("option", ["--password", "--client-secret"])
     def test_is_no_option(self, shell: Shell, option: str) -> None:
         assert "No such option" in complaint(shell("token", option, "x"))

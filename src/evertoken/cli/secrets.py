@@ -65,10 +65,11 @@ def keep(settings: Settings, values: dict[str, str]) -> None:
 def _prompted(name: str, *, ask: bool) -> str:
     if ask and sys.stdin.isatty():
         return prompt(name)
-    raise Unusable(
-        f"no {name}: set SQUADRUN_{name.upper()}, "
-        f"or {name}_file or {name}_command in a profile, or run `evertoken login`"
-    )
+    raise Unusable(f"no {name}: {_elsewhere(name)}, or run `evertoken login`")
+
+
+def _elsewhere(name: str) -> str:
+    return f"set SQUADRUN_{name.upper()}, or {name}_file or {name}_command in a profile"
 
 
 def _of_file(name: str, path: str) -> str:
@@ -104,8 +105,11 @@ def _first_line(name: str, text: str) -> str:
 
 
 def _of_keyring(settings: Settings, name: str) -> str:
-    with _keyring() as keyring:
-        value: str | None = keyring.get_password(*_place(settings, name))
+    try:
+        with _keyring() as keyring:
+            value: str | None = keyring.get_password(*_place(settings, name))
+    except Unusable as error:
+        raise Unusable(f"no {name}: {error.message}; {_elsewhere(name)}") from None
     if not value:
         raise Unusable(f"no {name} in the keyring: run `evertoken login`")
     return value
