@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import pytest
 from evertoken import FileStore, Token
 from support.fleet import CountingGrant, sibling
 from support.fleet_faults import CALLS, ERRNOS, Fault, descriptors, injected
+from support.logs import warned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def test_any_file_call_may_fail_with_any_error_once_or_for_ever(  # F8
         with injected(fault):
             renewed = scene.go_through()
         assert fault.failed > 0, fault
-        warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        warnings = warned(caplog)
         assert len(warnings) <= 1, (fault, warnings)
         assert scene.shared() in (scene.old, renewed), fault
         assert descriptors(fault.folder) == [], fault
@@ -117,7 +117,7 @@ def test_a_short_write_is_made_up_for_or_leaves_the_old_file(  # F8
         renewed = scene.go_through()
     assert fault.failed > 0
     assert scene.shared() == (renewed if taken else scene.old)
-    assert len(caplog.records) == (0 if taken else 1)
+    assert len(warned(caplog)) == (0 if taken else 1)
     assert scene.drafts() == []
 
 
@@ -128,7 +128,7 @@ def test_without_locks_each_process_goes_on_alone(  # F9
     scene = Scene(tmp_path / "folder")
     with injected(Fault("flock", scene.folder, number, sticky=True)):
         renewed = scene.go_through()
-    assert len(caplog.records) == 1
+    assert len(warned(caplog)) == 1
     assert scene.shared() == renewed
     assert descriptors(scene.folder) == []
 
@@ -138,7 +138,7 @@ def test_a_fault_that_lasts_is_said_once(tmp_path: Path, caplog: pytest.LogCaptu
     with injected(Fault("open", scene.folder, errno.ENOSPC, sticky=True)):
         for _ in range(5):
             scene.go_through()
-    assert len(caplog.records) == 1
+    assert len(warned(caplog)) == 1
     assert "No space left" in caplog.text
     assert str(scene.folder) in caplog.text
 
@@ -148,7 +148,7 @@ def test_a_second_cause_is_said_too(tmp_path: Path, caplog: pytest.LogCaptureFix
     for number in (errno.ENOSPC, errno.EROFS):
         with injected(Fault("open", scene.folder, number, sticky=True)):
             scene.go_through()
-    assert len(caplog.records) == 2
+    assert len(warned(caplog)) == 2
 
 
 def test_a_folder_that_cannot_be_made_is_no_obstacle(
@@ -158,7 +158,7 @@ def test_a_folder_that_cannot_be_made_is_no_obstacle(
     manager = sibling(CountingGrant(), tmp_path / "file" / "folder")
     assert manager.token() == manager.token()
     assert manager.refresh().value
-    assert len(caplog.records) == 1
+    assert len(warned(caplog)) == 1
 
 
 def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_disk_that_is_full(small_disk: Path, caplog: pytest.LogCaptureFixture)
     scene.go_through()
     assert scene.shared() == scene.old
     assert scene.drafts() == []
-    assert len(caplog.records) == 1
+    assert len(warned(caplog)) == 1
     filler.unlink()
     renewed = scene.manager.refresh(timeout=20)
     assert scene.shared() == renewed

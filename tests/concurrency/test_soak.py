@@ -52,7 +52,8 @@ def test_renewals_leave_nothing_behind(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, soak: bool
 ) -> None:
     # pytest keeps every record that it captures
-    caplog.set_level(logging.CRITICAL, logger="evertoken")
+    for name in ("evertoken", "filelock"):
+        caplog.set_level(logging.CRITICAL, logger=name)
     grant = CountingGrant()
     manager = sibling(grant, tmp_path)
     times = 10_000 if soak else 300

@@ -20,6 +20,7 @@ from evertoken import BearerAuth, FileStore, InsecureURL, TokenManager, clock
 from evertoken.events import Replayed
 from evertoken.testing import Answer, Hang, Reset, TokenServer, Usual
 from support.http_clients import WAIT, grant_of, manager_of
+from support.logs import warned
 from support.scanner import Scanner
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def test_a_foreign_origin_is_warned_of_once(
             session.get(foreign.api_url, timeout=WAIT)
         assert all("Authorization" not in request.headers for request in foreign.requests)
 
-    (record,) = caplog.records
+    (record,) = warned(caplog)
     assert (record.name, record.levelname) == ("evertoken", "WARNING")
     assert record.getMessage() == (
         f"no token is sent to {foreign.base_url}: it is none of {token_server.base_url}"
@@ -294,7 +295,7 @@ def test_an_api_that_says_401_for_ever_costs_a_grant_a_minute(
         assert {it.status_code for it in responses} == {401}
         assert [len(it.history) for it in responses] == [1, 0, 0, 0, 0]
     assert token_server.grants == 1 + 3
-    assert [it for it in caplog.records if it.levelno >= logging.WARNING] == []
+    assert warned(caplog) == []
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -31,6 +31,14 @@ from evertoken.grants.response import parse
 from evertoken.policy import Snapshot
 from evertoken.testing import Answer, Cut, Delay, Drip, EarlyHints, Endless, Hang, Raw, Reset
 from evertoken.testing import TokenServer as Server
+from support.planted import (
+    ACCESS_TOKEN,
+    CLIENT_SECRET,
+    LATER_TOKEN,
+    PASSWORD,
+    REFRESH_TOKEN,
+    SCANNER,
+)
 from support.scanner import Scanner, reachable
 
 if TYPE_CHECKING:
@@ -42,19 +50,6 @@ if TYPE_CHECKING:
     from evertoken.testing.answers import Json
     from support.http_clients import Authority
 
-PASSWORD = "Pässwörd of the 'planted' user/42+"
-CLIENT_SECRET = 'client:secret%that&is"planted"'
-ACCESS_TOKEN = "planted.access-token/of+the~first=="
-LATER_TOKEN = "planted.access-token/of+the~second=="
-REFRESH_TOKEN = 'planted refresh token \\ with "all" that one may have'
-
-SCANNER = Scanner(
-    password=PASSWORD,
-    client_secret=CLIENT_SECRET,
-    access_token=ACCESS_TOKEN,
-    later_token=LATER_TOKEN,
-    refresh_token=REFRESH_TOKEN,
-)
 ECHO = f"{PASSWORD} {CLIENT_SECRET} {quote_plus(PASSWORD)} {quote_plus(CLIENT_SECRET)}"
 HELD = f"{ACCESS_TOKEN} {LATER_TOKEN} {REFRESH_TOKEN}"
 

@@ -179,7 +179,11 @@ class TestGrant:
 
         assert response.status_code == 200
 
-    def test_with_credentials_in_the_query_is_json_labelled_as_html(self, sandbox: Sandbox) -> None:
+    def test_with_credentials_in_the_query_is_json_labelled_as_html(
+        self, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # else urllib3 would log the query
+        caplog.set_level("INFO", "urllib3")
         response = requests.post(
             f"{sandbox.base_url}/oauth/token/", params=PASSWORD_GRANT, timeout=30
         )
@@ -725,7 +729,11 @@ class TestProcess:
 
         assert said == "0\n"
 
-    def test_logs_requests_where_asked_but_never_their_query(self) -> None:
+    def test_logs_requests_where_asked_but_never_their_query(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # else urllib3 would
+        caplog.set_level("INFO", "urllib3")
         with own_process(verbose=True) as process:
             url = settings_of(process)["SQUADRUN_BASE_URL"]
             requests.post(f"{url}/oauth/token/", params=PASSWORD_GRANT, timeout=30)

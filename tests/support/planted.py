@@ -1,0 +1,24 @@
+"""The secrets that the suite plants, for tests to use and for every output to be searched for."""
+
+from __future__ import annotations
+
+from evertoken.sandbox import environment
+from support.scanner import Scanner
+from support.values import PLANTED
+
+PASSWORD = "Pässwörd of the 'planted' user/42+"
+CLIENT_SECRET = 'client:secret%that&is"planted"'
+ACCESS_TOKEN = "planted.access-token/of+the~first=="
+LATER_TOKEN = "planted.access-token/of+the~second=="
+REFRESH_TOKEN = 'planted refresh token \\ with "all" that one may have'
+
+SCANNER = Scanner(
+    password=PASSWORD,
+    client_secret=CLIENT_SECRET,
+    access_token=ACCESS_TOKEN,
+    later_token=LATER_TOKEN,
+    refresh_token=REFRESH_TOKEN,
+    token_of_values=PLANTED,
+    sandbox_client_secret=environment.CLIENT_SECRET,
+    sandbox_password=environment.PASSWORD,
+)
