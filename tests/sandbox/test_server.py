@@ -182,7 +182,7 @@ class TestGrant:
     def test_with_credentials_in_the_query_is_json_labelled_as_html(
         self, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
     ) -> None:
-        # else urllib3 would log the query
+        # urllib3 would log the query
         caplog.set_level("INFO", "urllib3")
         response = requests.post(
             f"{sandbox.base_url}/oauth/token/", params=PASSWORD_GRANT, timeout=30
@@ -732,7 +732,7 @@ class TestProcess:
     def test_logs_requests_where_asked_but_never_their_query(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        # else urllib3 would
+        # urllib3 would log it
         caplog.set_level("INFO", "urllib3")
         with own_process(verbose=True) as process:
             url = settings_of(process)["SQUADRUN_BASE_URL"]

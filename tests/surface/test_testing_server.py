@@ -140,7 +140,11 @@ class TestRecord:
         assert response.status_code == 407
         assert (token_server.requests[0].path, token_server.requests[0].query) == ("/x", "y")
 
-    def test_no_repr_shows_a_secret(self, token_server: TokenServer) -> None:
+    def test_no_repr_shows_a_secret(
+        self, token_server: TokenServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # urllib3 would log the query
+        caplog.set_level("INFO", "urllib3")
         tokens = granted(token_server)
         requests.get(
             f"{token_server.api_url}?token={tokens['access_token']}",
