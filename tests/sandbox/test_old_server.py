@@ -20,8 +20,8 @@ from evertoken import (
     PasswordGrant,
     squadrun,
 )
-from support import old_server
 from support.fleet import eventually
+from support.planted import CLIENT_SECRET, PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,11 @@ PACKAGES = (
 )
 PIP = ("install", "--no-compile", "--disable-pip-version-check", "--quiet", "--retries=0")
 EXPIRES_IN = 1234
+CLIENT_ID = "old_client"
+USERNAME = "old_api_user"
+
+# by its path: imported here, it would load Django into the process of all other tests
+SITE = str(Path(__file__).parents[1] / "support" / "old_server.py")
 
 
 class OldServer:
@@ -92,10 +97,11 @@ def server(old_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("old")
     output = folder / "output"
     # what Django 4.2 does, later Pythons warn about
-    arguments = ["-W", "ignore", old_server.__file__, str(folder / "db"), str(EXPIRES_IN)]
+    account = [CLIENT_ID, CLIENT_SECRET, USERNAME, PASSWORD]
+    site = [SITE, str(folder / "db"), str(EXPIRES_IN), *account]
     with (
         output.open("wb") as stdout,
-        subprocess.Popen([str(old_python), *arguments], stdout=stdout) as process,  # noqa: S603  literals
+        subprocess.Popen([str(old_python), "-W", "ignore", *site], stdout=stdout) as process,  # noqa: S603  literals
     ):
         try:
             eventually(lambda: "\n" in output.read_text() or process.poll() is not None)
@@ -108,15 +114,15 @@ def server(old_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def manager_of(
     server: OldServer,
     *,
-    client_secret: str = old_server.CLIENT_SECRET,
-    password: str = old_server.PASSWORD,
+    client_secret: str = CLIENT_SECRET,
+    password: str = PASSWORD,
 ) -> TokenManager:
     """A manager that shares its token with no other."""
     return squadrun.manager(
         base_url=server.base_url,
-        client_id=old_server.CLIENT_ID,
+        client_id=CLIENT_ID,
         client_secret=client_secret,
-        username=old_server.USERNAME,
+        username=USERNAME,
         password=password,
         memory=MemoryStore(),
     )
@@ -125,8 +131,8 @@ def manager_of(
 def end_behind_its_back(server: OldServer, token: Token) -> None:
     """Revoke `token` at the server without a word to any manager."""
     form = {
-        "client_id": old_server.CLIENT_ID,
-        "client_secret": old_server.CLIENT_SECRET,
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
         "token": token.value,
     }
     url = f"{server.base_url}/oauth/revoke_token/"
@@ -198,10 +204,10 @@ def test_a_second_grant_leaves_the_first_token_alive(server: OldServer) -> None:
 def test_a_missing_last_slash_is_hinted_at(server: OldServer) -> None:
     grant = PasswordGrant(
         server.token_url.rstrip("/"),
-        client_id=old_server.CLIENT_ID,
-        client_secret=old_server.CLIENT_SECRET,
-        username=old_server.USERNAME,
-        password=old_server.PASSWORD,
+        client_id=CLIENT_ID,
+        client_secret=CLIENT_SECRET,
+        username=USERNAME,
+        password=PASSWORD,
     )
     with pytest.raises(InvalidTokenResponse, match="seems to lack its last slash") as raised:
         grant.request()

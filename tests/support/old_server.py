@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-CLIENT_ID = "old_client"
-CLIENT_SECRET = "planted-old-client-secret"
-USERNAME = "old_api_user"
-PASSWORD = "planted-old-api-password"
-
 
 class Quiet(WSGIRequestHandler):
     """Logs nothing after the answer, when the client may have counted already."""
@@ -49,20 +44,20 @@ def configure(database: str, expires_in: int) -> None:
     django.setup()
 
 
-def create_account() -> None:
-    apps.get_model("auth", "User").objects.create_user(USERNAME, password=PASSWORD)
+def create_account(client_id: str, client_secret: str, username: str, password: str) -> None:
+    apps.get_model("auth", "User").objects.create_user(username, password=password)
     apps.get_model("oauth2_provider", "Application").objects.create(
-        client_id=CLIENT_ID,
-        client_secret=CLIENT_SECRET,
+        client_id=client_id,
+        client_secret=client_secret,
         client_type="confidential",
         authorization_grant_type="password",
     )
 
 
-def main(database: str, expires_in: str) -> None:
+def main(database: str, expires_in: str, *account: str) -> None:
     configure(database, int(expires_in))
     call_command("migrate", verbosity=0)
-    create_account()
+    create_account(*account)
     site = get_wsgi_application()
 
     def told(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
