@@ -1,7 +1,8 @@
 """Ten thousand workers around the end of a token, on a simulated clock and with the real policy.
 
-What is simulated is time, the network and a Redis that answers at once or not at all; when a worker
-renews, waits or looks is decided by `evertoken.policy`, and what is replaced by `supersedes`.
+What is simulated is time, the network and a Redis that answers at once or not at all, and for how
+long a worker leaves one alone that does not; when a worker renews, waits or looks is decided by
+`evertoken.policy`, and what is replaced by `supersedes`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from evertoken import RefreshPolicy, Token, policy
 from evertoken.instant import Instant
 from evertoken.policy import Action
+from evertoken.stores.link import FIRST_PAUSE, JITTER, LONGEST_PAUSE
 from evertoken.stores.redis_lock import FIRST_POLL, LONGEST_POLL
 from evertoken.token import supersedes
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 LIFETIME = 36_000.0
 RULES = RefreshPolicy()
 START = 1_000_000.0
+TIMEOUT = 0.5
+"""Seconds after which Redis gave no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,7 @@ class Scenario:
         recheck: the store's own.
         lease: of the lock; shorter than `grant`, every lease is lost.
         outage: from when to when Redis gives no answer, counted from the token's issue.
+        dead: whether the first one that holds the lock dies with it.
         begin, end: which part of the token's life is simulated, counted likewise.
         cold: whether they start without a token, all within ten seconds.
     """
@@ -49,6 +54,7 @@ class Scenario:
     outage: tuple[float, float] = (0.0, 0.0)
     begin: float = LIFETIME - 170
     end: float = LIFETIME + 5
+    dead: bool = False
     cold: bool = False
 
 
@@ -61,6 +67,8 @@ class Worker:
     snapshot: Snapshot = policy.EMPTY
     flying: bool = False
     poll: float = FIRST_POLL
+    pause: float = 0.0
+    closed_until: float = 0.0
 
 
 @dataclass(slots=True)
@@ -82,6 +90,7 @@ class Fleet:
         self._entry: Token | None = None
         self._holder: Worker | None = None
         self._lease_end = 0.0
+        self._died = False
         self._order = itertools.count()
         self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
         if not scenario.cold:
@@ -111,6 +120,17 @@ class Fleet:
         since, until = self.scenario.outage
         return since <= time - START < until
 
+    def _answers(self, worker: Worker, time: float) -> bool:
+        """Whether Redis answers this worker, which leaves it alone for longer and longer if not."""
+        if time < worker.closed_until:
+            return False
+        if not self._down(time):
+            worker.pause = 0.0
+            return True
+        worker.pause = min(2 * worker.pause, LONGEST_PAUSE) or FIRST_PAUSE
+        worker.closed_until = time + TIMEOUT + worker.pause * (1 - JITTER * worker.draw)
+        return False
+
     def _command(self, time: float, count: int = 1) -> None:
         self.outcome.commands[int(time - START)] += count
 
@@ -118,25 +138,27 @@ class Fleet:
         self._at(time + 1.0, self._request, worker)
         now = Instant(time, time)
         known = worker.snapshot.token is not None
-        if known and time - worker.looked_at >= self.scenario.recheck and not self._down(time):
+        if known and time - worker.looked_at >= self.scenario.recheck:
             worker.looked_at = time
-            self._command(time)
-            worker.snapshot = policy.absorbed(
-                worker.snapshot, self._entry, now, RULES, draw=worker.draw
-            )
+            self._look(worker, now)
         action = policy.decide(worker.snapshot, now)
         self.outcome.waits += action is Action.REFRESH_OR_WAIT and known
         if action is not Action.USE and not worker.flying:
             worker.flying = True
-            self._command(time, known and not self._down(time))
             self._fly(worker, time)
+
+    def _look(self, worker: Worker, now: Instant) -> None:
+        if self._answers(worker, now.boot):
+            self._command(now.boot)
+            worker.snapshot = policy.absorbed(
+                worker.snapshot, self._entry, now, RULES, draw=worker.draw
+            )
 
     def _fly(self, worker: Worker, time: float) -> None:
         """Lock, look again; adopt, grant, or leave it to who holds the lock."""
         now = Instant(time, time)
-        usable = worker.snapshot.usable(now)
-        if self._down(time):
-            patient = usable and not self._gave_up(worker, time)
+        patient = not self._overdue(worker, now)
+        if not self._answers(worker, time):
             return self._land(worker, time, None) if patient else self._grant(worker, time)
         self._command(time, 2)
         free = self._holder is None or time >= self._lease_end
@@ -145,16 +167,19 @@ class Fleet:
         if self._serves(worker, now):
             self._unlock(worker, time)
             return self._land(worker, time, self._entry)
+        if free and self.scenario.dead and not self._died:
+            self._died = True
+            return None
         if free:
             return self._grant(worker, time)
-        if usable:
+        if patient:
             return self._land(worker, time, None)
         worker.poll = min(worker.poll * 1.5, LONGEST_POLL)
         return self._at(time + worker.poll * (1 + self._random.random() / 2), self._fly, worker)
 
-    def _gave_up(self, worker: Worker, time: float) -> bool:
-        since = worker.snapshot.blocked_since
-        return since is not None and time - since >= 15 * (1 + RULES.jitter * worker.draw)
+    def _overdue(self, worker: Worker, now: Instant) -> bool:
+        token = worker.snapshot.token
+        return token is None or RULES.overdue_at(token, draw=worker.draw).reached(now)
 
     def _serves(self, worker: Worker, now: Instant) -> bool:
         token = self._entry
@@ -198,8 +223,11 @@ SCENARIOS = [
     Scenario(name="edge, recheck 30 s", recheck=30.0),
     Scenario(name="edge, slow grant of 10 s", grant=10.0),
     Scenario(name="edge, every lease lost", grant=10.0, lease=2.0),
-    Scenario(name="edge, 30 s outage", outage=(DUE, DUE + 30)),
+    Scenario(name="edge, the holder dies", dead=True),
     Scenario(name="edge, 10 s outage", outage=(DUE, DUE + 10)),
+    Scenario(name="edge, 30 s outage", outage=(DUE, DUE + 30)),
+    Scenario(name="edge, 60 s outage", outage=(DUE, DUE + 60)),
+    Scenario(name="edge, no end of the outage", outage=(DUE, LIFETIME * 2)),
     Scenario(name="cold start in 10 s", cold=True, begin=0, end=20),
 ]
 

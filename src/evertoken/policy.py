@@ -84,6 +84,11 @@ class RefreshPolicy:
         early = max(self.window(token) * (1 + self.jitter * draw), self.margin(token))
         return _moment(token, token.lifetime - early)
 
+    def overdue_at(self, token: Token, *, draw: float) -> Instant:
+        """When its renewal is put off no longer for a busy lock: half a window before its end."""
+        early = self.margin(token) + self.window(token) / 2 * (1 + self.jitter * draw)
+        return _moment(token, token.lifetime - early)
+
     def usable(self, token: Token, now: Instant) -> bool:
         """Whether `token` may be sent: its times are plausible and it has not come to its end."""
         return token.plausible(now) and not self.usable_until(token).reached(now)
@@ -122,7 +127,7 @@ class Snapshot:
         usable_until: when `token` must not be sent any more.
         due_at: when a renewal is to be tried.
         refusal: why there is none, or why there will be none, for now.
-        blocked_since: since when a sibling has held the lock, on the clock since boot.
+        blocked_since: since when the lock has not been had, on the clock since boot.
     """
 
     token: Token | None = None
@@ -189,7 +194,7 @@ def unwatched(snapshot: Snapshot) -> Snapshot:
 
 
 def postponed(snapshot: Snapshot, now: Instant, policy: RefreshPolicy) -> Snapshot:
-    """`snapshot` while a sibling holds the lock: look again soon, at its end at the latest."""
+    """`snapshot` while the lock is not to be had: look again soon, at its end at the latest."""
     due_at = now.after(policy.pause(snapshot.token)).earlier(snapshot.usable_until)
     since = now.boot if snapshot.blocked_since is None else snapshot.blocked_since
     return replace(snapshot, due_at=due_at, blocked_since=since)

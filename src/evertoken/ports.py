@@ -53,7 +53,8 @@ class TokenStore(Protocol):
         """Hold the identity's lock; False where another holds it beyond `timeout` seconds.
 
         True also where the medium offers no lock: it saves grants, and nothing depends on it. A
-        medium that is away for a moment may answer False to who would not wait.
+        `timeout` of 0 is of a renewal that can be put off: where the medium is only away for now,
+        False lets it try again.
         """
 
 

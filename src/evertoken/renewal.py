@@ -185,18 +185,26 @@ class Renewal:
     def _waits(self, demand: Demand) -> Iterator[tuple[float, bool]]:
         """Seconds to wait for a lock, and whether to go on without it after that.
 
-        Where nobody waits there is one try; else slices, between which a token that a sibling
-        saved is seen. Jitter keeps siblings from giving up together behind a stuck holder.
+        Where nobody waits there is one try, and no renewal without the lock as long as there is
+        time to look again. Else there are slices, between which a token that a sibling saved is
+        seen. Jitter keeps siblings from giving up together behind a stuck holder.
         """
+        if not (demand.urgent or self._overdue(demand)):
+            yield 0.0, False
+            if not self._overdue(demand):
+                return
         blocked = demand.snapshot.blocked_since
         since = demand.start.boot if blocked is None else blocked
         give_up = since + self.patience * (1 + self.policy.jitter * self.draw)
-        if not demand.urgent:
-            yield 0.0, clock.since_boot() >= give_up
-            return
         while (left := give_up - clock.since_boot()) > LOCK_SLICE:
             yield LOCK_SLICE, False
         yield max(0.0, left), True
+
+    def _overdue(self, demand: Demand) -> bool:
+        token = demand.snapshot.token
+        if token is None:
+            return True
+        return self.policy.overdue_at(token, draw=self.draw).reached(clock.elapsed(demand.start))
 
     def _adoptable(self, entry: Entry | None, demand: Demand) -> Entry | None:
         """What of `entry` makes a grant needless."""

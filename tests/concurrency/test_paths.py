@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken import FileStore, Token, clock
+from evertoken.policy import holding
 from evertoken.stores.record import MAX_BYTES, Record, encode
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 from support.logs import warned
@@ -407,6 +408,17 @@ def test_a_loose_lock_file_still_locks(grant: CountingGrant, folder: Path) -> No
     store = FileStore(folder)
     with store.lock(grant.key, timeout=0.0) as first, store.lock(grant.key, timeout=0.0) as second:
         assert (first, second) == (True, False)
+
+
+def test_where_no_lock_is_to_be_had_a_due_token_is_renewed_at_once(
+    grant: CountingGrant, folder: Path
+) -> None:
+    path_of(grant, folder, ".lock").mkdir()
+    manager = sibling(grant, folder)
+    due = holding(a_token(age=3500.0), clock.now(), manager.policy, draw=0.0)
+    manager.renewer.snapshot = due
+    assert manager.token(timeout=0.0) == due.token
+    eventually(lambda: manager.status().counters.grants == 1)
 
 
 def test_locks_of_different_identities_do_not_meet(folder: Path) -> None:  # S49

@@ -216,6 +216,22 @@ def test_a_renewing_sibling_is_asked_about_at_most_once_a_second(
     assert grant.requests == 0
 
 
+def test_behind_a_stuck_sibling_a_renewal_is_put_off_until_half_of_its_window_is_left(
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    grant.lifetime = 40.0
+    impatient = sibling(grant, tmp_path, timeout=0.0)
+    with FileStore(tmp_path).lock(grant.key, timeout=0.0):
+        # due for 1 s, and usable for 7 s more
+        grant_due(grant, impatient)
+        impatient.token()
+        eventually(lambda: not impatient.status().renewing)
+        assert grant.requests == 0
+        grant_due(grant, impatient, age=36.0)
+        impatient.token()
+        eventually(lambda: impatient.status().counters.grants == 1)
+
+
 def test_a_waiter_takes_the_token_of_the_sibling_that_it_waits_for(
     grant: CountingGrant, tmp_path: Path
 ) -> None:
@@ -270,12 +286,12 @@ def wait_for_token(manager: TokenManager) -> str:
     return values[0]
 
 
-def grant_due(grant: CountingGrant, *managers: TokenManager) -> None:
+def grant_due(grant: CountingGrant, *managers: TokenManager, age: float = 31.0) -> None:
     from evertoken import Token, clock, policy  # noqa: PLC0415  used here alone
 
     now = clock.now()
     token = Token(
-        "an old one", now.wall - 31.0, now.wall - 31.0 + grant.lifetime, issued_boot=now.boot - 31.0
+        "an old one", now.wall - age, now.wall - age + grant.lifetime, issued_boot=now.boot - age
     )
     for manager in managers:
         manager.renewer.snapshot = policy.holding(token, now, manager.policy, draw=0.0)

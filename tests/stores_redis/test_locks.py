@@ -12,10 +12,10 @@ from evertoken.stores.redis import RedisStore
 from evertoken.stores.redis_lock import FIRST_POLL, LONGEST_POLL
 from support.fleet import eventually
 from support.logs import warned
+from support.valkey import Valkey
 
 if TYPE_CHECKING:
     from evertoken import TokenKey
-    from support.valkey import Valkey
 
 
 def lock_of(key: TokenKey) -> str:
@@ -133,8 +133,8 @@ def test_a_key_without_an_end_is_no_lock(
 def test_a_lock_command_that_got_no_answer_is_undone(valkey: Valkey, key: TokenKey) -> None:  # F27
     store = RedisStore(valkey.url, timeout=0.2)
     assert store.load(key) is None
-    with valkey.frozen(), store.lock(key, timeout=0) as held:
-        assert not held
+    with valkey.frozen(), store.lock(key, timeout=20) as held:
+        assert held, "it renews alone"
     eventually(lambda: valkey.client.exists(lock_of(key)))
     eventually(lambda: store.load(key) is None and not valkey.client.exists(lock_of(key)))
 
@@ -166,6 +166,32 @@ def test_a_lock_that_was_never_asked_for_leaves_no_doubt(valkey: Valkey, key: To
     store = RedisStore(valkey.url, timeout=0.2)
     with valkey.frozen():
         assert store.load(key) is None
+        with store.lock(key, timeout=20) as held:
+            assert held
+    assert not store._locks._doubts
+
+
+def test_without_an_answer_who_waits_has_it_and_who_tries_has_not(  # F27
+    valkey: Valkey, key: TokenKey
+) -> None:
+    store = RedisStore(valkey.url, timeout=0.2)
+    with valkey.frozen():
+        for _ in ("it was asked", "it is left alone"):
+            with store.lock(key, timeout=0) as held:
+                assert not held
+            with store.lock(key, timeout=0.01) as held:
+                assert held
+
+
+def test_a_server_that_refuses_is_tried_again_like_one_that_is_away(
+    valkey: Valkey, key: TokenKey
+) -> None:
+    with Valkey("--replicaof", f"127.0.0.1 {valkey.port}") as demoted:
+        store = RedisStore(demoted.url)
         with store.lock(key, timeout=0) as held:
             assert not held
-    assert not store._locks._doubts
+        with store.lock(key, timeout=0.01) as held:
+            assert held
+        demoted.client.replicaof("NO", "ONE")
+        with store.lock(key, timeout=0) as held:
+            assert held

@@ -102,6 +102,23 @@ def test_jitter_moves_a_renewal_earlier_by_up_to_a_quarter_of_its_window() -> No
     assert POLICY.due_at(token, draw=1.0) == NOW.after(HOUR - 150)
 
 
+def test_a_renewal_is_overdue_half_a_window_before_the_last_moment_of_use() -> None:
+    token = issued()
+    assert POLICY.overdue_at(token, draw=0.0) == NOW.after(HOUR - 10 - 60)
+    assert POLICY.overdue_at(token, draw=1.0) == NOW.after(HOUR - 10 - 75)
+
+
+@TRIES
+@given(lifetimes, draws)
+def test_with_the_defaults_a_renewal_is_due_before_it_is_overdue(
+    lifetime: float, draw: float
+) -> None:
+    token = issued(lifetime=lifetime)
+    due_at, overdue_at = (at(token, draw=draw) for at in (POLICY.due_at, POLICY.overdue_at))
+    assert overdue_at.boot - due_at.boot >= POLICY.window(token) / 4 - 1e-6
+    assert POLICY.usable_until(token).boot - overdue_at.boot >= POLICY.window(token) / 2 - 1e-6
+
+
 def test_a_token_that_was_not_dated_by_the_clock_since_boot_ends_by_the_wall_alone() -> None:
     token = issued(reading=False)
     assert POLICY.usable_until(token) == Instant(NOW.wall + HOUR - 10, math.inf)

@@ -130,9 +130,8 @@ class RedisStore:
     def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[bool]:
         """Hold the lock of `key`; False where another holds it beyond `timeout` seconds.
 
-        True also where the server refuses: each process then renews alone. Without an answer, who
-        has time to wait renews alone too; who asks with `timeout=0` is told False, has a token
-        that serves, and looks again soon: an outage of seconds costs no grant per process.
+        Where the server gives no answer, or refuses, True for who waits, since each process then
+        renews alone; False where `timeout` is 0, since the server may be back at the next try.
         """
         return self._locks.held(self._name(key, "lock"), timeout=timeout)
 

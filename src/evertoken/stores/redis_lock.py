@@ -72,9 +72,8 @@ class Locks:
     def held(self, name: str, *, timeout: float) -> Iterator[bool]:
         """Hold the lock in the key `name`; False where another holds it beyond `timeout` seconds.
 
-        Without an answer it is True for who would wait, and renews alone then; for who would not
-        it is False: an outage of seconds is to pass without a grant per process. A server that
-        refuses offers no lock: True for both.
+        Where the server offers none, who waits has it: each process then renews alone. Who only
+        tries (a `timeout` of 0) has not: until it tries again, the server may be back.
         """
         self.settle()
         claim = _Claim(name, secrets.token_hex(16))
@@ -101,7 +100,7 @@ class Locks:
                 return False
         if answer is True:
             self._polls.pop(claim.name, None)
-        return answer in {True, Lost.REFUSED} or timeout > 0
+        return answer is True or timeout > 0
 
     def _try(self, claim: _Claim) -> bool | Lost:
         claim.perhaps = True
