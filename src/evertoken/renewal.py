@@ -173,12 +173,21 @@ class Renewal:
     def _current(
         self, store: TokenStore, farther: Sequence[TokenStore], key: TokenKey
     ) -> Entry | None:
-        """What `store` holds, but no token that siblings have revoked or replaced since."""
+        """What `store` holds, but no token that siblings have revoked or replaced since.
+
+        A successor takes its place at once: were it forgotten first, a look in between would make
+        callers wait that have a usable token, and siblings would queue up for the farther lock.
+        """
         entry = store.load(key)
         token = token_of(entry)
         now = clock.now()
-        if token is None or not any(_ends(other.load(key), token, now) for other in farther):
+        shared = [] if token is None else [other.load(key) for other in farther]
+        if token is None or not any(_ends(other, token, now) for other in shared):
             return entry
+        for successor in filter(None, map(token_of, shared)):
+            store.save(key, successor)
+        if token_of(current := store.load(key)) != token:
+            return current
         store.forget(key, token)
         return store.load(key)
 

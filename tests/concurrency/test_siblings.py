@@ -12,7 +12,9 @@ from evertoken import (
     FileStore,
     GrantRefused,
     GrantUnavailable,
+    MemoryStore,
     RefreshPolicy,
+    Token,
     TokenError,
     TokenManager,
     clock,
@@ -216,6 +218,23 @@ def test_a_renewing_sibling_is_asked_about_at_most_once_a_second(
     assert grant.requests == 0
 
 
+def test_a_renewal_that_a_sibling_was_quicker_with_needs_no_lock_and_forgets_nothing(
+    grant: CountingGrant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, late = pair(grant, tmp_path)
+    old = one.token()
+    assert late.token() == old
+    late.renewer.stores[0].save(grant.key, old)
+    new = one.refresh()
+    forgotten: list[Token] = []
+    monkeypatch.setattr(MemoryStore, "forget", lambda _store, _key, token: forgotten.append(token))
+    demand = Demand(snapshot=late.renewer.snapshot, start=clock.now(), latest=old)
+    assert demand.snapshot.token == old
+    with FileStore(tmp_path).lock(grant.key, timeout=0.0):
+        assert late.renewer.renewal().run(demand).entry == new
+    assert forgotten == []
+
+
 def test_behind_a_stuck_sibling_a_renewal_is_put_off_until_half_of_its_window_is_left(
     grant: CountingGrant, tmp_path: Path
 ) -> None:
@@ -287,7 +306,7 @@ def wait_for_token(manager: TokenManager) -> str:
 
 
 def grant_due(grant: CountingGrant, *managers: TokenManager, age: float = 31.0) -> None:
-    from evertoken import Token, clock, policy  # noqa: PLC0415  used here alone
+    from evertoken import policy  # noqa: PLC0415  used here alone
 
     now = clock.now()
     token = Token(
