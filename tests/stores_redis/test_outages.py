@@ -35,15 +35,6 @@ def manager(grant: CountingGrant, store: RedisStore, **policy: float) -> TokenMa
     return TokenManager(grant, store=store, memory=MemoryStore(), policy=RefreshPolicy(**policy))
 
 
-def holding(
-    token: Token, grant: CountingGrant, store: RedisStore, *, timeout: float = 30.0
-) -> TokenManager:
-    """A manager whose process knows of `token`, and has asked Redis for nothing yet."""
-    memory = MemoryStore()
-    memory.save(grant.key, token)
-    return TokenManager(grant, store=store, memory=memory, timeout=timeout)
-
-
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.levelname for record in caplog.records if "Redis" in record.getMessage()]
 
@@ -216,46 +207,6 @@ def test_an_outage_of_seconds_fails_no_call(valkey: Valkey) -> None:
     assert max(waits[False]) < 1.5
     # it is 20 ms; who waited for Redis would wait for 500
     assert max(waits[True]) < 0.3
-
-
-def test_who_waits_for_the_lock_goes_on_without_it_and_who_does_not_looks_again(
-    valkey: Valkey, key: TokenKey
-) -> None:
-    store = RedisStore(valkey.url)
-    with valkey.frozen():
-        for _ in range(2):  # without an answer, and unasked
-            with store.lock(key, timeout=0) as held:
-                assert not held
-            with store.lock(key, timeout=20) as held:
-                assert held
-
-
-def test_an_outage_of_seconds_costs_a_fleet_one_grant(
-    valkey: Valkey, issued: Issued, caplog: pytest.LogCaptureFixture
-) -> None:
-    grant = CountingGrant()
-    due = issued("due", ago=3550)
-    RedisStore(valkey.url).save(grant.key, due)
-    fleet = [holding(due, grant, RedisStore(valkey.url)) for _ in range(3)]
-    with valkey.frozen():
-        eventually(lambda: [one.token() for one in fleet] and said(caplog).count("WARNING") == 3)
-        eventually(lambda: all(one.renewer.snapshot.blocked_since for one in fleet))
-        assert grant.requests == 0
-    eventually(lambda: "due" not in {one.token().value for one in fleet})
-    assert grant.requests == 1
-
-
-def test_a_lasting_outage_ends_the_patience_before_the_token_ends(
-    valkey: Valkey, issued: Issued
-) -> None:
-    grant = CountingGrant()
-    store = RedisStore(valkey.url)
-    alone = holding(issued("due", ago=3550), grant, store, timeout=2.0)
-    with valkey.frozen():
-        assert alone.token().value == "due"
-        # patience is half of the manager's timeout; the token serves for 40 s
-        eventually(lambda: alone.token().value != "due", within=15)
-    assert grant.requests == 1
 
 
 def test_a_sibling_adopts_once_redis_is_back(valkey: Valkey) -> None:
