@@ -111,7 +111,7 @@ def _timed(run: Run, auths: dict[str, Auth], rounds: int, timed: Timed) -> dict[
         for name in run.shuffled(list(auths)):
             times[name].append(timed(auths[name]))
     return {
-        name: statistics.quantiles(found, n=10)[0] if len(found) > 9 else min(found)
+        name: statistics.quantiles(found, n=10)[0] if len(found) > 9 else statistics.median(found)
         for name, found in times.items()
     }
 

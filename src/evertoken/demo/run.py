@@ -148,6 +148,8 @@ def _revoked(plan: Plan, server: _Server, manager: TokenManager) -> bool:
     """Revoke the token; whether the API then refused it."""
     url = f"{server.base_url}/api/v4/leads/responses/{plan.campaign}/"
     try:
+        # credentials that were refused are not asked about again
+        manager.token()
         # a new one: the last one may be due, and replaced before it is revoked
         header = f"Bearer {manager.refresh().value}"
         manager.revoke()
