@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
+import traceback
 from dataclasses import asdict
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -51,16 +54,24 @@ def main() -> None:
         told |= {f"not installed: {name}": why for name, why in run.missing.items()}
         print("\n".join(f"{name}: {text}" for name, text in told.items()), end="\n\n")
         start = time.monotonic()
-        results = [_measured(name, run) for name in NAMES if not given.only or name in given.only]
+        wanted = [name for name in NAMES if not given.only or name in given.only]
+        found = {name: _measured(name, run) for name in wanted}
         told["took"] = f"{time.monotonic() - start:.0f} s, {given.scale.name.lower()}"
     print(f"took {told['took']}")
     if directory:
-        _write(directory, told, results)
+        _write(directory, told, [result for result in found.values() if result])
+    if failed := [name for name, result in found.items() if result is None]:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
-def _measured(name: str, run: Run) -> Result:
+def _measured(name: str, run: Run) -> Result | None:
+    """What was found; None where it failed, which is to cost nobody the other figures."""
     module: Benchmark = import_module(f"benchmarks.{name}")
-    result = module.measure(run)
+    try:
+        result = module.measure(run)
+    except (AssertionError, RuntimeError, OSError, subprocess.SubprocessError):
+        traceback.print_exc()
+        return None
     print(result.plain(), flush=True)
     return result
 

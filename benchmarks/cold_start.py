@@ -30,7 +30,7 @@ def measure(run: Run) -> Result:
     statements = {name: peer.statement for name, peer in run.peers.items()}
     statements["lazy"] = LAZY
     imports: dict[str, list[float]] = {name: [] for name in statements}
-    for _ in range(run.pick(1, 3, 25)):
+    for _ in range(run.pick(1, 3, 15)):
         for name in run.shuffled(names):
             start = time.monotonic()
             warm[name].append(float(child("first_header", name, sites[name])) - start)

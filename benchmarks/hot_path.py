@@ -92,8 +92,8 @@ def measure(run: Run) -> Result:
         # the first asks for the token, the second finds it
         auth(auth(prepared()))
         assert auth(prepared()).headers["Authorization"]
-    alone_ns = _timed(run, auths, run.pick(3, 25, 300), round_of)
-    together_ns = _timed(run, auths, run.pick(1, 4, 50), lambda auth: round_in_threads(auth, 250))
+    alone_ns = _timed(run, auths, run.pick(3, 25, 150), round_of)
+    together_ns = _timed(run, auths, run.pick(1, 4, 25), lambda auth: round_in_threads(auth, 250))
     titles = {name: peer.title for name, peer in run.peers.items()}
     titles |= {AGAIN: "static header again", BARE: "evertoken, header() alone"}
     return Result(

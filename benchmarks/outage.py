@@ -41,7 +41,7 @@ def measure(run: Run) -> Result:
     """All peers live through it at the same time: what counts is how often, not how fast."""
     names = run.renewing()
     trials: dict[str, list[Trial]] = {name: [] for name in names}
-    for _ in range(run.pick(1, 1, 5)):
+    for _ in range(run.pick(1, 1, 3)):
         with ThreadPoolExecutor(len(names)) as pool:
             for name, found in zip(
                 names, pool.map(lambda n: _trial(run, run.peers[n]), names), strict=True

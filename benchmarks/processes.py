@@ -35,7 +35,7 @@ def measure(run: Run) -> Result:
     counts: tuple[int, ...] = run.pick((1, 4), (1, 16), (1, 4, 16, 64))
     names = [n for n in run.renewing() if n == REFERENCE or not run.peers[n].unable_to_share]
     fleets: dict[tuple[str, int], list[Fleet]] = {(n, c): [] for n in names for c in counts}
-    for _ in range(run.pick(1, 1, 3)):
+    for _ in range(run.pick(1, 1, 2)):
         trials = [(name, count) for count in counts for name in run.shuffled(names)]
         # what counts is how often, not how fast: where time is short they go at once
         with ThreadPoolExecutor(run.pick(len(trials), 2, 1)) as pool:

@@ -19,7 +19,7 @@ def measure(run: Run) -> Result:
     """Each peer in turn, in shuffled rounds."""
     names = run.renewing()
     posts: dict[str, list[int]] = {name: [] for name in names}
-    for _ in range(run.pick(1, 2, 5)):
+    for _ in range(run.pick(1, 2, 3)):
         for name in run.shuffled(names):
             posts[name].append(_posts(run, run.peers[name]))
     titles = {name: run.peers[name].title for name in names}

@@ -37,7 +37,7 @@ def measure(run: Run) -> Result:
     """All peers start cold in turn; their tokens end meanwhile; all are rushed again in turn."""
     cold: dict[str, list[Rush]] = {name: [] for name in run.renewing()}
     ended: dict[str, list[Rush]] = {name: [] for name in run.renewing()}
-    for _ in range(run.pick(1, 1, 5)):
+    for _ in range(run.pick(1, 1, 3)):
         _round(run, cold, ended)
     titles = {name: run.peers[name].title for name in cold}
     data = {"titles": titles, "cold": _kept(cold), "ended": _kept(ended)}
