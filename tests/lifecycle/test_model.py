@@ -1,4 +1,4 @@
-"""One state machine over manager, memory and file store: time, outage, refusal, 401, revocation."""
+"""One state machine over managers and their stores: time, outage, refusal, 401, revocation."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ import time
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from redis import Redis
 
 from evertoken import (
     FileStore,
@@ -29,15 +36,19 @@ from evertoken import (
     TokenKey,
     TokenManager,
     clock,
+    lookout,
     policy,
     renewal,
 )
+from evertoken.stores.redis import RedisStore
 from evertoken.token import token_of
+from support.valkey import Valkey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evertoken.instant import Instant
+    from evertoken.ports import TokenStore
 
 T = TypeVar("T")
 
@@ -149,16 +160,20 @@ class Fleet(RuleBasedStateMachine):
     @initialize(lifetime=st.sampled_from([0.5, 0.75, 2.0, 3600.0]))
     def begin(self, lifetime: float) -> None:
         self.world.lifetime = lifetime
+        self.reader = self.store()
         self.managers = [self.started(grant) for grant in self.grants]
 
     def teardown(self) -> None:
         self.patch.undo()
         shutil.rmtree(self.folder)
 
+    def store(self) -> TokenStore:
+        """The shared store, as one more process has it."""
+        return FileStore(self.folder)
+
     def started(self, grant: FakeGrant) -> TokenManager:
-        store = FileStore(self.folder)
         grant.manager = TokenManager(
-            grant, store=store, memory=MemoryStore(), policy=POLICY, timeout=BOUND
+            grant, store=self.store(), memory=MemoryStore(), policy=POLICY, timeout=BOUND
         )
         return grant.manager
 
@@ -257,7 +272,7 @@ class Fleet(RuleBasedStateMachine):
     def a_later_token_is_not_lost_to_an_earlier_one(self) -> None:
         if not self.managers:
             return
-        shared = token_of(FileStore(self.folder).load(self.grants[0].key))
+        shared = token_of(self.reader.load(self.grants[0].key))
         if shared is not None:
             assert shared.value not in self.died_at, "a dead token came back"
             latest = self.latest_shared
@@ -311,11 +326,41 @@ class Fleet(RuleBasedStateMachine):
                 flight.landing.result(timeout=BOUND)
 
 
-TestFleet = Fleet.TestCase
-TestFleet.settings = settings(
+class Machines(Fleet):
+    """Two machines that share a Valkey."""
+
+    server: ClassVar[Valkey]
+
+    def __init__(self) -> None:
+        super().__init__()
+        # a look that takes long, as on a busy machine, is to be waited for
+        self.patch.setattr(lookout, "GLANCE", BOUND)
+        self.server.client.flushall()
+        self.stores: list[RedisStore] = []
+
+    def store(self) -> TokenStore:
+        self.stores.append(RedisStore(self.server.url, timeout=BOUND, recheck=POLICY.recheck))
+        return self.stores[-1]
+
+    def teardown(self) -> None:
+        super().teardown()
+        for store in self.stores:
+            client = store._server._client
+            if isinstance(client, Redis):
+                client.connection_pool.disconnect()
+
+
+def test_any_life_of_two_machines_keeps_the_rules() -> None:
+    with Valkey() as Machines.server:
+        run_state_machine_as_test(Machines, settings=settings(QUICK, max_examples=60))
+
+
+QUICK = settings(
     max_examples=200,
     stateful_step_count=40,
     deadline=None,
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow],
 )
+TestFleet = Fleet.TestCase
+TestFleet.settings = QUICK
