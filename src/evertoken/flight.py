@@ -14,8 +14,8 @@ from evertoken.errors import RefreshTimeout
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from evertoken.demand import Demand, Outcome
     from evertoken.policy import Snapshot
-    from evertoken.renewal import Demand, Outcome
 
 
 @dataclass(frozen=True, slots=True)

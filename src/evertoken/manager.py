@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from evertoken import events, keeper, renewal
+    from evertoken import demand as demands
+    from evertoken import events, keeper
     from evertoken.errors import TokenError
     from evertoken.events import Event
     from evertoken.flight import Flight
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from evertoken.token import TokenKey
 else:
     # a process that finds a token in its store needs none of them
-    events, keeper, renewal = map(
-        lazy, ("evertoken.events", "evertoken.keeper", "evertoken.renewal")
+    demands, events, keeper = map(
+        lazy, ("evertoken.demand", "evertoken.events", "evertoken.keeper")
     )
 
 FORCED_PERIOD = 60.0
@@ -151,7 +152,7 @@ class TokenManager:
                 return self.renewer.watch(snapshot, now)
             if action is Action.FAIL:
                 raise _remembered(snapshot)
-            demand = renewal.Demand(snapshot=snapshot, start=now, latest=snapshot.token)
+            demand = demands.Demand(snapshot=snapshot, start=now, latest=snapshot.token)
             flight = self.renewer.launch(demand)
             if action is Action.REFRESH_IF_FREE:
                 return snapshot
@@ -174,11 +175,11 @@ class TokenManager:
         start = clock.now()
         until = self._deadline(start, timeout)
         while True:
-            demand = renewal.Demand(snapshot=self.renewer.snapshot, start=start, force=True)
+            demand = demands.Demand(snapshot=self.renewer.snapshot, start=start, force=True)
             outcome = self.renewer.launch(demand).wait(until=until).outcome
             _raise(outcome.error)
             token = outcome.entry
-            asked = outcome.source == renewal.GRANT
+            asked = outcome.source == demands.GRANT
             if isinstance(token, Token) and (asked or token.issued_since(start)):
                 return token
 
@@ -241,7 +242,7 @@ class TokenManager:
         snapshot = self.renewer.look(now)
         if not snapshot.due(now):
             return snapshot.due_at.boot - now.boot
-        self.renewer.launch(renewal.Demand(snapshot=snapshot, start=now, latest=snapshot.token))
+        self.renewer.launch(demands.Demand(snapshot=snapshot, start=now, latest=snapshot.token))
         return keeper.LONGEST_NAP
 
     def close(self) -> None:

@@ -18,14 +18,15 @@ from evertoken.token import Refusal, Token
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from evertoken import demand as demands
     from evertoken import events, health, lookout, renewal, status
     from evertoken import flight as flights
+    from evertoken.demand import Demand, Outcome
     from evertoken.events import Event
     from evertoken.flight import Flight
     from evertoken.instant import Instant
     from evertoken.policy import RefreshPolicy, Snapshot
     from evertoken.ports import Grant, TokenStore
-    from evertoken.renewal import Demand, Outcome
     from evertoken.status import Status
     from evertoken.token import Entry, TokenKey
 else:
@@ -33,7 +34,9 @@ else:
     events, flights, health, lookout = map(
         lazy, ("evertoken.events", "evertoken.flight", "evertoken.health", "evertoken.lookout")
     )
-    renewal, status = map(lazy, ("evertoken.renewal", "evertoken.status"))
+    demands, renewal, status = map(
+        lazy, ("evertoken.demand", "evertoken.renewal", "evertoken.status")
+    )
 
 _log = logging.getLogger("evertoken")
 
@@ -175,7 +178,7 @@ class Renewer:
             snapshot = self.snapshot
             if snapshot.header != rejected or not may_force(key):
                 return None
-            demand = renewal.Demand(snapshot=snapshot, start=now, rejected=snapshot.token)
+            demand = demands.Demand(snapshot=snapshot, start=now, rejected=snapshot.token)
             # whoever comes now would send a token known to be dead: it is to wait instead
             self.snapshot = policy.unwatched(snapshot)
             flight, started = self._take_off(demand)
@@ -248,11 +251,11 @@ class Renewer:
         if flight.demand.urgent:
             self._fly(flight)
         else:
-            self._land(flight, renewal.BUSY)
+            self._land(flight, demands.BUSY)
         return flight
 
     def _fly(self, flight: Flight) -> None:
-        outcome = renewal.BUSY
+        outcome = demands.BUSY
         try:
             outcome = self.renewal().run(flight.demand)
         finally:
@@ -276,7 +279,7 @@ class Renewer:
             self.on_landing()
 
     def _count(self, outcome: Outcome) -> None:
-        granted = outcome.source == renewal.GRANT
+        granted = outcome.source == demands.GRANT
         if isinstance(outcome.entry, Refusal):
             self._failures += granted
         elif outcome.entry is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from evertoken import FileStore, Token, clock
-from evertoken.renewal import Demand
+from evertoken.demand import Demand
 from support.fleet import CountingGrant, sibling
 
 if TYPE_CHECKING:

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken import FileStore, MemoryStore, RefreshPolicy, Token, TokenManager
-from evertoken.renewal import Demand, Outcome, Renewal
+from evertoken.renewal import Renewal
 from support.fleet import CountingGrant
 from support.schedule import Deadlock, Lock, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from evertoken.demand import Demand, Outcome
 
 LIFETIME = 3600.0
 TAKES = (0.0, 0.1, 0.2, 0.3)

@@ -19,7 +19,7 @@ from evertoken import (
     TokenManager,
     clock,
 )
-from evertoken.renewal import Demand
+from evertoken.demand import Demand
 from evertoken.token import Refusal
 from support.fleet import BOUND, CountingGrant, eventually, held, sibling
 

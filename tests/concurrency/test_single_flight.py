@@ -18,9 +18,9 @@ from evertoken import (
     Token,
     clock,
 )
+from evertoken.demand import Demand
 from evertoken.events import RenewalFailed, TokenRenewed
 from evertoken.flight import Flight
-from evertoken.renewal import Demand
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 
 if TYPE_CHECKING:
