@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evertoken.events import Event
-    from evertoken.grants.password import Secret
+    from evertoken.grants.credentials import Secret
     from evertoken.policy import RefreshPolicy
     from evertoken.ports import TokenStore
     from evertoken.stores.memory import MemoryStore

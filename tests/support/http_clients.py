@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import trustme
 
     from evertoken.events import Event
-    from evertoken.grants.password import Secret
+    from evertoken.grants.credentials import Secret
     from evertoken.ports import TokenStore
     from evertoken.testing import TokenServer
 

@@ -6,24 +6,24 @@ SquadRun's API offers no other, and its password is that of an account made for 
 
 from __future__ import annotations
 
-import base64
 import functools
 import hashlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self
-from urllib.parse import quote_plus
 
 from evertoken import clock, urls
-from evertoken.errors import GrantUnavailable, RevocationFailed, TokenError
+from evertoken.errors import RevocationFailed, TokenError
+from evertoken.grants.credentials import Client, given, read
 from evertoken.lazy import lazy
 from evertoken.token import LONGEST_LIFETIME, Token, TokenKey
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from evertoken.grants import endpoint, response
+    from evertoken.grants.credentials import Secret
     from evertoken.grants.endpoint import Endpoint
 else:
     # a process that finds a token in its store asks for none
@@ -31,8 +31,6 @@ else:
 
 Reach = tuple[float, float, bool | str, str | tuple[str, str] | None, tuple[tuple[str, str], ...]]
 """How an endpoint is reached: the fields of `Endpoint`, in its order."""
-
-Secret = str | Callable[[], str]
 
 _OK = 200
 
@@ -112,10 +110,10 @@ class PasswordGrant:
         )
         if client_auth not in ("body", "basic"):
             raise ValueError(f'client_auth must be "body" or "basic", not {client_auth!r}')
-        self._client_id = _given("client_id", client_id)
-        self._client_secret = _given("client_secret", client_secret) if client_secret else None
-        self._username = _given("username", username)
-        self._password = _given("password", password)
+        self._client_id = given("client_id", client_id)
+        self._client_secret = given("client_secret", client_secret) if client_secret else None
+        self._username = given("username", username)
+        self._password = given("password", password)
         self.scope = _scope(scope)
         self.client_auth = client_auth
         self.default_lifetime = _seconds("default_lifetime", default_lifetime, LONGEST_LIFETIME)
@@ -134,8 +132,8 @@ class PasswordGrant:
         """Whose token: URL, client, user and scope, never the password."""
         return TokenKey(
             token_url=self.token_url,
-            client_id=_read("client_id", self._client_id),
-            username=_read("username", self._username),
+            client_id=read("client_id", self._client_id),
+            username=read("username", self._username),
             scope=self.scope,
         )
 
@@ -145,7 +143,7 @@ class PasswordGrant:
         Raises:
             GrantRefused, GrantUnavailable, InvalidTokenResponse: without a secret.
         """
-        username, password = _read("username", self._username), _read("password", self._password)
+        username, password = read("username", self._username), read("password", self._password)
         client = self._client()
         form = [("grant_type", "password"), ("username", username), ("password", password)]
         if self.scope:
@@ -200,10 +198,10 @@ class PasswordGrant:
         The last one is remembered under a fingerprint that means nothing outside this process.
         """
         parts = (
-            _read("client_id", self._client_id),
-            self._client_secret and _read("client_secret", self._client_secret),
-            _read("username", self._username),
-            _read("password", self._password),
+            read("client_id", self._client_id),
+            self._client_secret and read("client_secret", self._client_secret),
+            read("username", self._username),
+            read("password", self._password),
         )
         credentials = repr(parts).encode()
         fingerprint = hashlib.blake2b(salt + credentials, key=_FINGERPRINT_KEY).digest()
@@ -237,12 +235,12 @@ class PasswordGrant:
     def _endpoint(self) -> Endpoint:
         return endpoint.Endpoint(*self._reach)
 
-    def _client(self) -> _Client:
-        identity = _read("client_id", self._client_id)
+    def _client(self) -> Client:
+        identity = read("client_id", self._client_id)
         if self._client_secret is None:
-            return _Client(identity, None, in_body=True)
-        secret = _read("client_secret", self._client_secret)
-        return _Client(identity, secret, in_body=self.client_auth == "body")
+            return Client(identity, None, in_body=True)
+        secret = read("client_secret", self._client_secret)
+        return Client(identity, secret, in_body=self.client_auth == "body")
 
     def _revoke(
         self, url: str, form: list[tuple[str, str]], secrets: list[str], end: float
@@ -268,46 +266,10 @@ class PasswordGrant:
             _log.warning("%s: %s", self.token_url, what)
 
 
-@dataclass(frozen=True, slots=True)
-class _Client:
-    """Client credentials, sent by exactly one method (RFC 6749 section 2.3)."""
-
-    identity: str
-    secret: str | None = field(repr=False)
-    in_body: bool
-
-    @property
-    def form(self) -> list[tuple[str, str]]:
-        if not self.in_body:
-            return []
-        secret = [] if self.secret is None else [("client_secret", self.secret)]
-        return [("client_id", self.identity), *secret]
-
-    @property
-    def basic(self) -> str | None:
-        """Form-encoded before base64 (section 2.3.1): an id may hold a colon."""
-        if self.in_body or self.secret is None:
-            return None
-        pair = f"{quote_plus(self.identity)}:{quote_plus(self.secret)}"
-        return "Basic " + base64.b64encode(pair.encode()).decode()
-
-    @property
-    def secrets(self) -> list[str]:
-        return [] if self.secret is None else [self.secret, *(self.basic or "").split()[1:]]
-
-
 @functools.lru_cache(maxsize=64)
 def _shared(*settings: *Reach) -> Reach:
     """The settings of an endpoint, one object for all accounts of a server."""
     return settings
-
-
-def _given(name: str, secret: Secret) -> Secret:
-    if not secret:
-        raise ValueError(f"{name} is empty: give text, or a callable that returns it")
-    if not (isinstance(secret, str) or callable(secret)):
-        raise TypeError(f"{name} must be text or a callable that returns it")
-    return secret
 
 
 def _scope(scope: str | None) -> str | None:
@@ -322,31 +284,6 @@ def _seconds(name: str, value: float, most: float) -> float:
     if not 0 < value <= most:
         raise ValueError(f"{name} must be seconds above 0, at most {most:.0f}, not {value!r}")
     return value
-
-
-def _read(name: str, secret: Secret) -> str:
-    """The credential, fit to be sent (RFC 6749 appendix B: as UTF-8)."""
-    text = _asked(name, secret)
-    # what the environment holds in another encoding; the error of encode() would quote it
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise GrantUnavailable(f"the {name} is no valid Unicode: give it as UTF-8")
-    return text
-
-
-def _asked(name: str, secret: Secret) -> str:
-    """The credential; the error of a callable is told by its type alone: it may quote a secret."""
-    if isinstance(secret, str):
-        return secret
-    failed = ""
-    try:
-        value: object = secret()
-    except TokenError:
-        raise
-    except Exception as error:  # noqa: BLE001  a user's callable may raise anything
-        value, failed = None, f": its callable raised {type(error).__name__}"
-    if isinstance(value, str) and value:
-        return value
-    raise GrantUnavailable(f"no {name} was to be had{failed or ''}", transient=True)
 
 
 def _unrevoked(error: TokenError) -> RevocationFailed:

@@ -1,0 +1,85 @@
+"""Credentials as they are given, read and sent: text or a callable, by exactly one method."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import quote_plus
+
+from evertoken.errors import GrantUnavailable, TokenError
+
+Secret = str | Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Client credentials, sent by exactly one method (RFC 6749 section 2.3)."""
+
+    identity: str
+    secret: str | None = field(repr=False)
+    in_body: bool
+
+    @property
+    def form(self) -> list[tuple[str, str]]:
+        """Its part of the body."""
+        if not self.in_body:
+            return []
+        secret = [] if self.secret is None else [("client_secret", self.secret)]
+        return [("client_id", self.identity), *secret]
+
+    @property
+    def basic(self) -> str | None:
+        """Form-encoded before base64 (section 2.3.1): an id may hold a colon."""
+        if self.in_body or self.secret is None:
+            return None
+        pair = f"{quote_plus(self.identity)}:{quote_plus(self.secret)}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+
+    @property
+    def secrets(self) -> list[str]:
+        """What a server's words must not show."""
+        return [] if self.secret is None else [self.secret, *(self.basic or "").split()[1:]]
+
+
+def given(name: str, secret: Secret) -> Secret:
+    """`secret`, of a kind that can be read.
+
+    Raises:
+        ValueError: it is empty.
+        TypeError: it is neither text nor callable.
+    """
+    if not secret:
+        raise ValueError(f"{name} is empty: give text, or a callable that returns it")
+    if not (isinstance(secret, str) or callable(secret)):
+        raise TypeError(f"{name} must be text or a callable that returns it")
+    return secret
+
+
+def read(name: str, secret: Secret) -> str:
+    """The credential, fit to be sent (RFC 6749 appendix B: as UTF-8).
+
+    Raises:
+        GrantUnavailable: there is none, or it is no Unicode.
+    """
+    text = _asked(name, secret)
+    # what the environment holds in another encoding; the error of encode() would quote it
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise GrantUnavailable(f"the {name} is no valid Unicode: give it as UTF-8")
+    return text
+
+
+def _asked(name: str, secret: Secret) -> str:
+    """The credential; the error of a callable is told by its type alone: it may quote a secret."""
+    if isinstance(secret, str):
+        return secret
+    failed = ""
+    try:
+        value: object = secret()
+    except TokenError:
+        raise
+    except Exception as error:  # noqa: BLE001  a user's callable may raise anything
+        value, failed = None, f": its callable raised {type(error).__name__}"
+    if isinstance(value, str) and value:
+        return value
+    raise GrantUnavailable(f"no {name} was to be had{failed}", transient=True)
