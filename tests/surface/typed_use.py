@@ -31,6 +31,8 @@ from evertoken import (
 from evertoken.events import (
     RenewalFailed,
     Replayed,
+    StoreDegraded,
+    StoreRecovered,
     TokenRefused,
     TokenRenewed,
     TokenRevoked,
@@ -150,6 +152,10 @@ def told(event: Event) -> None:
             assert_type(confirmed, bool)
         case Replayed(status=status):
             assert_type(status, int)
+        case StoreDegraded(store=store, reason=reason):
+            assert_type((store, reason), tuple[str, str])
+        case StoreRecovered(store=store, seconds=seconds):
+            assert_type((store, seconds), tuple[str, float])
 
 
 class OwnGrant:
