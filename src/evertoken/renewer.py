@@ -126,11 +126,12 @@ class Renewer:
         return self._look(now, anew=True)
 
     def _look(self, now: Instant, *, anew: bool) -> Snapshot:
+        # before the key: where that cannot be told, its callable is not to be asked at each call
+        self._looked_at = now.boot
         key = caught(self._shared_key)
         if isinstance(key, TokenError):
-            # whose token it would be cannot be told: a renewal says why
+            # a renewal says why
             return self.snapshot
-        self._looked_at = now.boot
         for store in self._near:
             self._absorb(store, store.load(key), now)
         for lookout in self._lookouts:

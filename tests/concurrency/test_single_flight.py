@@ -355,6 +355,30 @@ def test_a_failure_is_told_once_for_each_renewal() -> None:
     assert grant.requests == 1
 
 
+class Nameless(CountingGrant):
+    """A grant whose user name is not to be had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "key":
+            self.asked += 1
+            raise GrantUnavailable("no username was to be had", retry_after=3600.0)
+        return super().__getattribute__(name)
+
+
+def test_who_cannot_be_named_is_not_asked_about_at_each_call() -> None:
+    grant = Nameless()
+    manager = sibling(grant, policy=RefreshPolicy(recheck=600.0))
+    for _ in range(20):
+        with pytest.raises(GrantUnavailable, match="no username"):
+            manager.token()
+    # by the first look, and by the renewal that tells why
+    assert grant.asked <= 2
+
+
 # --- the edges of a manager ----------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ def main() -> None:
         )
         sys.exit(2)
     # only now: this module must also run where click is not there
-    from evertoken.cli.app import evertoken  # noqa: PLC0415
+    from evertoken.cli.app import evertoken  # noqa: PLC0415  as said above
 
     evertoken()
 

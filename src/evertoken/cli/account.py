@@ -90,7 +90,7 @@ class Account:
             Unusable: a setting or a secret is missing or wrong.
         """
         # it loads requests, which a token in a file does not need
-        from evertoken import squadrun  # noqa: PLC0415
+        from evertoken import squadrun  # noqa: PLC0415  loads requests
 
         self.require_safe_url()
         key = self.key

@@ -44,7 +44,7 @@ class Commands(click.Group):
         """Their names, in the order of `--help`."""
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
         """The command; None where there is none of that name."""
         if cmd_name not in _COMMANDS:
             return None

@@ -74,7 +74,7 @@ class Command(click.Command):
 
 def _explained(error: Exception) -> click.ClickException:
     # it loads requests, which a command that succeeds may never need
-    from evertoken.errors import GrantRefused, TokenError  # noqa: PLC0415
+    from evertoken.errors import GrantRefused, TokenError  # noqa: PLC0415  loads requests
 
     if isinstance(error, TokenError):
         said = "; ".join([str(error), *getattr(error, "__notes__", ())])

@@ -39,7 +39,7 @@ def account(*, new: bool = False) -> Callable[[Callable[..., None]], Callable[..
         @functools.wraps(command)
         def run(*, verbose: bool, debug: bool, **options: str | None) -> None:
             # only now: `--help` needs none of it
-            from evertoken.cli.account import load  # noqa: PLC0415
+            from evertoken.cli.account import load  # noqa: PLC0415  not for --help
             from evertoken.cli.settings import PLAIN  # noqa: PLC0415
 
             named = {name: options.pop(name) for name in (*PLAIN, "profile", "config")}

@@ -101,6 +101,8 @@ class FileStore:
 
     def trouble(self, key: TokenKey) -> str | None:
         """Why it does not serve `key` for now; None: it does."""
+        if not self._troubles:
+            return None
         paths = (self._beside(key, suffix) for suffix in _SUFFIXES)
         return next((self._troubles[path] for path in paths if path in self._troubles), None)
 

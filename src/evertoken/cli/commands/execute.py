@@ -28,7 +28,7 @@ def execute(account: Account, *, command: tuple[str, ...]) -> None:
     token, which is not renewed while it runs.
     """
     # only now: `--help` needs no token file
-    from evertoken.cli.obtain import obtain  # noqa: PLC0415
+    from evertoken.cli.obtain import obtain  # noqa: PLC0415  not for --help
 
     environment = {**os.environ, VARIABLE: obtain(account).value}
     sys.stdout.flush()

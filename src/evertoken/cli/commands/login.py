@@ -22,6 +22,6 @@ def login(account: Account) -> None:
     variables tell is not asked for. Nothing is written where the server refuses.
     """
     # only now: `--help` needs none of it
-    from evertoken.cli.enrolment import enrol  # noqa: PLC0415
+    from evertoken.cli.enrolment import enrol  # noqa: PLC0415  not for --help
 
     enrol(account)

@@ -22,7 +22,7 @@ def revoke(account: Account) -> None:
     second.
     """
     # only now: `--help` needs no token file
-    from evertoken.token import token_of  # noqa: PLC0415
+    from evertoken.token import token_of  # noqa: PLC0415  not for --help
 
     known = token_of(account.store.load(account.key)) is not None
     if known:

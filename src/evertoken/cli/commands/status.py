@@ -22,7 +22,7 @@ def status(account: Account, *, as_json: bool) -> None:
     Exit status: 0 with a usable token, 3 without one, 4 where the credentials were refused.
     """
     # only now: `--help` needs no token file
-    from evertoken.cli.report import Report  # noqa: PLC0415
+    from evertoken.cli.report import Report  # noqa: PLC0415  not for --help
 
     report = Report.of(account)
     if as_json:

@@ -63,7 +63,7 @@ def refresh(account: Account, *, as_json: bool) -> None:
 
 def _obtained(account: Account) -> Token:
     # only now: `--help` needs no token file
-    from evertoken.cli.obtain import obtain  # noqa: PLC0415
+    from evertoken.cli.obtain import obtain  # noqa: PLC0415  not for --help
 
     return obtain(account)
 
