@@ -15,19 +15,22 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from evertoken import clock, urls
 from evertoken.errors import RevocationFailed, TokenError
-from evertoken.grants.credentials import Client, given, read
+from evertoken.grants.credentials import given, read
 from evertoken.lazy import lazy
 from evertoken.token import LONGEST_LIFETIME, Token, TokenKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from evertoken.grants import endpoint, response
+    from evertoken.grants import client_auth, endpoint, response
+    from evertoken.grants.client_auth import Client
     from evertoken.grants.credentials import Secret
     from evertoken.grants.endpoint import Endpoint
 else:
     # a process that finds a token in its store asks for none
-    endpoint, response = map(lazy, ("evertoken.grants.endpoint", "evertoken.grants.response"))
+    client_auth, endpoint, response = (
+        lazy(f"evertoken.grants.{room}") for room in ("client_auth", "endpoint", "response")
+    )
 
 Reach = tuple[float, float, bool | str, str | tuple[str, str] | None, tuple[tuple[str, str], ...]]
 """How an endpoint is reached: the fields of `Endpoint`, in its order."""
@@ -238,9 +241,9 @@ class PasswordGrant:
     def _client(self) -> Client:
         identity = read("client_id", self._client_id)
         if self._client_secret is None:
-            return Client(identity, None, in_body=True)
+            return client_auth.Client(identity, None, in_body=True)
         secret = read("client_secret", self._client_secret)
-        return Client(identity, secret, in_body=self.client_auth == "body")
+        return client_auth.Client(identity, secret, in_body=self.client_auth == "body")
 
     def _revoke(
         self, url: str, form: list[tuple[str, str]], secrets: list[str], end: float

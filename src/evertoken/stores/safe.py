@@ -7,7 +7,7 @@ import errno
 import os
 import secrets
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from evertoken.stores.record import MAX_BYTES
 
@@ -24,17 +24,8 @@ class Untrusted(OSError):
     """A path holds something that this user alone did not put there as a plain file."""
 
 
-class Signature(NamedTuple):
-    """Changes whenever a file is replaced, written, or given another mode or owner."""
-
-    device: int
-    inode: int
-    mode: int
-    links: int
-    owner: int
-    size: int
-    modified: int
-    changed: int
+Signature = tuple[int, ...]
+"""Changes whenever a file is replaced, written, or given another mode or owner."""
 
 
 def signature(path: Path) -> Signature:
@@ -143,7 +134,7 @@ def _checked(found: os.stat_result, path: Path) -> Signature:
         raise Untrusted(f"{path} is open to others (mode {stat.S_IMODE(found.st_mode):04o})")
     if found.st_size > MAX_BYTES:
         raise Untrusted(f"{path} is larger than {MAX_BYTES} bytes")
-    return Signature(
+    return (
         found.st_dev,
         found.st_ino,
         found.st_mode,
