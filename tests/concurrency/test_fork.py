@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
-import json
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
@@ -22,9 +20,10 @@ from evertoken.lazy import lazy
 from evertoken.testing import TokenServer
 from support import fleet_jobs as jobs
 from support.fleet import CountingGrant, eventually, held, sibling
+from support.forks import in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -33,30 +32,6 @@ pytestmark = [
     # Python 3.12 and later warn of what these tests are about
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
 ]
-
-CHILD_BOUND = 10.0
-
-
-def in_child(call: Callable[[], object], *, within: float = CHILD_BOUND) -> object:
-    """What `call` returns in a forked child; a child that hangs is killed and is an error."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            result = call()
-        except BaseException as error:  # noqa: BLE001  a child must not go on as pytest
-            result = repr(error)
-        os.write(writer, json.dumps(result).encode())
-        os._exit(0)
-    os.close(writer)
-    killer = threading.Timer(within, os.kill, (child, signal.SIGKILL))
-    killer.start()
-    with os.fdopen(reader, "rb") as answer:
-        text = answer.read()
-    killer.cancel()
-    os.waitpid(child, 0)
-    assert text, "the child hung"
-    return json.loads(text)
 
 
 @contextmanager

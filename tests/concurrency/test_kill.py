@@ -16,6 +16,7 @@ import pytest
 from evertoken import FileStore, Token, clock
 from evertoken.demand import Demand
 from support.fleet import CountingGrant, sibling
+from support.forks import forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,16 +64,6 @@ class Wreck:
         assert len(left) <= 1, "leftover drafts are not swept"
         for path in self.folder.iterdir():
             assert stat.S_IMODE(path.lstat().st_mode) == 0o600, path.name
-
-
-def forked(call: Callable[[], object]) -> int:
-    child = os.fork()
-    if child == 0:
-        try:
-            call()
-        finally:
-            os._exit(0)
-    return child
 
 
 def killed_at(call: Callable[[], object], count: int, *, again: bool) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from functools import partial
@@ -15,6 +14,7 @@ from redis import Redis
 from evertoken import MemoryStore, RefreshPolicy, Token, TokenManager, clock
 from evertoken.stores.redis import RedisStore
 from support.fleet import CountingGrant, eventually
+from support.forks import in_child
 from support.valkey import Valkey
 
 if TYPE_CHECKING:
@@ -228,12 +228,11 @@ def test_a_forked_child_has_connections_of_its_own(
     store = RedisStore(valkey.url)
     store.save(key, issued("of the parent"))
     client = store._server._client
-    child = os.fork()
-    if child == 0:
-        found = store.load(key)
-        same = store._server._client is client
-        os._exit(0 if found is not None and not same else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def look() -> tuple[bool, bool]:
+        return store.load(key) is not None, store._server._client is client
+
+    assert in_child(look) == [True, False]
     assert store.load(key) is not None
     assert store._server._client is client
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
 import threading
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ import pytest
 
 from evertoken import BearerAuth, MemoryStore, Token, TokenKey, TokenManager
 from evertoken.managers import TokenManagers
+from support.forks import in_child
 
 IDENTITIES = 1000
 THREADS = 32
@@ -205,12 +205,8 @@ def test_a_child_forked_while_a_manager_is_made_makes_its_own() -> None:  # F2
     maker.start()
     assert entered.wait(30)
     try:
-        child = os.fork()
-        if child == 0:
-            signal.alarm(25)
-            good = managers["acme"].manager.header(timeout=20) == "Bearer token-of-acme"
-            os._exit(0 if good else 1)
-        assert os.waitpid(child, 0)[1] == 0
+        header = in_child(lambda: managers["acme"].manager.header(timeout=20), within=25)
+        assert header == "Bearer token-of-acme"
     finally:
         leave.set()
         maker.join(30)

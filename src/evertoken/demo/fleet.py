@@ -33,10 +33,11 @@ def run(jobs: Sequence[Job]) -> Generator[Tally]:
         for job in jobs:
             listen, report = context.Pipe(duplex=False)
             process: BaseProcess = context.Process(target=work, args=(job, report), daemon=True)
+            # until it is known here: nobody else would end it
             with _interrupts_held_back():
                 process.start()
+                tallies[listen], processes[listen] = Tally(), process
             report.close()
-            tallies[listen], processes[listen] = Tally(), process
         open_ends = set(processes)
         while open_ends:
             ready = wait(open_ends)
