@@ -36,6 +36,14 @@ def soak(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--soak"))
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    # else nobody would learn what had failed before the runner itself broke
+    if exitstatus == pytest.ExitCode.INTERNAL_ERROR and reporter is not None:
+        reporter.summary_failures()
+        reporter.short_test_summary()
+
+
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     counts = {kind: len(terminalreporter.getreports(kind)) for kind in ("skipped", "warnings")}
     terminalreporter.write_line(", ".join(f"{kind}: {n}" for kind, n in counts.items()))

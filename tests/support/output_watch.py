@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 import pytest
 
@@ -23,21 +22,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class OutputWatch:
-    """Knows the planted secrets, and every token server that was started.
+    """Knows the planted secrets, and every token server that listens or was started by the test.
 
     Args:
         config: at whose end servers are no longer noted.
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        self._servers: WeakSet[TokenServer] = WeakSet()
-        # keeps those that a test started until all of its output was searched
+        # their accounts as they were made: a test may set one to text that turns up anywhere
+        self._accounts: dict[TokenServer, list[str]] = {}
+        # until all of its output was searched, though it may have closed them
         self._of_this_test: list[TokenServer] = []
         patch = pytest.MonkeyPatch()
         start = TokenServer.start
 
         def noted(server: TokenServer) -> TokenServer:
-            self._servers.add(server)
+            self._accounts.setdefault(server, [server.client_secret, server.password])
             self._of_this_test.append(server)
             return start(server)
 
@@ -54,19 +54,19 @@ class OutputWatch:
             _fail(item, report, f"the output of {report.when} shows: {', '.join(sorted(shown))}")
         if report.when == "teardown":
             self._of_this_test.clear()
+            listening = [server for server in self._accounts if server._wire is not None]
+            self._accounts = {server: self._accounts[server] for server in listening}
         return report
 
     def _shown(self, output: str) -> Iterator[str]:
         yield from SCANNER.found_in(output)
-        for server in list(self._servers):
-            account = {"client_secret": server.client_secret, "password": server.password}
-            long = {
-                f"{name} of a TokenServer": it for name, it in account.items() if len(it) >= LEAST
-            }
+        for server, account in self._accounts.items():
+            named = zip(("client_secret", "password"), account, strict=True)
+            long = {f"{name} of a TokenServer": it for name, it in named if len(it) >= LEAST}
             yield from Scanner(**long).found_in(output)
             # letters and digits, as made up: they look the same quoted, and there are many
-            if any(it in output for it in server.secrets if len(it) >= LEAST):
-                yield "a secret of a TokenServer"
+            if any(token in output for token in server._ledger.secrets):
+                yield "a token of a TokenServer"
 
 
 def _fail(item: pytest.Item, report: pytest.TestReport, reason: str) -> None:

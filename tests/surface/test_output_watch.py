@@ -50,13 +50,17 @@ PASSES_BUT_SHOWS = """
         yield
         print("aside", PASSWORD)
 
+    def test_changed(token_server):
+        made_up, token_server.client_secret = token_server.client_secret, "another, that is short"
+        print("aside", made_up)
+
     def test_set_up(before): ...
 
     def test_torn_down(after): ...
 """
 REASONS = {
     "the output of call shows: access_token",
-    "the output of call shows: a secret of a TokenServer",
+    "the output of call shows: a token of a TokenServer",
     "the output of call shows: client_secret",
     "the output of call shows: client_secret of a TokenServer",
     "the output of call shows: later_token",
@@ -84,7 +88,7 @@ def test_who_shows_a_secret_fails_and_the_output_is_withheld(
     result = watched.runpytest_subprocess("-n", processes)
 
     # what is shown last is found when the test itself has passed
-    result.assert_outcomes(failed=8, errors=2, passed=1)
+    result.assert_outcomes(failed=9, errors=2, passed=1)
     reasons = {line for line in result.outlines if line.startswith("the output of")}
     assert reasons == REASONS
     result.stdout.no_fnmatch_line("*aside*")
@@ -114,9 +118,10 @@ def test_other_output_is_left_alone(watched: pytest.Pytester) -> None:
         """
         from support.planted import PASSWORD
 
-        def test_it(token_manager):
+        def test_it(token_manager, token_server):
             print("aside", PASSWORD[:9])
             token_manager.token()
+            token_server.password = "http://127.0.0.1:"
         """
     )
     result = watched.runpytest_subprocess()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,29 +106,25 @@ def test_moving_the_time_does_not_touch_the_durations_that_pytest_reports(
             frozen_time_manager.time.tick(86_400)
         """
     )
-    reports = pytester.inline_run().getreports("pytest_runtest_logreport")
+    result = pytester.runpytest_subprocess("--durations=0", "--durations-min=0")
 
-    assert [(each.when, each.passed) for each in reports] == [
-        ("setup", True),
-        ("call", True),
-        ("teardown", True),
-    ]
-    assert all(0 <= each.duration < 60 for each in reports)
+    result.assert_outcomes(passed=1)
+    told = re.findall(r"^([\d.]+)s (setup|call|teardown) ", result.stdout.str(), re.MULTILINE)
+    assert {phase for _, phase in told} == {"setup", "call", "teardown"}
+    assert all(float(seconds) < 60 for seconds, _ in told)
 
 
-def test_without_freezegun_its_remedy_is_named(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "freezegun", None)
+def test_without_freezegun_its_remedy_is_named(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("import sys; sys.modules['freezegun'] = None")
     pytester.makepyfile("def test_it(frozen_time_manager): ...")
-    result = pytester.runpytest_inprocess()
+    result = pytester.runpytest_subprocess()
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*needs freezegun: pip install freezegun*"])
 
 
 def test_the_fixtures_are_listed_with_what_they_are_for(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_inprocess("--fixtures")
+    result = pytester.runpytest_subprocess("--fixtures")
 
     result.stdout.fnmatch_lines_random(
         [
