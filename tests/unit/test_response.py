@@ -363,6 +363,12 @@ def test_each_oauth_error_is_readable_with_its_status(code: str, status: int) ->
 )
 def test_an_error_says_what_to_do(code: str, remedy: str) -> None:
     assert remedy in str(failure(answer({"error": code}, 400)))
+    assert remedy in str(failure(answer({"error": code}, 404)))
+
+
+@pytest.mark.parametrize(("status", "hinted"), [(404, True), (405, True), (400, False)])
+def test_a_url_where_no_token_endpoint_is_is_hinted_at(status: int, *, hinted: bool) -> None:
+    assert ("check the URL" in str(failure(answer(b"<html>", status)))) is hinted
 
 
 @pytest.mark.parametrize("code", CODES)

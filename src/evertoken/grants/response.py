@@ -31,13 +31,16 @@ _REFRESH_TOKEN = re.compile(r"[\x20-\x7e]*")
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*|")
 _NUMBER = re.compile(r"[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
-_REMEDIES = {
+_REMEDIES: dict[str | int | None, str] = {
+    404: "check the URL",
+    405: "check the URL",
     "invalid_grant": "check the user name and the password",
     "invalid_client": "check the client id and the client secret",
     "unauthorized_client": "the client may not use this grant",
     "unsupported_grant_type": "the server does not offer this grant",
     "invalid_scope": "check the scope",
 }
+"""By the error code that the server gave, else by the status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +128,7 @@ def failure(answer: Answer, *, secrets: Collection[str] = ()) -> TokenError:
     else:
         return _invalid(answer, f"unexpected status {status}")
     told = ": ".join(part for part in (error, description) if part)
-    remedy = _REMEDIES.get(error or "")
+    remedy = _REMEDIES.get(error, _REMEDIES.get(status))
     return kind(
         message + (f": {told}" if told else "") + (f" ({remedy})" if remedy else ""),
         status=status,
