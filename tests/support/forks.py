@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 CHILD_BOUND = 10.0
 """Seconds after which a child counts as hung."""
 
+LONGEST_LIFE = 120
+"""Seconds after which a child ends whose parent was ended before it."""
+
 
 def forked(call: Callable[[], object]) -> int:
     """The process id of a child that makes the call and ends, whatever comes of it."""
@@ -51,6 +54,8 @@ def in_child(call: Callable[[], object], *, within: float = CHILD_BOUND) -> obje
 
 def _end_with(call: Callable[[], object]) -> NoReturn:
     try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(LONGEST_LIFE)
         call()
     finally:
         # else it would run the tests that are left, and report them twice
