@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from evertoken.testing import (
     Answer,
     Behaviour,
     Cut,
+    Drip,
     EarlyHints,
     Endless,
     Hang,
@@ -25,6 +27,7 @@ from support.http_proxy import Proxy
 from support.scanner import Scanner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from support.http_clients import Authority
@@ -116,6 +119,21 @@ def test_a_body_that_cannot_be_read_does_not_hide_a_status(
 
     assert error.status == status
     assert error.transient is (status >= 500)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 429, 503])
+@pytest.mark.parametrize("break_off", [partial(Cut, "body"), partial(Drip, 0.05)], ids=repr)
+def test_a_body_that_breaks_off_does_not_hide_a_status(
+    token_server: TokenServer, status: int, break_off: Callable[..., Behaviour]
+) -> None:  # F19, F25
+    headers = {"Content-Length": "4000", "Retry-After": "77"}
+    whole = Answer(status, headers, b"{" * 4000)
+    token_server.token_endpoint.answer_always(break_off(then=whole))
+
+    error = failure_of(token_server, deadline=0.5)
+
+    assert (error.status, error.retry_after) == (status, 77)
+    assert error.transient is (status in {429, 503})
 
 
 @pytest.mark.parametrize("trouble", [Reset(), Cut("body"), Answer(503)], ids=repr)

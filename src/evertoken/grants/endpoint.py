@@ -80,7 +80,7 @@ class Endpoint:
                 outcome = self._exchange(adapter, url, form, basic, expects_body=expects_body)
             except Exception as error:  # noqa: BLE001  told apart below, and never chained
                 outcome = unavailable(error, urls.origin(url))
-            if watch.expired:
+            if watch.expired and not (isinstance(outcome, Answer) and outcome.status != _OK):
                 outcome = timed_out(urls.origin(url), limit)
         if isinstance(outcome, Answer):
             return outcome
@@ -148,6 +148,11 @@ def _read(response: requests.Response) -> tuple[bytes, str]:
                 return b"", f"is larger than {MAX_BYTES} bytes"
     except requests.exceptions.ContentDecodingError:
         return b"", f"is no sound {coding}"
+    except OSError:
+        # what is known by now is not lost with the rest: a refused password is not posted again
+        if response.status_code == _OK:
+            raise
+        return b"", "is cut short"
     return bytes(body), ""
 
 
