@@ -211,6 +211,16 @@ def failed(snapshot: Snapshot, refusal: Refusal, now: Instant, policy: RefreshPo
     return replace(unwatched(snapshot), due_at=due_at, refusal=refusal, blocked_since=None)
 
 
+def next_try(snapshot: Snapshot, refusal: Refusal, now: Instant) -> float:
+    """When the endpoint may be asked again after `refusal`, in Unix seconds.
+
+    An outage is not waited out beyond the end of a token that lives.
+    """
+    if refusal.tag or not snapshot.usable(now):
+        return refusal.until
+    return min(refusal.until, snapshot.usable_until.wall)
+
+
 def stands(refusal: Refusal, now: Instant, policy: RefreshPolicy) -> bool:
     """Whether `refusal` still forbids a grant.
 

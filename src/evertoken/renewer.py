@@ -295,7 +295,8 @@ class Renewer:
             known = before is not None and str(before.error) == str(entry.error)
             _log.log(logging.DEBUG if known else logging.WARNING, "no new token: %s", entry.error)
             kind = events.TokenRefused if entry.tag else events.RenewalFailed
-            events.emit(self.on_event, kind(entry.error, entry.until))
+            again = policy.next_try(self.snapshot, entry, clock.now())
+            events.emit(self.on_event, kind(entry.error, again))
 
     def _report_token(self, source: str, seconds: float, token: Token) -> None:
         _log.info("token from %s in %.3f s, good for %.0f s", source, seconds, token.lifetime)

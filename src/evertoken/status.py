@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evertoken.policy import next_try
+
 if TYPE_CHECKING:
     from evertoken.errors import TokenError
     from evertoken.instant import Instant
@@ -67,7 +69,9 @@ def status_of(snapshot: Snapshot, now: Instant, counters: Counters, *, renewing:
         scope=None if token is None else token.scope,
         counters=counters,
         last_error=None if refusal is None else refusal.error,
-        retry_at=None if refusal is None or not refusal.remaining(now) else refusal.until,
+        retry_at=None
+        if refusal is None or not refusal.remaining(now)
+        else next_try(snapshot, refusal, now),
         renewing=renewing,
     )
 

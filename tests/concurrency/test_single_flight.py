@@ -342,6 +342,19 @@ def test_events_are_told_outside_of_all_locks() -> None:
     assert told[0].source == "grant"
 
 
+def test_a_failure_while_a_token_lives_is_tried_again_at_its_end_at_the_latest() -> None:
+    grant = CountingGrant(lifetime=40.0)
+    told: list[Event] = []
+    manager = sibling(grant, on_event=told.append)
+    token = manager.token()
+    grant.failure = unavailable(3600.0)
+    with pytest.raises(GrantUnavailable):
+        manager.refresh()
+    eventually(lambda: len(told) == 2)
+    assert isinstance(told[1], RenewalFailed)
+    assert told[1].next_try < token.expires_at
+
+
 def test_a_failure_is_told_once_for_each_renewal() -> None:
     grant = CountingGrant()
     grant.failure = unavailable(3600.0)

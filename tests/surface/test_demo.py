@@ -310,8 +310,8 @@ class TestCommand:
         ("lines", "number", "send", "status"),
         [
             # Ctrl-C, which a terminal sends to all: while the workers start, while they call
-            (0, signal.SIGINT, os.killpg, 1),
-            (1, signal.SIGINT, os.killpg, 1),
+            (0, signal.SIGINT, os.killpg, 130),
+            (1, signal.SIGINT, os.killpg, 130),
             (1, signal.SIGTERM, os.kill, 143),
             (1, signal.SIGKILL, os.kill, -9),
         ],

@@ -77,6 +77,13 @@ def test_a_failure_is_told_until_a_renewal_succeeds_and_its_pause_until_it_ends(
     assert over.retry_at is None
 
 
+def test_an_outage_is_waited_out_at_most_until_the_token_ends_a_refusal_beyond_that() -> None:
+    after_outage = status(failed(STALE, outage(pause=HOUR), NOW, POLICY))
+    after_refusal = status(failed(STALE, refusal(), NOW, POLICY))
+    assert after_outage.retry_at == STALE.usable_until.wall < NOW.wall + HOUR
+    assert after_refusal.retry_at == refusal().until > STALE.usable_until.wall
+
+
 def test_nothing_is_done_at_first() -> None:
     assert Counters() == Counters(grants=0, adoptions=0, failures=0)
 

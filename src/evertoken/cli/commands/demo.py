@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from evertoken.cli.exits import Unusable
+from evertoken.cli.exits import Command, Unusable
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--seconds", default=20.0, show_default=True, help="How long the workers call.")
 @click.option("--workers", default=4, show_default=True, help="Processes.")
 @click.option("--threads", default=4, show_default=True, help="Threads in each.")
@@ -19,6 +19,7 @@ from evertoken.cli.exits import Unusable
 @click.option("--write", is_flag=True, help="Add a lead to a real account too.")
 @click.option("--store", metavar="URL", help="Share through this Redis, not through a file.")
 @click.option("--fast-hashing", is_flag=True, help="Grants in 5 ms, not 0.5 s: for tests.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
 def demo(  # noqa: PLR0917  click passes options by name
     seconds: float,
     workers: int,
@@ -29,6 +30,7 @@ def demo(  # noqa: PLR0917  click passes options by name
     write: bool,  # noqa: FBT001  likewise
     store: str | None,
     fast_hashing: bool,  # noqa: FBT001  likewise
+    debug: bool,  # noqa: ARG001, FBT001  likewise; Command looks at it
 ) -> None:
     """Have worker processes call an API over several token lifetimes.
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 import click
 
-from evertoken.cli.exits import Unusable
+from evertoken.cli.exits import Command, Unusable
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--port", default=0, show_default="any free one", help="TCP port on 127.0.0.1.")
 @click.option("--expires-in", default=36000, show_default=True, help="Token lifetime in seconds.")
 @click.option(
@@ -27,6 +27,7 @@ from evertoken.cli.exits import Unusable
 )
 @click.option("--fast-hashing", is_flag=True, help="Grants in 5 ms, not 0.5 s: for tests.")
 @click.option("--verbose", is_flag=True, help="Log each request on standard error.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
 def sandbox(  # noqa: PLR0917  click passes options by name
     port: int,
     expires_in: int,
@@ -35,6 +36,7 @@ def sandbox(  # noqa: PLR0917  click passes options by name
     data: str | None,
     fast_hashing: bool,  # noqa: FBT001  likewise
     verbose: bool,  # noqa: FBT001  likewise
+    debug: bool,  # noqa: ARG001, FBT001  likewise; Command looks at it
 ) -> None:
     """Serve a local SquadRun until Ctrl-C.
 
