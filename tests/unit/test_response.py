@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from typing import TYPE_CHECKING
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import example, given
@@ -476,7 +476,11 @@ SECRET = "päss&word=1 +%/"
 
 
 @pytest.mark.parametrize("member", ["error", "error_description"])
-@pytest.mark.parametrize("echo", [SECRET, quote_plus(SECRET)], ids=["as it is", "form-encoded"])
+@pytest.mark.parametrize(
+    "echo",
+    [SECRET, quote_plus(SECRET), quote(SECRET), quote(SECRET, safe="").lower()],
+    ids=["as it is", "form-encoded", "percent-encoded", "in lower case"],
+)
 def test_own_secrets_are_masked(member: str, echo: str) -> None:  # S25, S46
     body = {member: f"got password={echo}; and {echo} again"}
     error = failure(answer(body, 400), secrets=["", SECRET])
@@ -503,6 +507,15 @@ def test_the_content_type_is_a_servers_word_too() -> None:  # S25
     error = failure(answer(b"", 400, headers=headers))
     assert (error.content_type or "").startswith(r"text/\x1bhtmlxxx")
     assert len(error.content_type or "") == MAX_DESCRIPTION
+
+
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_own_secrets_are_masked_in_the_content_type_too(status: int) -> None:  # S25
+    headers = {"content-type": "text/planted;password"}
+    with pytest.raises(TokenError) as caught:
+        parse(answer(b"", status, headers=headers), secrets=["planted;password"])
+    assert caught.value.content_type == "text/***"
+    assert "planted" not in str(caught.value)
 
 
 @TRIES

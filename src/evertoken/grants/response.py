@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 
 from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
 from evertoken.token import LONGEST_LIFETIME
@@ -97,6 +97,7 @@ def parse(answer: Answer, *, secrets: Collection[str] = ()) -> Granted:
     """
     if answer.status != _OK:
         raise failure(answer, secrets=secrets)
+    answer = _masked(answer, secrets)
     members = _members(answer)
     if "error" in members:
         code = _text(members.get("error"), secrets)
@@ -112,7 +113,7 @@ def parse(answer: Answer, *, secrets: Collection[str] = ()) -> Granted:
 
 def failure(answer: Answer, *, secrets: Collection[str] = ()) -> TokenError:
     """The error that a status other than 200 stands for (RFC 6749 section 5.2)."""
-    status = answer.status
+    status, answer = answer.status, _masked(answer, secrets)
     error, description = _oauth_error(answer.body, secrets)
     if 300 <= status < 400:  # noqa: PLR2004  the class of redirects
         return _invalid(answer, _redirected(answer))
@@ -143,10 +144,20 @@ def failure(answer: Answer, *, secrets: Collection[str] = ()) -> TokenError:
 def clean(text: str, secrets: Collection[str] = ()) -> str:
     """A server's words, fit for a log: secrets masked, control characters escaped, cut."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "***").replace(quote_plus(secret), "***")
+        text = text.replace(secret, "***")
+        for quoted in {quote_plus(secret), quote(secret), quote(secret, safe="")} - {secret}:
+            text = re.sub(re.escape(quoted), "***", text, flags=re.IGNORECASE)
     cut = text[:MAX_DESCRIPTION]
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
     return shown[:MAX_DESCRIPTION]
+
+
+def _masked(answer: Answer, secrets: Collection[str]) -> Answer:
+    """`answer`; what an error names of its headers shows no secret."""
+    kind = answer.headers.get("content-type")
+    if kind is None:
+        return answer
+    return replace(answer, headers={**answer.headers, "content-type": clean(kind, secrets)})
 
 
 def _members(answer: Answer) -> dict[str, object]:
