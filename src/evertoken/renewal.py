@@ -40,7 +40,7 @@ FIRST_PAUSE = 0.25
 """Seconds between the first two of them; it doubles."""
 
 LONGEST_PAUSE = 2.0
-"""Seconds: a server that asks for a longer pause is left to the back-off."""
+"""Seconds: a server that asks for a longer pause, or that fails later, is left to the back-off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,9 +184,12 @@ class Renewal:
                 return _dated(answer, sent)
             pause = max(FIRST_PAUSE * 2 ** (tries - 1), answer.retry_after or 0.0)
             pause *= 1 + self.policy.jitter * self.draw
-            end = clock.since_boot() + pause
+            now = clock.since_boot()
+            # who hung once would hold the lock, and all who wait, for as long again
+            hung = now - sent.boot > LONGEST_PAUSE
+            end = now + pause
             patient = pause <= LONGEST_PAUSE and end < demand.start.boot + self.patience
-            if tries == FIRST_TRIES or not (answer.transient and demand.bare and patient):
+            if tries == FIRST_TRIES or hung or not (answer.transient and demand.bare and patient):
                 break
             _sleep(pause)
         return answer
