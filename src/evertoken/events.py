@@ -22,11 +22,13 @@ class TokenRenewed:
         source: `"grant"`, or the store it was adopted from: `"memory"`, `"file"`, `"redis"` …
         seconds: how long the renewal took.
         lifetime: of the token, in seconds.
+        expires_at: when it ends, in Unix seconds: an adopted one has lived for a while.
     """
 
     source: str
     seconds: float
     lifetime: float
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,4 +301,5 @@ class Renewer:
     def _report_token(self, source: str, seconds: float, token: Token) -> None:
         _log.info("token from %s in %.3f s, good for %.0f s", source, seconds, token.lifetime)
         if self.on_event is not None:
-            events.emit(self.on_event, events.TokenRenewed(source, seconds, token.lifetime))
+            told = events.TokenRenewed(source, seconds, token.lifetime, token.expires_at)
+            events.emit(self.on_event, told)

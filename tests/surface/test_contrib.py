@@ -17,7 +17,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from prometheus_client import CollectorRegistry, generate_latest
 
-from evertoken import BearerAuth, FileStore, GrantRefused, MemoryStore, PasswordGrant, TokenError
+from evertoken import (
+    BearerAuth,
+    FileStore,
+    GrantRefused,
+    MemoryStore,
+    PasswordGrant,
+    Token,
+    TokenError,
+)
 from evertoken import TokenManager as Manager
 from evertoken.contrib.opentelemetry import OpenTelemetryEvents
 from evertoken.contrib.prometheus import PrometheusEvents
@@ -167,6 +175,19 @@ class TestPrometheus:
         assert 190 < scraped(registry) <= 201
         monkeypatch.setattr(time, "time", lambda: now + 700)
         assert scraped(registry) == 0
+
+    def test_an_adopted_token_has_lived_for_a_while(
+        self, token_server: TokenServer, tmp_path: Path
+    ) -> None:
+        registry = CollectorRegistry()
+        store = FileStore(tmp_path)
+        held = manager(token_server, PrometheusEvents(registry), store=store)
+        now = time.time()
+        store.save(held.grant.key, Token("kept", now - 3000, now + 600))
+        assert held.token().value == "kept"
+        settled(held)
+
+        assert 590 < scraped(registry) <= 600
 
     def test_has_no_time_left_once_the_token_is_revoked(self, token_server: TokenServer) -> None:
         registry = CollectorRegistry()

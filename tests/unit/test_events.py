@@ -21,7 +21,7 @@ from evertoken.events import (
 )
 
 EVENTS: list[Event] = [
-    TokenRenewed("grant", 0.5, 3600.0),
+    TokenRenewed("grant", 0.5, 3600.0, 1_700_003_600.0),
     RenewalFailed(GrantUnavailable("down"), 1_700_000_001.0),
     TokenRefused(GrantRefused("refused"), 1_700_000_300.0),
     TokenRevoked(confirmed=True),

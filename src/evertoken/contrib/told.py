@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RENEWALS = "Renewals of a token, by what came of them and where the token came from."
 REPLAYS = "Requests sent again with another token, by the status that the first answer had."
 DEGRADATIONS = "Times that a store was found not to serve, by its name."
-EXPIRY = "Seconds until the token in use ends; 0 without one."
+EXPIRY = "Seconds until the last token ends by its issuer's word; 0 after its revocation."
 
 OUTCOMES = {TokenRenewed: "renewed", RenewalFailed: "failed", TokenRefused: "refused"}
 
@@ -27,10 +27,7 @@ def error_type(error: TokenError) -> str:
 
 
 class Expiry:
-    """When the token in use ends, as its renewals tell.
-
-    One that was adopted from a store counts with its whole lifetime: at most so much is left.
-    """
+    """When the last token ends, as its renewals tell."""
 
     def __init__(self) -> None:
         self._end = 0.0
@@ -38,7 +35,7 @@ class Expiry:
     def note(self, event: Event) -> None:
         """Take `event` into account."""
         if isinstance(event, TokenRenewed):
-            self._end = time.time() - event.seconds + event.lifetime
+            self._end = event.expires_at
         elif isinstance(event, TokenRevoked):
             self._end = 0.0
 
