@@ -75,7 +75,7 @@ def manager(
 
     Raises:
         InsecureURL: the base URL is no https URL.
-        ValueError: a credential is given but empty.
+        ValueError: an id, a user name or a password is given but empty.
     """
     base = _base(base_url)
     grant = PasswordGrant(

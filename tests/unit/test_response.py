@@ -366,6 +366,13 @@ def test_an_error_says_what_to_do(code: str, remedy: str) -> None:
     assert remedy in str(failure(answer({"error": code}, 404)))
 
 
+@pytest.mark.parametrize("status", [301, 400, 503])
+def test_a_failure_of_a_revocation_speaks_of_its_endpoint(status: int) -> None:
+    error = failure(answer(b"", status), endpoint="revocation")
+    assert "the revocation " in str(error)
+    assert "token" not in str(error)
+
+
 @pytest.mark.parametrize(("status", "hinted"), [(404, True), (405, True), (400, False)])
 def test_a_url_where_no_token_endpoint_is_is_hinted_at(status: int, *, hinted: bool) -> None:
     assert ("check the URL" in str(failure(answer(b"<html>", status)))) is hinted

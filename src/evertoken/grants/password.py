@@ -55,7 +55,7 @@ class PasswordGrant:
     Args:
         token_url: the token endpoint; its query is kept.
         client_id, client_secret, username, password: text, or a callable that is asked at each
-            grant and whose answer is not kept. No secret: a public client.
+            grant and whose answer is not kept. No secret, or an empty one: a public client.
         scope: space-separated (RFC 6749 section 3.3); None leaves it to the server.
         revoke_url: the revocation endpoint; None: `revoke()` only forgets.
         client_auth: `"body"`, or `"basic"` for HTTP Basic (RFC 6749 section 2.3.1).
@@ -67,8 +67,8 @@ class PasswordGrant:
 
     Raises:
         InsecureURL: a URL is no https URL.
-        ValueError: an empty credential, a URL with a fragment or a login, a scope with characters
-            that none may have, or a time that is no number of seconds above 0.
+        ValueError: an empty id, user name or password, a URL with a fragment or a login, a scope
+            with characters that none may have, or a time that is no number of seconds above 0.
     """
 
     __slots__ = (
@@ -261,7 +261,8 @@ class PasswordGrant:
             return _unrevoked(error)
         if answer.status == _OK:
             return None
-        return _unrevoked(response.failure(answer, secrets=[*secrets, *client.secrets]))
+        shown = [*secrets, *client.secrets]
+        return _unrevoked(response.failure(answer, secrets=shown, endpoint="revocation"))
 
     def _say(self, what: str) -> None:
         if what not in self._said:

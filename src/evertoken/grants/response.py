@@ -9,7 +9,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, quote_plus
 
 from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
@@ -17,6 +17,8 @@ from evertoken.token import LONGEST_LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+EndpointKind = Literal["token", "revocation"]
 
 MAX_DESCRIPTION = 200
 """Characters of a server's own words that an error quotes."""
@@ -111,23 +113,31 @@ def parse(answer: Answer, *, secrets: Collection[str] = ()) -> Granted:
     )
 
 
-def failure(answer: Answer, *, secrets: Collection[str] = ()) -> TokenError:
-    """The error that a status other than 200 stands for (RFC 6749 section 5.2)."""
+def failure(
+    answer: Answer, *, secrets: Collection[str] = (), endpoint: EndpointKind = "token"
+) -> TokenError:
+    """The error that a status other than 200 stands for (RFC 6749 section 5.2).
+
+    Args:
+        answer: of the endpoint that `endpoint` names.
+        secrets: masked in whatever the error quotes of the server's words.
+        endpoint: the kind of it, for the error to name.
+    """
     status, answer = answer.status, _masked(answer, secrets)
     error, description = _oauth_error(answer.body, secrets)
     if 300 <= status < 400:  # noqa: PLR2004  the class of redirects
-        return _invalid(answer, _redirected(answer))
+        return _invalid(answer, _redirected(answer, endpoint), endpoint=endpoint)
     if status == _PROXY_WANTS_LOGIN:
         kind: type[TokenError] = GrantUnavailable
         message = "the proxy wants a login (407): put it into the proxy's URL"
     elif status in _TRY_LATER or 500 <= status < 600:  # noqa: PLR2004  the class of server errors
         kind = GrantUnavailable
-        message = f"the token endpoint cannot answer now (status {status})"
+        message = f"the {endpoint} endpoint cannot answer now (status {status})"
     elif 400 <= status < 500:  # noqa: PLR2004  the class of client errors
         kind = GrantRefused
-        message = f"the token endpoint refused (status {status})"
+        message = f"the {endpoint} endpoint refused (status {status})"
     else:
-        return _invalid(answer, f"unexpected status {status}")
+        return _invalid(answer, f"unexpected status {status}", endpoint=endpoint)
     told = ": ".join(part for part in (error, description) if part)
     remedy = _REMEDIES.get(error, _REMEDIES.get(status))
     return kind(
@@ -225,19 +235,23 @@ def _optional(
     raise _invalid(answer, f"{name} is no text, or has characters that it must not have")
 
 
-def _redirected(answer: Answer) -> str:
+def _redirected(answer: Answer, endpoint: EndpointKind) -> str:
     # no urlsplit: it raises for some of what a server may send
     path = answer.url.partition("://")[2].partition("?")[0].partition("/")[2]
     location = answer.headers.get("location", "").partition("?")[0]
     slashless = path and location.endswith(f"/{path}/")
-    hint = "the token URL seems to lack its last slash" if slashless else "check the token URL"
+    url = f"the {endpoint} URL"
+    hint = f"{url} seems to lack its last slash" if slashless else f"check {url}"
     return f"a redirect (status {answer.status}) is not followed with a password: {hint}"
 
 
-def _invalid(answer: Answer, what: str, *, error: str | None = None) -> InvalidTokenResponse:
+def _invalid(
+    answer: Answer, what: str, *, error: str | None = None, endpoint: EndpointKind = "token"
+) -> InvalidTokenResponse:
     kind = answer.content_type or "no content type"
+    lead = "no usable token in the answer: " if endpoint == "token" else ""
     return InvalidTokenResponse(
-        f"no usable token in the answer: {what} (status {answer.status}, {kind})",
+        f"{lead}{what} (status {answer.status}, {kind})",
         status=answer.status,
         content_type=answer.content_type,
         error=error,
