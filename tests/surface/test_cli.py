@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -98,6 +99,16 @@ class TestSandbox:
         assert list(tmp_path.iterdir()) == []
         with pytest.raises(requests.ConnectionError):
             requests.get(base_url, timeout=30)
+
+    def test_tells_programs_its_settings_as_json(self) -> None:
+        with running("sandbox", "--fast-hashing", "--json") as process:
+            told = json.loads(stream_of(process.stdout).readline())
+            process.terminate()
+            printed, said = process.communicate(timeout=30)
+
+        assert told["SQUADRUN_USERNAME"] == "test_api_user"
+        assert len(told) == 5
+        assert (process.returncode, printed, said) == (0, "", "")
 
     def test_is_as_its_options_say(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         options = ["--expires-in", "7", "--auth-failure", "403", "--rate-limit", "2/min"]

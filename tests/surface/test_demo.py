@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import multiprocessing
 import os
 import re
@@ -299,6 +300,14 @@ class TestCommand:
         assert int(match[1]) == int(match[2]) > 2 * 6
         assert re.search(r"its mode +0600 +0600 +ok", done.stdout)
         assert re.search(r"token once revoked +refused by the API .*ok", done.stdout)
+
+    def test_tells_programs_all_of_it_as_json(self) -> None:
+        done = ran("demo", "--json", "--seconds", "2", "--workers", "1", "--fast-hashing")
+        told = json.loads(done.stdout)
+
+        assert told["failed"] == 0 < min(told["calls"], told["grants"])
+        assert told["kept"] == all(line["kept"] for line in told["lines"]) == (not done.returncode)
+        assert "calls, " in done.stderr
 
     def test_shows_plain_lines_while_it_runs(self, done: subprocess.CompletedProcess[str]) -> None:
         shown = re.findall(r"^ *\d+\.\d s  \d+ calls, ", done.stdout, re.MULTILINE)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import sys
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -86,3 +88,8 @@ def table(console: Console, report: Report) -> None:
         console.print(failure, markup=False, soft_wrap=True)
     # for scripts: never wrapped, never coloured
     console.file.write(f"{report.summary()}\n")
+
+
+def as_json(report: Report) -> None:
+    """Print one object, on one line."""
+    sys.stdout.write(f"{json.dumps(report.members())}\n")

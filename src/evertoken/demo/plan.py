@@ -29,6 +29,7 @@ class Plan:
         write: add a lead to a real account too.
         fast_hashing: the sandbox grants in 5 ms, not in 0.5 s.
         store: URL of the Redis in which the workers share their token; None: a file.
+        as_json: print what was found as one object, and how it goes on standard error.
 
     Raises:
         InsecureURL: the base URL is no https URL.
@@ -44,6 +45,7 @@ class Plan:
     write: bool = False
     fast_hashing: bool = False
     store: str | None = field(default=None, repr=False)
+    as_json: bool = False
 
     def __post_init__(self) -> None:
         for name in ("seconds", "workers", "threads", "expires_in"):

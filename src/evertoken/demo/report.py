@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from evertoken.policy import RefreshPolicy
@@ -82,6 +82,19 @@ class Report:
             f"grants: {grants} lifetimes: {self.lifetimes} calls: {self.tally.calls} "
             f"failed: {self.tally.failed} longest-wait-ms: {int(self.tally.longest_wait * 1000)}"
         )
+
+    def members(self) -> dict[str, object]:
+        """All of it, for programs; times in seconds."""
+        return {
+            "kept": self.kept,
+            "calls": self.tally.calls,
+            "failed": self.tally.failed,
+            "grants": self.grants,
+            "lifetimes": self.lifetimes,
+            "longest_wait": self.tally.longest_wait,
+            "first_failure": self.tally.first_failure,
+            "lines": [asdict(line) for line in self.lines()],
+        }
 
     def _server_lines(self) -> list[Line]:
         lines = []

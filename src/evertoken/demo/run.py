@@ -46,12 +46,15 @@ def run(plan: Plan) -> bool:
         SystemExit: by SIGTERM, with its workers and its server ended as by Ctrl-C.
     """
     signal.signal(signal.SIGTERM, _end)
-    console = Console(highlight=False)
+    console = Console(highlight=False, stderr=plan.as_json)
     with place.opened(plan.store) as shared, _server(plan) as server:
         start = time.time()
         tally = _work(plan, server, shared, console)
         report = _report(plan, server, shared, tally, time.time() - start)
-    display.table(console, report)
+    if plan.as_json:
+        display.as_json(report)
+    else:
+        display.table(console, report)
     return report.kept
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import socket
@@ -29,7 +30,8 @@ _CONNECTIONS: Final = 1000
 def run(options: Options) -> None:
     """Serve until SIGINT (Ctrl-C) or SIGTERM; either ends the process with status 0.
 
-    When the server is ready, its settings are printed on standard output, one `NAME=value` a line.
+    When the server is ready, its settings are printed on standard output, one `NAME=value` a line,
+    or all as one JSON object.
     Requests under way at the end are given 5 s. Only for the main thread and once in a process:
     Django can be configured once, and the two signals stay ignored after the return, so that
     nothing cuts the end of the process short.
@@ -59,14 +61,16 @@ def _serve(options: Options, database: Path, listener: socket.socket) -> None:
         asyncore_use_poll=True,  # select() ends at descriptor 1024
         log_socket_errors=False,  # a client that goes away is no fault of the server's
     )
-    _announce(options.host, listener)
+    _announce(options, listener)
     server.run()
 
 
-def _announce(host: str, listener: socket.socket) -> None:
+def _announce(options: Options, listener: socket.socket) -> None:
+    host = options.host
     authority = f"[{host}]" if ":" in host else host
     settings = environment(f"http://{authority}:{listener.getsockname()[1]}")
-    sys.stdout.writelines(f"{name}={value}\n" for name, value in settings.items())
+    lines = (f"{name}={value}" for name, value in settings.items())
+    sys.stdout.write("\n".join([json.dumps(settings)] if options.as_json else lines) + "\n")
     sys.stdout.flush()
 
 

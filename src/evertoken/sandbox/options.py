@@ -32,6 +32,7 @@ class Options:
             takes 5 ms, not 0.5 s: for tests.
         host: address to listen on. The credentials are public, so it had better be a loopback one.
         verbose: log each request, without its query, on standard error.
+        as_json: print the settings as one object, not as lines.
 
     Raises:
         ValueError: one of them is out of range.
@@ -45,6 +46,7 @@ class Options:
     fast_hashing: bool = False
     host: str = "127.0.0.1"
     verbose: bool = False
+    as_json: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= HIGHEST_PORT:

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from evertoken.cli import options
 from evertoken.cli.exits import Command, Unusable
 
 
@@ -19,6 +20,7 @@ from evertoken.cli.exits import Command, Unusable
 @click.option("--write", is_flag=True, help="Add a lead to a real account too.")
 @click.option("--store", metavar="URL", help="Share through this Redis, not through a file.")
 @click.option("--fast-hashing", is_flag=True, help="Grants in 5 ms, not 0.5 s: for tests.")
+@options.as_json
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def demo(  # noqa: PLR0917  click passes options by name
     seconds: float,
@@ -30,6 +32,7 @@ def demo(  # noqa: PLR0917  click passes options by name
     write: bool,  # noqa: FBT001  likewise
     store: str | None,
     fast_hashing: bool,  # noqa: FBT001  likewise
+    as_json: bool,  # noqa: FBT001  likewise
     debug: bool,  # noqa: ARG001, FBT001  likewise; Command looks at it
 ) -> None:
     """Have worker processes call an API over several token lifetimes.
@@ -50,6 +53,7 @@ def demo(  # noqa: PLR0917  click passes options by name
                 write=write,
                 fast_hashing=fast_hashing,
                 store=store,
+                as_json=as_json,
             )
         )
     except (Unready, ValueError) as error:

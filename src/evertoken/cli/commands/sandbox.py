@@ -6,6 +6,7 @@ from typing import Literal
 
 import click
 
+from evertoken.cli import options
 from evertoken.cli.exits import Command, Unusable
 
 
@@ -27,6 +28,7 @@ from evertoken.cli.exits import Command, Unusable
 )
 @click.option("--fast-hashing", is_flag=True, help="Grants in 5 ms, not 0.5 s: for tests.")
 @click.option("--verbose", is_flag=True, help="Log each request on standard error.")
+@options.as_json
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def sandbox(  # noqa: PLR0917  click passes options by name
     port: int,
@@ -36,6 +38,7 @@ def sandbox(  # noqa: PLR0917  click passes options by name
     data: str | None,
     fast_hashing: bool,  # noqa: FBT001  likewise
     verbose: bool,  # noqa: FBT001  likewise
+    as_json: bool,  # noqa: FBT001  likewise
     debug: bool,  # noqa: ARG001, FBT001  likewise; Command looks at it
 ) -> None:
     """Serve a local SquadRun until Ctrl-C.
@@ -54,6 +57,7 @@ def sandbox(  # noqa: PLR0917  click passes options by name
                 data=data,
                 fast_hashing=fast_hashing,
                 verbose=verbose,
+                as_json=as_json,
             )
         )
     except (SandboxError, ValueError) as error:
