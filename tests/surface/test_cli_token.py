@@ -614,6 +614,23 @@ class TestLogin:
         assert answer(shell("token", **alone)).strip() in shell.server.secrets
         assert answer(shell("refresh", **alone)) == "a new token, good for 10 h\n"
 
+    def test_offers_what_the_profile_has_and_takes_another_account(
+        self, shell: Shell, blank: dict[str, str]
+    ) -> None:
+        keyring = {"PYTHON_KEYRING_BACKEND": "filed.Keyring"}
+        server = shell.server
+        path = shell.profile(f'[default]\nclient_id = "{server.client_id}"\nusername = "old"\n')
+        answers = {
+            f"Client id [{server.client_id}]": "",
+            "User name [old]": server.username,
+            "Client secret": server.client_secret,
+            "Password": server.password,
+        }
+        status, _ = shell.typed("login", answers=answers, **blank, **keyring)
+
+        assert status == 0
+        assert f'username = "{server.username}"' in path.read_text()
+
     def test_writes_nothing_where_the_server_refuses(
         self, shell: Shell, blank: dict[str, str]
     ) -> None:

@@ -23,14 +23,14 @@ _REMEDY = (
 
 
 def enrol(account: Account) -> None:
-    """Ask for what is not known of `account`, have a token granted, and write its profile.
+    """Ask for what options and variables leave open, have a token granted, write the profile.
 
     Raises:
         TokenError: no token was granted; nothing was written.
         Unusable: nobody is there to be asked, or the file cannot be written.
     """
     account.require_safe_url()
-    settings = _identified(account.settings)
+    settings = _identified(account)
     values = {name: _secret(settings, name) for name in SECRET}
     given = {name: Source(Kind.TEXT, value) for name, value in values.items()}
     granted = replace(account, settings=replace(settings, secrets=given)).manager().refresh()
@@ -57,18 +57,30 @@ def _kept(settings: Settings, values: dict[str, str]) -> str:
     return ""
 
 
-def _identified(settings: Settings) -> Settings:
+def _identified(account: Account) -> Settings:
     return replace(
-        settings,
-        client_id=settings.client_id or _answer("client_id", "Client id"),
-        username=settings.username or _answer("username", "User name"),
+        account.settings,
+        client_id=_told(account, "client_id", "Client id"),
+        username=_told(account, "username", "User name"),
     )
 
 
-def _answer(name: str, question: str) -> str:
+def _told(account: Account, name: str, question: str) -> str:
+    """What an option or a variable tells; what the profile tells may be what is to be replaced."""
+    value: str | None = getattr(account.settings, name)
+    if value and (value != _stored(account, name) or not sys.stdin.isatty()):
+        return value
     if not sys.stdin.isatty():
         raise Unusable(f"no {name}: give --{name.replace('_', '-')}")
-    return str(click.prompt(question, err=True))
+    return str(click.prompt(question, default=value, err=True))
+
+
+def _stored(account: Account, name: str) -> object:
+    try:
+        profiles = config.read(account.config)
+    except FileNotFoundError:
+        return None
+    return profiles.get(account.profile, {}).get(name)
 
 
 def _secret(settings: Settings, name: str) -> str:

@@ -19,7 +19,8 @@ def login(account: Account) -> None:
     """Ask for an account, try it, and write its profile.
 
     The secrets go to the system's keyring where there is one, and nowhere else. What options and
-    variables tell is not asked for. Nothing is written where the server refuses.
+    variables tell is not asked for; what the profile has is offered. Nothing is written where the
+    server refuses.
     """
     # only now: `--help` needs none of it
     from evertoken.cli.enrolment import enrol  # noqa: PLC0415  not for --help
