@@ -230,6 +230,8 @@ class Renewer:
                 self._adoptions += 1
         if adopted and after.token is not None:
             self._report_token(name_of(store), 0.0, after.token)
+        if after.refusal is not None:
+            self._report_refusal(after.refusal, before.refusal)
 
     def _report_health(self) -> None:
         if self._health is None or isinstance(key := caught(self._shared_key), TokenError):
@@ -291,12 +293,17 @@ class Renewer:
         entry = outcome.entry
         if isinstance(entry, Token):
             self._report_token(outcome.source, outcome.seconds, entry)
-        elif isinstance(entry, Refusal) and entry.error is not None and entry != before:
-            known = before is not None and str(before.error) == str(entry.error)
-            _log.log(logging.DEBUG if known else logging.WARNING, "no new token: %s", entry.error)
-            kind = events.TokenRefused if entry.tag else events.RenewalFailed
-            again = policy.next_try(self.snapshot, entry, clock.now())
-            events.emit(self.on_event, kind(entry.error, again))
+        elif isinstance(entry, Refusal):
+            self._report_refusal(entry, before)
+
+    def _report_refusal(self, refusal: Refusal, before: Refusal | None) -> None:
+        if refusal.error is None or refusal == before:
+            return
+        known = before is not None and str(before.error) == str(refusal.error)
+        _log.log(logging.DEBUG if known else logging.WARNING, "no new token: %s", refusal.error)
+        kind = events.TokenRefused if refusal.tag else events.RenewalFailed
+        again = policy.next_try(self.snapshot, refusal, clock.now())
+        events.emit(self.on_event, kind(refusal.error, again))
 
     def _report_token(self, source: str, seconds: float, token: Token) -> None:
         _log.info("token from %s in %.3f s, good for %.0f s", source, seconds, token.lifetime)

@@ -366,6 +366,24 @@ def test_a_failure_while_a_token_lives_is_tried_again_at_its_end_at_the_latest()
     assert told[1].next_try < token.expires_at
 
 
+def test_a_failure_of_a_sibling_is_told_when_a_look_finds_it(tmp_path: Path) -> None:
+    grant = CountingGrant()
+    told: list[Event] = []
+    manager = sibling(grant, tmp_path, on_event=told.append)
+    manager.token()
+    other = sibling(grant, tmp_path)
+    grant.failure = unavailable(60.0)
+    with pytest.raises(GrantUnavailable):
+        other.refresh()
+
+    def looked() -> bool:
+        manager.token()
+        return len(told) > 1
+
+    eventually(looked)
+    assert [type(event) for event in told] == [TokenRenewed, RenewalFailed]
+
+
 def test_a_failure_is_told_once_for_each_renewal() -> None:
     grant = CountingGrant()
     grant.failure = unavailable(3600.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-_NEEDED = ("click", "rich", "platformdirs")
+_NEEDED = ("click", "platformdirs", "rich", "tomlkit")
 
 
 def main() -> None:
