@@ -11,7 +11,7 @@ import pytest
 from cryptography.fernet import Fernet
 from redis.crc import key_slot
 
-from evertoken import GrantRefused, Token, TokenKey
+from evertoken import GrantRefused, GrantUnavailable, Token, TokenKey
 from evertoken.stores.record import Record, encode
 from evertoken.stores.redis import TRIES, RedisStore
 from evertoken.token import Mark, Refusal
@@ -149,6 +149,29 @@ def test_a_refusal_is_kept_until_a_failure_after_it_could_double_it(
     token = None if lifetime is None else issued("lives", lifetime=lifetime)
     RedisStore(valkey.url).save(key, Refusal(now, now + 100, token=token))
     assert (kept - 5) * 1000 < valkey.client.pttl(name_of(key)) <= kept * 1000
+
+
+def test_a_mark_is_kept_while_siblings_may_hold_its_token_whatever_refusal_bears_it(
+    valkey: Valkey, key: TokenKey, issued: Issued
+) -> None:  # S41
+    store, now = RedisStore(valkey.url), time.time()
+    token = issued("dead", lifetime=1000.0)
+    store.save(key, token)
+    store.forget(key, token)
+    hiccup = Refusal(now, now + 1, GrantUnavailable("503"), forgets=Mark.of(token))
+    store.save(key, hiccup)
+    assert valkey.client.pttl(name_of(key)) > 990_000
+
+
+def test_so_is_the_mark_of_a_token_that_a_refusal_carried(
+    valkey: Valkey, key: TokenKey, issued: Issued
+) -> None:  # S41
+    store, now = RedisStore(valkey.url), time.time()
+    token = issued("dead", lifetime=1000.0)
+    store.save(key, Refusal(now, now + 1, GrantUnavailable("503"), token=token))
+    store.forget(key, token)
+    assert isinstance(store.load(key), Refusal)
+    assert valkey.client.pttl(name_of(key)) > 990_000
 
 
 def test_keys_show_no_user_and_share_a_slot(valkey: Valkey, key: TokenKey, issued: Issued) -> None:

@@ -104,7 +104,7 @@ class FileStore:
         if not self._troubles:
             return None
         paths = (self._beside(key, suffix) for suffix in _SUFFIXES)
-        return next((self._troubles[path] for path in paths if path in self._troubles), None)
+        return next(filter(None, map(self._troubles.get, paths)), None)
 
     def __repr__(self) -> str:
         return f"FileStore({str(self.directory)!r})"

@@ -33,11 +33,14 @@ SHORTEST_KEEP = 1.0
 """Seconds for which even a token that is used up is kept, for who waited for it."""
 
 # Compared is the whole value: a generation begins anew when a key expires, and then two different
-# entries have the same one.
+# entries have the same one. A mark is kept for as long as what stood there: it is of a token that
+# siblings may hold for longer than the refusal lasts that bears it.
 _REPLACE = """
 local held = redis.call('GETRANGE', KEYS[1], 0, ARGV[4])
 if held ~= ARGV[1] then return held end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+local keep = tonumber(ARGV[3])
+if ARGV[5] == '1' then keep = math.max(keep, redis.call('PTTL', KEYS[1])) end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', keep)
 return 1
 """
 
@@ -47,10 +50,10 @@ class RedisStore:
 
     Two keys per identity, in one slot of a cluster and without a user's name:
     `<prefix>{<id>}:token`, which expires with its token, and `<prefix>{<id>}:lock`, held during a
-    renewal. Every operation ends within `timeout`, the first one within twice that, whatever the
-    server does, and nothing is raised: requests go on from memory, one warning says so, and one
-    notice when it is over. A server that gives no answer is left alone for a second, then for up
-    to 30.
+    renewal. Every operation ends within `timeout`, or twice that until the server has answered
+    once, whatever it does, and nothing is raised: requests go on from memory, one warning says so,
+    and one notice when it is over. A server that gives no answer is left alone for a second, then
+    for up to 30.
 
     Who dies with the lock keeps others from a renewal for `lease` seconds at most; those that
     have no token wait for half of their manager's `timeout`, and go on without the lock then. A
@@ -172,8 +175,9 @@ class RedisStore:
         data = self._codec.unseal(stored)
         record = Flaw.SEALED if data is None else decode(data, key, boot=clock.boot_id())
         if isinstance(record, Flaw):
-            self._flaws[key] = f"the entry {self.entry_name(key)} is not used: {record.value}"
-            self._say(self._flaws[key])
+            flaw = f"the entry {self.entry_name(key)} is not used: {record.value}"
+            self._flaws[key] = flaw
+            self._say(flaw)
         return record
 
     def _update(self, key: TokenKey, change: Callable[[Entry | None], Entry | None]) -> None:
@@ -196,8 +200,9 @@ class RedisStore:
         """Put `record` in place of `before`; what was there instead, or None."""
         after = self._codec.seal(encode(record, key, boot=clock.boot_id()))
         keep = int(1000 * _keep(record.entry, clock.now().wall))
-        name = self.entry_name(key)
-        answer = self._server.ask("save", "EVAL", _REPLACE, 1, name, before, after, keep, MAX_BYTES)
+        marked = isinstance(record.entry, Refusal) and record.entry.forgets is not None
+        values = before, after, keep, MAX_BYTES, int(marked)
+        answer = self._server.ask("save", "EVAL", _REPLACE, 1, self.entry_name(key), *values)
         if isinstance(answer, int):
             self._seen[key] = after
         return self._noted(key, answer)
