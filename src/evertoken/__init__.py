@@ -76,13 +76,16 @@ _ROOMS = {
 if not TYPE_CHECKING:  # pragma: no branch
 
     def __getattr__(name: str) -> object:
-        if name == "squadrun":
-            return import_module("evertoken.squadrun")
-        for room, names in _ROOMS.items():
-            if name in names:
-                value = globals()[name] = getattr(import_module(f"evertoken.{room}"), name)
-                return value
-        raise AttributeError(f"module 'evertoken' has no attribute {name!r}")
+        rooms = (room for room, names in _ROOMS.items() if name in names)
+        room = name if name == "squadrun" else next(rooms, None)
+        if room is None:
+            raise AttributeError(f"module 'evertoken' has no attribute {name!r}")
+        from evertoken.lazy import loading  # noqa: PLC0415  threading: not by the bare import
+
+        with loading:
+            module = import_module(f"evertoken.{room}")
+        value = globals()[name] = module if room == name else getattr(module, name)
+        return value
 
 
 def __dir__() -> list[str]:

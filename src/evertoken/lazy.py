@@ -7,16 +7,19 @@ import threading
 from importlib import import_module
 from types import ModuleType
 
-# A forked child would wait for ever for a module whose import a thread of the parent had begun.
 # Reentrant, since what is imported may import more of its kind.
-_loading = threading.RLock()
+loading = threading.RLock()
+"""Held during every import that a call brings about, and by whoever forks.
+
+A forked child would wait for ever for a module whose import a thread of the parent had begun.
+"""
 
 
 class _Later(ModuleType):
     """Stands for the module of its name, which is imported at the first use of an attribute."""
 
     def __getattr__(self, attribute: str) -> object:
-        with _loading:
+        with loading:
             module = import_module(self.__name__)
         return getattr(module, attribute)
 
@@ -29,7 +32,7 @@ def lazy(name: str) -> ModuleType:
 if hasattr(os, "register_at_fork"):
     # the thread that forks is the one that holds it, in the child too
     os.register_at_fork(
-        before=_loading.acquire,
-        after_in_parent=_loading.release,
-        after_in_child=_loading.release,
+        before=loading.acquire,
+        after_in_parent=loading.release,
+        after_in_child=loading.release,
     )

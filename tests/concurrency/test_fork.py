@@ -5,7 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import os
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 from contextlib import contextmanager
@@ -105,6 +107,48 @@ def test_a_fork_waits_for_an_import_that_is_under_way(  # F2
     threading.Timer(0.2, let_go.set).start()
     assert in_child(lambda: room.FURNITURE) == "chair"
     entering.join(20)
+
+
+@pytest.mark.parametrize(
+    ("first_use", "module"),
+    [
+        ("evertoken.TokenManagers", "evertoken.managers"),
+        ("RedisStore('redis://127.0.0.1:9')", "evertoken.stores.redis_client"),
+        ("FileStore('.', encryption_key=KEY)", "cryptography.fernet"),
+    ],
+)
+def test_a_fork_waits_for_whatever_a_first_use_loads(first_use: str, module: str) -> None:  # F2
+    """In an interpreter of its own, which has loaded nothing yet."""
+    program = f"""
+        import importlib.abc, os, sys, threading, time
+        import evertoken
+        from evertoken.stores.file import FileStore
+        from evertoken.stores.redis import RedisStore
+        KEY = "0" * 43 + "="
+        begun = threading.Event()
+        class Slow(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path=None, target=None):
+                if name == {module!r}:
+                    begun.set()
+                    time.sleep(0.3)
+        sys.meta_path.insert(0, Slow())
+        threading.Thread(target=lambda: {first_use}).start()
+        assert begun.wait(20)
+        child = os.fork()
+        if child == 0:
+            {first_use}
+            os._exit(7)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    done = subprocess.run(  # noqa: S603  this interpreter
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    # a module of others that was loaded amid a fork may say that it has nothing to release
+    assert done.stdout == "7\n", done.stderr
 
 
 def test_a_child_uses_the_parents_token(grant: CountingGrant) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from evertoken.lazy import loading
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -75,7 +77,8 @@ def codec(key: EncryptionKey | Sequence[EncryptionKey] | None) -> Codec:
 
 def _fernet(keys: Sequence[EncryptionKey]) -> MultiFernet:
     try:
-        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415  an extra
+        with loading:
+            from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415  an extra
     except ImportError:
         fault: Exception = ImportError(
             "encryption_key needs the package cryptography: pip install 'evertoken[encryption]'"

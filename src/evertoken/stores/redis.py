@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from evertoken import clock, process
+from evertoken.lazy import loading
 from evertoken.stores.encryption import codec
 from evertoken.stores.record import MAX_BYTES, Flaw, Record, decode, encode
 from evertoken.stores.redis_lock import Locks
@@ -215,7 +216,8 @@ class RedisStore:
 
 def _server(client: Redis | RedisCluster | str, *, timeout: float) -> Server:
     try:
-        from evertoken.stores.redis_client import Server  # noqa: PLC0415  it imports the extra
+        with loading:
+            from evertoken.stores.redis_client import Server  # noqa: PLC0415  it imports the extra
     except ImportError as error:
         raise ImportError(
             f"RedisStore needs the package redis: pip install 'evertoken[redis]' ({error})"
