@@ -15,6 +15,7 @@ import pytest
 
 from evertoken import FileStore, Token, clock
 from evertoken.demand import Demand
+from evertoken.stores.file import Hold
 from support.fleet import CountingGrant, sibling
 from support.forks import forked
 
@@ -58,8 +59,8 @@ class Wreck:
         self.seen.add(entry.value)
         store = FileStore(self.folder)
         for suffix in (".lock", ".save"):
-            with store._locked(store._beside(self.key, suffix), 0.0) as held:
-                assert held, f"the {suffix} of a dead process is held"
+            with store._locked(store._beside(self.key, suffix), 0.0) as hold:
+                assert hold is Hold.HELD, f"the {suffix} of a dead process is held"
         left = [path for path in self.folder.iterdir() if path.suffix == ".tmp"]
         assert len(left) <= 1, "leftover drafts are not swept"
         for path in self.folder.iterdir():

@@ -14,6 +14,7 @@ import pytest
 
 from evertoken import FileStore, Token, clock
 from evertoken.policy import holding
+from evertoken.stores.file import Hold
 from evertoken.stores.record import MAX_BYTES, Record, encode
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 from support.logs import warned
@@ -434,7 +435,7 @@ def test_a_file_that_is_being_written_for_too_long_is_left_to_its_writer(
     manager = sibling(grant, folder)
     store = FileStore(folder)
     with store._locked(path_of(grant, folder, ".save"), 0.0) as saving:
-        assert saving
+        assert saving is Hold.HELD
         token = manager.token()
         assert store.load(grant.key) is None
     assert manager.token() == token

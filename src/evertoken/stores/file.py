@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -37,6 +38,14 @@ _SUFFIXES = (".json", ".tmp", ".lock", ".save")
 
 SAVE_PATIENCE = 1.0
 """Seconds to wait for another process that writes the same file."""
+
+
+class Hold(enum.Enum):
+    """What came of asking for a lock."""
+
+    HELD = "held"
+    BUSY = "another process holds it"
+    ABSENT = "the file system offers none"
 
 
 class FileStore:
@@ -96,8 +105,8 @@ class FileStore:
 
         True also where the file system offers no lock, said once: each process then renews alone.
         """
-        with self._locked(self._beside(key, ".lock"), timeout) as held:
-            yield held
+        with self._locked(self._beside(key, ".lock"), timeout) as hold:
+            yield hold is not Hold.BUSY
 
     def trouble(self, key: TokenKey) -> str | None:
         """Why it does not serve `key` for now; None: it does."""
@@ -146,21 +155,25 @@ class FileStore:
 
     def _update(self, key: TokenKey, change: Callable[[Entry | None], Entry | None]) -> None:
         """Compare and replace as one step among processes."""
-        with self._locked(self._beside(key, ".save"), SAVE_PATIENCE) as held:
-            if not held:
+        with self._locked(self._beside(key, ".save"), SAVE_PATIENCE) as hold:
+            if hold is Hold.BUSY:
                 self._say(f"{self.path(key)} is being written by another process for too long")
                 return
             record = self._read(key)
             entry = change(record.entry if isinstance(record, Record) else None)
             if record is not Flaw.NEWER and entry is not None:
-                self._write(key, entry, record)
+                self._write(key, entry, record, sweep=hold is Hold.HELD)
 
-    def _write(self, key: TokenKey, entry: Entry, before: Record | Flaw | None) -> None:
+    def _write(
+        self, key: TokenKey, entry: Entry, before: Record | Flaw | None, *, sweep: bool
+    ) -> None:
         generation = before.generation + 1 if isinstance(before, Record) else 1
         data = encode(Record(entry, generation), key, boot=clock.boot_id())
         path = self.path(key)
         try:
-            safe.sweep(path)
+            # where others may write at the same time, a draft may be one of theirs
+            if sweep:
+                safe.sweep(path)
             safe.replace(path, self._codec.seal(data))
         except OSError as error:
             self._note_error(path.with_suffix(".tmp"), error)
@@ -168,9 +181,9 @@ class FileStore:
             self._note_success(path.with_suffix(".tmp"))
 
     @contextlib.contextmanager
-    def _locked(self, path: Path, timeout: float) -> Iterator[bool]:
+    def _locked(self, path: Path, timeout: float) -> Iterator[Hold]:
         lock = None
-        held = True
+        hold = Hold.ABSENT
         descriptors: list[int] = []
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -185,13 +198,14 @@ class FileStore:
                 on_acquired=descriptors.append,
             )
             lock.acquire()
+            hold = Hold.HELD
             self._note_success(path)
         except filelock.Timeout:
-            held = False
+            hold = Hold.BUSY
         except OSError as error:
             self._note_error(path, error)
         try:
-            yield held
+            yield hold
         finally:
             if lock is not None:
                 self._release(path, lock, descriptors)
