@@ -154,19 +154,28 @@ class Fleet:
                 worker.snapshot, self._entry, now, RULES, draw=worker.draw
             )
 
-    def _fly(self, worker: Worker, time: float) -> None:
-        """Lock, look again; adopt, grant, or leave it to who holds the lock."""
+    def _fly(  # noqa: PLR0911  the steps of a renewal, each of which may be the last
+        self, worker: Worker, time: float
+    ) -> None:
+        """Look, lock, look again; adopt, grant, or leave it to who holds the lock."""
         now = Instant(time, time)
         patient = not self._overdue(worker, now)
         if not self._answers(worker, time):
             return self._land(worker, time, None) if patient else self._grant(worker, time)
-        self._command(time, 2)
+        waiting = worker.poll > FIRST_POLL
+        if not waiting:
+            self._command(time)
+            if self._serves(worker, now):
+                return self._land(worker, time, self._entry)
+        self._command(time)
         free = self._holder is None or time >= self._lease_end
         if free:
             self._holder, self._lease_end = worker, time + self.scenario.lease
-        if self._serves(worker, now):
-            self._unlock(worker, time)
-            return self._land(worker, time, self._entry)
+        if free or not waiting:
+            self._command(time)
+            if self._serves(worker, now):
+                self._unlock(worker, time)
+                return self._land(worker, time, self._entry)
         if free and self.scenario.dead and not self._died:
             self._died = True
             return None

@@ -66,7 +66,7 @@ def refused_for(manager: TokenManager, seconds: float) -> None:
 def test_fifty_processes_with_a_dead_password_cost_one_grant(  # S48
     server: TokenServer, tmp_path: Path
 ) -> None:
-    settings = Settings.of(server, passwords=["wrong"], directory=str(tmp_path), seconds=2.5)
+    settings = Settings.of(server, passwords=["wrong"], directory=str(tmp_path))
     reports = run_fleet("once", 50, settings)
     assert [report["error"] for report in reports] == ["GrantRefused"] * 50
     assert server.token_requests == 1
