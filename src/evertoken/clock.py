@@ -1,9 +1,10 @@
-"""Two clocks read together: wall time, and time since boot that no one can set."""
+"""Two clocks read together, wall time and time since boot that no one can set; and a sleep."""
 
 from __future__ import annotations
 
 import functools
 import os
+import select
 import time
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,17 @@ def elapsed(start: Instant) -> Instant:
     travels with it and dates its token.
     """
     return start.after(_since_boot() - start.boot)
+
+
+def sleep(seconds: float) -> None:
+    """Let others go on; by `select` where it can wait for nothing but time.
+
+    Under libfaketime `time.sleep` fails with EINVAL.
+    """
+    if os.name == "posix":
+        select.select((), (), (), seconds)
+    else:
+        time.sleep(seconds)
 
 
 @functools.cache

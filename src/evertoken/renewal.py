@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import select
-import time
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from evertoken import clock, policy
@@ -24,9 +21,6 @@ if TYPE_CHECKING:
     from evertoken.policy import RefreshPolicy
     from evertoken.ports import Grant, TokenStore
     from evertoken.token import Entry, TokenKey
-
-# select() where it can wait for nothing but time: under libfaketime time.sleep() fails with EINVAL
-_sleep = partial(select.select, (), (), ()) if os.name == "posix" else time.sleep
 
 _log = logging.getLogger("evertoken")
 
@@ -191,7 +185,7 @@ class Renewal:
             patient = pause <= LONGEST_PAUSE and end < demand.start.boot + self.patience
             if tries == FIRST_TRIES or hung or not (answer.transient and demand.bare and patient):
                 break
-            _sleep(pause)
+            clock.sleep(pause)
         return answer
 
     def _keep_floor(self, demand: Demand) -> None:
@@ -199,7 +193,7 @@ class Renewal:
             return
         wait = demand.latest.issued_boot + policy.GRANT_FLOOR - clock.since_boot()
         if 0 < wait <= policy.GRANT_FLOOR:
-            _sleep(wait)
+            clock.sleep(wait)
 
     def _refusal(self, error: TokenError, demand: Demand) -> Refusal:
         now = clock.elapsed(demand.start)

@@ -143,6 +143,21 @@ while (token := manager.token()) == first:
         assert server.token_requests == 2
 
 
+def test_where_sleep_is_refused_a_lock_is_waited_for_all_the_same(
+    faked: dict[str, str], server: TokenServer, tmp_path: Path
+) -> None:  # F28
+    code = """
+from evertoken import FileStore
+one, other = (FileStore(os.path.dirname(os.environ["CLOCK"])) for _ in range(2))
+started = clock.since_boot()
+with one.lock(manager.grant.key, timeout=0) as mine:
+    with other.lock(manager.grant.key, timeout=0.3) as theirs:
+        assert (mine, theirs) == (True, False)
+assert clock.since_boot() - started > 0.29
+"""
+    run(code, server, tmp_path, **faked)
+
+
 def test_where_sleep_is_refused_the_floor_between_grants_stands(  # F16, F28
     faked: dict[str, str], tmp_path: Path
 ) -> None:

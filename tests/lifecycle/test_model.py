@@ -150,7 +150,7 @@ class Fleet(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(time, "time", lambda: self.world.wall)
         self.patch.setattr(clock, "_since_boot", lambda: self.world.boot)
-        self.patch.setattr(renewal, "_sleep", self.world.sleep)
+        self.patch.setattr(clock, "sleep", self.world.sleep)
         self.grants = [FakeGrant(self.world), FakeGrant(self.world)]
         self.managers: list[TokenManager] = []
         self.latest_shared: Token | None = None

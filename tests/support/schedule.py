@@ -251,7 +251,7 @@ class Schedule:
             # filelock's, and whoever else's
             patch.setattr(time, "sleep", sleep)
             patch.setattr(clock, "_since_boot", self._boot)
-            patch.setattr(renewal, "_sleep", self.sleep)
+            patch.setattr(clock, "sleep", sleep)
             patch.setattr(process, "_lot", 0.5)
             try:
                 yield self

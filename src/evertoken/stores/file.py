@@ -188,20 +188,15 @@ class FileStore:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             safe.check_plain(path)
-            # its defaults wait for ever, and fall back to a lock that outlives a killed holder
+            # by default it falls back to a lock that outlives a killed holder
             lock = filelock.FileLock(
                 path,
-                timeout=timeout,
                 mode=0o600,
-                poll_interval=LOCK_POLL,
                 fallback_to_soft=False,
                 on_acquired=descriptors.append,
             )
-            lock.acquire()
-            hold = Hold.HELD
+            hold = _acquired(lock, timeout)
             self._note_success(path)
-        except filelock.Timeout:
-            hold = Hold.BUSY
         except OSError as error:
             self._note_error(path, error)
         try:
@@ -240,3 +235,21 @@ class FileStore:
         if (cause or what) not in self._said:
             self._said.add(cause or what)
             _log.warning("%s", what)
+
+
+def _acquired(lock: BaseFileLock, timeout: float) -> Hold:
+    """Take `lock` within `timeout` seconds.
+
+    Not by its own waiting, which is by `time.sleep`: under libfaketime that fails, and a lock that
+    is held would look like none.
+    """
+    end = clock.since_boot() + timeout
+    while True:
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            if (left := end - clock.since_boot()) <= 0:
+                return Hold.BUSY
+            clock.sleep(min(LOCK_POLL, left))
+        else:
+            return Hold.HELD
