@@ -158,6 +158,32 @@ def test_killed_at_random_moments_it_leaves_a_whole_file(  # F1
     assert leftovers > 0, "no kill came in the middle of a save"
 
 
+def test_a_renewing_process_may_be_killed_at_any_moment(
+    tmp_path: Path, *, soak: bool
+) -> None:  # F1
+    grant = CountingGrant()
+    dice = random.Random(20_261_125)  # noqa: S311  to be repeated
+    wreck = Wreck(tmp_path, grant.key)
+    manager = sibling(grant, tmp_path)
+    last = manager.token()
+
+    def renew_all_the_time() -> None:
+        while True:
+            manager.refresh()
+
+    for _ in range(2_000 if soak else 100):
+        child = forked(renew_all_the_time)
+        time.sleep(dice.uniform(0.0, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        wreck.check(lambda value: value.startswith("token-"))
+        entry = FileStore(tmp_path).load(grant.key)
+        assert isinstance(entry, Token)
+        assert not last.later_than(entry), "a later token was lost to an earlier one"
+        last = entry
+    assert len(wreck.seen) > 10, "no child came as far as a renewal"
+
+
 def test_a_reader_never_sees_a_file_that_is_being_written(tmp_path: Path) -> None:
     grant = CountingGrant()
     FileStore(tmp_path).save(grant.key, token("first"))

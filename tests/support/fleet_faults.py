@@ -32,7 +32,11 @@ CALLS = [
     "flock",
 ]
 
-ERRNOS = [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE]
+ERRNOS = [
+    *(errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE),
+    *(errno.EPERM, errno.ENFILE, errno.ENOMEM, errno.EFBIG, errno.ESTALE, errno.ETIMEDOUT),
+    *(errno.EINVAL, errno.ENOTSUP, errno.EBUSY, errno.ENODEV),
+]
 
 
 @dataclass
