@@ -9,10 +9,12 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from benchmarks import simulated_fleet
 from benchmarks.__main__ import NAMES
 from benchmarks.peers import registry
 
@@ -193,3 +195,14 @@ def test_the_tables_say_when_and_where_they_were_made(half: int, directory: Path
     page = (directory / str(half) / "tables.md").read_text()
     for line in ("date", "machine", "Python", "versions", "load average at the start"):
         assert f"\n- {line}: " in page
+
+
+@pytest.mark.parametrize(
+    ("scenario", "grants"), [("edge", 1), ("edge, the holder dies", 1), ("edge, 30 s outage", 1)]
+)
+def test_a_simulated_fleet_grants_once(scenario: str, grants: int) -> None:
+    (plan,) = (each for each in simulated_fleet.SCENARIOS if each.name == scenario)
+    outcome = simulated_fleet.Fleet(replace(plan, workers=100)).run()
+    assert outcome.grants.total() == grants
+    # who looks once in ten seconds does so, and the grant itself takes five commands
+    assert outcome.commands.total() > 100 * (plan.end - plan.begin) / plan.recheck / 2
