@@ -30,11 +30,15 @@ LOCK_SLICE = 1.0
 FIRST_TRIES = 3
 """Requests of a renewal that somebody waits for with no token at all."""
 
-FIRST_PAUSE = 0.25
+FIRST_PAUSE = 0.2
 """Seconds between the first two of them; it doubles."""
 
-LONGEST_PAUSE = 2.0
-"""Seconds: a server that asks for a longer pause, or that fails later, is left to the back-off."""
+LAST_TRY = 1.0
+"""Seconds after the first within which the last of them is sent.
+
+So much longer than the grant's own deadline the lock is held at most, and callers wait: who hung
+once is not asked to hang again.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +175,7 @@ class Renewal:
 
         After a known failure the back-off rules alone: an outage is not to be asked thrice.
         """
+        last = min(clock.since_boot() + LAST_TRY, demand.start.boot + self.patience)
         for tries in range(1, FIRST_TRIES + 1):
             sent = clock.elapsed(demand.start)
             answer = caught(self.grant.request)
@@ -178,12 +183,8 @@ class Renewal:
                 return _dated(answer, sent)
             pause = max(FIRST_PAUSE * 2 ** (tries - 1), answer.retry_after or 0.0)
             pause *= 1 + self.policy.jitter * self.draw
-            now = clock.since_boot()
-            # who hung once would hold the lock, and all who wait, for as long again
-            hung = now - sent.boot > LONGEST_PAUSE
-            end = now + pause
-            patient = pause <= LONGEST_PAUSE and end < demand.start.boot + self.patience
-            if tries == FIRST_TRIES or hung or not (answer.transient and demand.bare and patient):
+            late = tries == FIRST_TRIES or clock.since_boot() + pause > last
+            if late or not (answer.transient and demand.bare):
                 break
             clock.sleep(pause)
         return answer

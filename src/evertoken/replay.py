@@ -43,8 +43,8 @@ def rewound(request: PreparedRequest) -> bool:
     body: object = request.body
     if body is None or isinstance(body, bytes | str):
         return True
-    # set by requests where a body can tell its position; there is no public word for it
-    if not isinstance(request._body_position, int):  # noqa: SLF001
+    # set by requests where a body can tell its position
+    if not isinstance(request._body_position, int):  # noqa: SLF001  it has no public name
         return False
     try:
         rewind_body(request)

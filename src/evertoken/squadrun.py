@@ -129,7 +129,6 @@ def _shared_directory() -> TokenStore | None:
     directory = os.environ.get("SQUADRUN_TOKEN_DIR")
     if not directory:
         return None
-    # only here: most scripts keep their token in memory
-    from evertoken.stores.file import FileStore  # noqa: PLC0415
+    from evertoken.stores.file import FileStore  # noqa: PLC0415  most keep it in memory
 
     return FileStore(directory)

@@ -15,7 +15,7 @@ import pytest
 
 from evertoken import FileStore, Token, clock
 from evertoken.demand import Demand
-from evertoken.stores.file import Hold
+from evertoken.stores.file_lock import Hold
 from support.fleet import CountingGrant, sibling
 from support.forks import forked
 

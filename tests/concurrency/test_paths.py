@@ -14,7 +14,7 @@ import pytest
 
 from evertoken import FileStore, Token, clock
 from evertoken.policy import holding
-from evertoken.stores.file import Hold
+from evertoken.stores.file_lock import Hold
 from evertoken.stores.record import MAX_BYTES, Record, encode
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 from support.logs import warned
@@ -440,6 +440,25 @@ def test_a_file_that_is_being_written_for_too_long_is_left_to_its_writer(
         assert store.load(grant.key) is None
     assert manager.token() == token
     assert len(warned(caplog)) == 1
+
+
+def test_who_waits_for_a_lock_looks_every_20_ms(
+    grant: CountingGrant, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    sleep = clock.sleep
+
+    def noted(seconds: float) -> None:
+        pauses.append(seconds)
+        sleep(seconds)
+
+    monkeypatch.setattr(clock, "sleep", noted)
+    with FileStore(folder).lock(grant.key, timeout=0.0) as mine:
+        assert mine
+        with FileStore(folder).lock(grant.key, timeout=0.2) as theirs:
+            assert not theirs
+    assert 0 < max(pauses) <= 0.02
+    assert sum(pauses) <= 0.2
 
 
 # --- writers -------------------------------------------------------------------------------------

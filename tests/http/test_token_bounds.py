@@ -19,7 +19,7 @@ from evertoken import GrantUnavailable, InvalidTokenResponse, RefreshTimeout, To
 from evertoken.grants.connection import watched
 from evertoken.grants.endpoint import Endpoint
 from evertoken.grants.watch import Watch
-from evertoken.testing import Answer, Cut, Drip, Endless, Gzip, Hang, Raw, TokenServer
+from evertoken.testing import Answer, Cut, Drip, Endless, Gzip, Hang, Raw, Reset, TokenServer
 from support import http_memory
 from support.http_clients import grant_of, manager_of
 from support.http_raw import RawServer, black_holes, dripping
@@ -232,6 +232,25 @@ def test_the_caller_is_back_by_its_own_timeout(
 
     with takes(at_least=0.3, less_than=0.8), pytest.raises(RefreshTimeout):
         manager.token(timeout=0.3)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [(Hang(),), (Drip(0.05),), (Reset(), Hang()), (Reset(), Reset(), Drip(0.05))],
+    ids=["silent", "dripping", "reset, then silent", "twice reset, then dripping"],
+)
+def test_a_first_renewal_is_over_a_second_after_one_deadline_at_most(
+    token_server: TokenServer, answers: tuple[Behaviour, ...]
+) -> None:  # F17
+    token_server.token_endpoint.answer_always(answers[-1])
+    token_server.token_endpoint.answer_next(*answers[:-1])
+    manager = manager_of(token_server, grant=grant_of(token_server, timeout=1.0, deadline=1.0))
+
+    with takes(less_than=1.0 + 1.0 + 0.5), pytest.raises(GrantUnavailable):
+        manager.token()
+
+    assert token_server.token_requests == len(answers)
+    assert not manager.status().renewing
 
 
 def test_the_deadline_is_over_when_the_answer_is_whole(token_server: TokenServer) -> None:

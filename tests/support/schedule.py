@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from evertoken import clock, flight, manager, process, renewal, renewer
-from evertoken.stores import file, memory
+from evertoken.stores import file, file_lock, memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ BOUND = 20.0
 
 START = 1_800_000_000.0
 
-TRACED = [manager, renewer, renewal, flight, memory, file]
+TRACED = [manager, renewer, renewal, flight, memory, file, file_lock]
 """Between any two lines of these another thread may go on."""
 
 SHARES = (0.02, 0.1, 0.5)

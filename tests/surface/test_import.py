@@ -99,7 +99,10 @@ class TestModules:
 
         assert "evertoken.stores.file" in loaded
         rooms = ("renewal", "flight", "events", "status", "lookout", "keeper")
-        asking = {f"evertoken.grants.{room}" for room in ("client_auth", "endpoint", "response")}
+        asking = {
+            f"evertoken.grants.{room}"
+            for room in ("client_auth", "endpoint", "response", "revocation")
+        }
         renewing = {"filelock", "concurrent", *(f"evertoken.{room}" for room in rooms), *asking}
         assert loaded & renewing == set()
 

@@ -68,11 +68,12 @@ def _identified(account: Account) -> Settings:
 def _told(account: Account, name: str, question: str) -> str:
     """What an option or a variable tells; what the profile tells may be what is to be replaced."""
     value: str | None = getattr(account.settings, name)
-    if value and (value != _stored(account, name) or not sys.stdin.isatty()):
-        return value
-    if not sys.stdin.isatty():
+    replaceable = value is None or value == _stored(account, name)
+    if replaceable and sys.stdin.isatty():
+        return str(click.prompt(question, default=value, err=True))
+    if not value:
         raise Unusable(f"no {name}: give --{name.replace('_', '-')}")
-    return str(click.prompt(question, default=value, err=True))
+    return value
 
 
 def _stored(account: Account, name: str) -> object:

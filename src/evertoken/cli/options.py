@@ -40,7 +40,7 @@ def account(*, new: bool = False) -> Callable[[Callable[..., None]], Callable[..
         def run(*, verbose: bool, debug: bool, **options: str | None) -> None:
             # only now: `--help` needs none of it
             from evertoken.cli.account import load  # noqa: PLC0415  not for --help
-            from evertoken.cli.settings import PLAIN  # noqa: PLC0415
+            from evertoken.cli.settings import PLAIN  # noqa: PLC0415  likewise
 
             named = {name: options.pop(name) for name in (*PLAIN, "profile", "config")}
             with _logged("DEBUG" if debug else "INFO" if verbose else "WARNING"):

@@ -80,7 +80,8 @@ class Endpoint:
                 outcome = self._exchange(adapter, url, form, basic, expects_body=expects_body)
             except Exception as error:  # noqa: BLE001  told apart below, and never chained
                 outcome = unavailable(error, urls.origin(url))
-            if watch.expired and not (isinstance(outcome, Answer) and outcome.status != _OK):
+            # of a failure the status is enough, which is known by then
+            if watch.expired and (isinstance(outcome, TokenError) or outcome.status == _OK):
                 outcome = timed_out(urls.origin(url), limit)
         if isinstance(outcome, Answer):
             return outcome

@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Literal, Self
 
 from evertoken import clock, urls
-from evertoken.errors import RevocationFailed, TokenError
+from evertoken.errors import RevocationFailed
 from evertoken.grants.credentials import given, read
 from evertoken.lazy import lazy
 from evertoken.token import LONGEST_LIFETIME, Token, TokenKey
@@ -22,23 +22,19 @@ from evertoken.token import LONGEST_LIFETIME, Token, TokenKey
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from evertoken.grants import client_auth, endpoint, response
+    from evertoken.grants import client_auth, endpoint, response, revocation
     from evertoken.grants.client_auth import Client
     from evertoken.grants.credentials import Secret
     from evertoken.grants.endpoint import Endpoint
 else:
     # a process that finds a token in its store asks for none
-    client_auth, endpoint, response = (
-        lazy(f"evertoken.grants.{room}") for room in ("client_auth", "endpoint", "response")
+    client_auth, endpoint, response, revocation = (
+        lazy(f"evertoken.grants.{room}")
+        for room in ("client_auth", "endpoint", "response", "revocation")
     )
 
 Reach = tuple[float, float, bool | str, str | tuple[str, str] | None, tuple[tuple[str, str], ...]]
 """How an endpoint is reached: the fields of `Endpoint`, in its order."""
-
-_OK = 200
-
-_LEAST_DEADLINE = 1.0
-"""Seconds that a second revocation gets at least, however long the first one took."""
 
 _log = logging.getLogger("evertoken")
 
@@ -181,19 +177,7 @@ class PasswordGrant:
             raise RevocationFailed(
                 "the token lives on at the server: no revoke_url was given; it was forgotten here"
             )
-        end = clock.since_boot() + self._endpoint.deadline
-        hints = [("access_token", token.value)]
-        if token.refresh_token:
-            hints.insert(0, ("refresh_token", token.refresh_token))
-        secrets = [value for _, value in hints]
-        errors = [
-            self._revoke(
-                self.revoke_url, [("token", value), ("token_type_hint", hint)], secrets, end
-            )
-            for hint, value in hints
-        ]
-        if (error := next(filter(None, errors), None)) is not None:
-            raise error
+        revocation.revoke(self._endpoint, self.revoke_url, token, client=self._client)
 
     def credentials_tag(self, salt: bytes) -> bytes:
         """A scrypt hash of the credentials (16 MiB, about 50 ms): only around a refusal.
@@ -245,25 +229,6 @@ class PasswordGrant:
         secret = read("client_secret", self._client_secret)
         return client_auth.Client(identity, secret, in_body=self.client_auth == "body")
 
-    def _revoke(
-        self, url: str, form: list[tuple[str, str]], secrets: list[str], end: float
-    ) -> RevocationFailed | None:
-        try:
-            client = self._client()
-            answer = self._endpoint.post(
-                url,
-                [*form, *client.form],
-                basic=client.basic,
-                deadline=max(_LEAST_DEADLINE, end - clock.since_boot()),
-                expects_body=False,
-            )
-        except TokenError as error:
-            return _unrevoked(error)
-        if answer.status == _OK:
-            return None
-        shown = [*secrets, *client.secrets]
-        return _unrevoked(response.failure(answer, secrets=shown, endpoint="revocation"))
-
     def _say(self, what: str) -> None:
         if what not in self._said:
             self._said |= {what}
@@ -288,15 +253,3 @@ def _seconds(name: str, value: float, most: float) -> float:
     if not 0 < value <= most:
         raise ValueError(f"{name} must be seconds above 0, at most {most:.0f}, not {value!r}")
     return value
-
-
-def _unrevoked(error: TokenError) -> RevocationFailed:
-    return RevocationFailed(
-        f"the server did not confirm the revocation: {error}",
-        status=error.status,
-        content_type=error.content_type,
-        error=error.error,
-        description=error.description,
-        retry_after=error.retry_after,
-        transient=error.transient,
-    )

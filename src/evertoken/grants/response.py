@@ -242,7 +242,7 @@ def _redirected(answer: Answer, endpoint: EndpointKind) -> str:
     slashless = path and location.endswith(f"/{path}/")
     url = f"the {endpoint} URL"
     hint = f"{url} seems to lack its last slash" if slashless else f"check {url}"
-    return f"a redirect (status {answer.status}) is not followed with a password: {hint}"
+    return f"a redirect (status {answer.status}) is not followed with a secret: {hint}"
 
 
 def _invalid(

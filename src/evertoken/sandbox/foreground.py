@@ -49,9 +49,9 @@ def run(options: Options) -> None:
 
 def _serve(options: Options, database: Path, listener: socket.socket) -> None:
     # imported here: they are the extra, and a parent of a server never needs them
-    from waitress.server import create_server  # noqa: PLC0415
+    from waitress.server import create_server  # noqa: PLC0415  the extra
 
-    from evertoken.sandbox.site import application  # noqa: PLC0415
+    from evertoken.sandbox.site import application  # noqa: PLC0415  likewise
 
     server = create_server(
         application(options, database),
@@ -69,8 +69,8 @@ def _announce(options: Options, listener: socket.socket) -> None:
     host = options.host
     authority = f"[{host}]" if ":" in host else host
     settings = environment(f"http://{authority}:{listener.getsockname()[1]}")
-    lines = (f"{name}={value}" for name, value in settings.items())
-    sys.stdout.write("\n".join([json.dumps(settings)] if options.as_json else lines) + "\n")
+    lines = [f"{name}={value}\n" for name, value in settings.items()]
+    sys.stdout.write(f"{json.dumps(settings)}\n" if options.as_json else "".join(lines))
     sys.stdout.flush()
 
 

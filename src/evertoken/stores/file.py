@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -18,34 +17,23 @@ from evertoken.token import forgotten, supersedes
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
-    import filelock
-    from filelock import BaseFileLock
-
+    from evertoken.stores import file_lock
     from evertoken.stores.encryption import EncryptionKey
+    from evertoken.stores.file_lock import Hold
     from evertoken.token import Entry, Token, TokenKey
 else:
-    # a quarter of the import time of requests, which a token found in its file need not pay
-    filelock = lazy("filelock")
+    # filelock takes a quarter of the import time of requests, which who finds a token need not pay
+    file_lock = lazy("evertoken.stores.file_lock")
 
 _log = logging.getLogger("evertoken")
-
-LOCK_POLL = 0.02
-"""Seconds between tries of a waiter; filelock's own 0.05 shows in the slowest first call."""
 
 _SUFFIXES = (".json", ".tmp", ".lock", ".save")
 """Of what is read, written, and locked twice for an identity."""
 
 SAVE_PATIENCE = 1.0
 """Seconds to wait for another process that writes the same file."""
-
-
-class Hold(enum.Enum):
-    """What came of asking for a lock."""
-
-    HELD = "held"
-    BUSY = "another process holds it"
-    ABSENT = "the file system offers none"
 
 
 class FileStore:
@@ -106,7 +94,7 @@ class FileStore:
         True also where the file system offers no lock, said once: each process then renews alone.
         """
         with self._locked(self._beside(key, ".lock"), timeout) as hold:
-            yield hold is not Hold.BUSY
+            yield hold is not file_lock.Hold.BUSY
 
     def trouble(self, key: TokenKey) -> str | None:
         """Why it does not serve `key` for now; None: it does."""
@@ -156,13 +144,13 @@ class FileStore:
     def _update(self, key: TokenKey, change: Callable[[Entry | None], Entry | None]) -> None:
         """Compare and replace as one step among processes."""
         with self._locked(self._beside(key, ".save"), SAVE_PATIENCE) as hold:
-            if hold is Hold.BUSY:
+            if hold is file_lock.Hold.BUSY:
                 self._say(f"{self.path(key)} is being written by another process for too long")
                 return
             record = self._read(key)
             entry = change(record.entry if isinstance(record, Record) else None)
             if record is not Flaw.NEWER and entry is not None:
-                self._write(key, entry, record, sweep=hold is Hold.HELD)
+                self._write(key, entry, record, sweep=hold is file_lock.Hold.HELD)
 
     def _write(
         self, key: TokenKey, entry: Entry, before: Record | Flaw | None, *, sweep: bool
@@ -180,40 +168,11 @@ class FileStore:
         else:
             self._note_success(path.with_suffix(".tmp"))
 
-    @contextlib.contextmanager
-    def _locked(self, path: Path, timeout: float) -> Iterator[Hold]:
-        lock = None
-        hold = Hold.ABSENT
-        descriptors: list[int] = []
-        try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            safe.check_plain(path)
-            # by default it falls back to a lock that outlives a killed holder
-            lock = filelock.FileLock(
-                path,
-                mode=0o600,
-                fallback_to_soft=False,
-                on_acquired=descriptors.append,
-            )
-            hold = _acquired(lock, timeout)
-            self._note_success(path)
-        except OSError as error:
-            self._note_error(path, error)
-        try:
-            yield hold
-        finally:
-            if lock is not None:
-                self._release(path, lock, descriptors)
+    def _locked(self, path: Path, timeout: float) -> AbstractContextManager[Hold]:
+        def note(error: OSError | None) -> None:
+            self._note_success(path) if error is None else self._note_error(path, error)
 
-    def _release(self, path: Path, lock: BaseFileLock, descriptors: list[int]) -> None:
-        try:
-            lock.release()
-        except OSError as error:
-            self._note_error(path, error)
-            # filelock would keep it, and with it all others from renewing, until this process ends
-            with contextlib.suppress(OSError):
-                safe.let_go(*descriptors)
-                lock.release()
+        return file_lock.locked(path, timeout=timeout, note=note)
 
     def _note_error(self, path: Path, error: OSError) -> None:
         """Say it once, though every step of a save fails on a disk that is full."""
@@ -235,21 +194,3 @@ class FileStore:
         if (cause or what) not in self._said:
             self._said.add(cause or what)
             _log.warning("%s", what)
-
-
-def _acquired(lock: BaseFileLock, timeout: float) -> Hold:
-    """Take `lock` within `timeout` seconds.
-
-    Not by its own waiting, which is by `time.sleep`: under libfaketime that fails, and a lock that
-    is held would look like none.
-    """
-    end = clock.since_boot() + timeout
-    while True:
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            if (left := end - clock.since_boot()) <= 0:
-                return Hold.BUSY
-            clock.sleep(min(LOCK_POLL, left))
-        else:
-            return Hold.HELD

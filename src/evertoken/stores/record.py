@@ -160,7 +160,7 @@ def _mark(fields: _Fields | None, *, same_boot: bool) -> Mark | None:
 
 def _kinds() -> dict[str, type[TokenError]]:
     # only a refusal needs them: they load requests, twice the time of all else in `evertoken token`
-    from evertoken import errors  # noqa: PLC0415
+    from evertoken import errors  # noqa: PLC0415  loads requests
 
     kinds = (errors.GrantRefused, errors.GrantUnavailable, errors.InvalidTokenResponse)
     return {kind.__name__: kind for kind in kinds}

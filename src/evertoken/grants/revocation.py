@@ -1,0 +1,76 @@
+"""Revocation (RFC 7009): the refresh token where there is one, then the access token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evertoken import clock
+from evertoken.errors import RevocationFailed, TokenError
+from evertoken.grants import response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evertoken.grants.client_auth import Client
+    from evertoken.grants.endpoint import Endpoint
+    from evertoken.token import Token
+
+_OK = 200
+
+_LEAST_DEADLINE = 1.0
+"""Seconds that a second revocation gets at least, however long the first one took."""
+
+
+def revoke(endpoint: Endpoint, url: str, token: Token, *, client: Callable[[], Client]) -> None:
+    """Revoke all that belongs to `token`, within the deadline of `endpoint`.
+
+    The second is tried even if the first failed. A status of 200 is success whatever the body says
+    (section 2.2).
+
+    Args:
+        endpoint: how the server is reached.
+        url: the revocation endpoint.
+        token: with its refresh token, where it has one.
+        client: asked for the client's credentials at each request.
+
+    Raises:
+        RevocationFailed: the server did not confirm one of them.
+    """
+    end = clock.since_boot() + endpoint.deadline
+    hints = [("access_token", token.value)]
+    if token.refresh_token:
+        hints.insert(0, ("refresh_token", token.refresh_token))
+    secrets = [value for _, value in hints]
+
+    def failure_of(hint: str, value: str) -> TokenError | None:
+        form = [("token", value), ("token_type_hint", hint)]
+        try:
+            sender = client()
+            answer = endpoint.post(
+                url,
+                [*form, *sender.form],
+                basic=sender.basic,
+                deadline=max(_LEAST_DEADLINE, end - clock.since_boot()),
+                expects_body=False,
+            )
+        except TokenError as error:
+            return error
+        if answer.status == _OK:
+            return None
+        return response.failure(answer, secrets=[*secrets, *sender.secrets], endpoint="revocation")
+
+    errors = [failure_of(hint, value) for hint, value in hints]
+    if (error := next(filter(None, errors), None)) is not None:
+        raise _unrevoked(error)
+
+
+def _unrevoked(error: TokenError) -> RevocationFailed:
+    return RevocationFailed(
+        f"the server did not confirm the revocation: {error}",
+        status=error.status,
+        content_type=error.content_type,
+        error=error.error,
+        description=error.description,
+        retry_after=error.retry_after,
+        transient=error.transient,
+    )
