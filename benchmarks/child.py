@@ -58,14 +58,13 @@ def weight(peer: str, site: Site, identities: int) -> None:
     """Print the bytes per identity: of what was opened, and of what has signed once as well."""
     import gc  # noqa: PLC0415  likewise
     import tracemalloc  # noqa: PLC0415
-    from dataclasses import replace  # noqa: PLC0415
 
     library = load(peer)
     request = requests.Request("GET", API_URL).prepare()
-    warm = [library.open(replace(site, username=f"warm{n}")) for n in range(3)]
+    warm = [library.open(site._replace(username=f"warm{n}")) for n in range(3)]
     for auth in warm:
         auth(request.copy())
-    sites = [replace(site, username=f"user{n}") for n in range(identities)]
+    sites = [site._replace(username=f"user{n}") for n in range(identities)]
     # The interpreter's table of strings grows by a megabyte at a time, whoever's string is the
     # first that finds it full. While these are kept it has room.
     kept = [sys.intern(f"kept{n}") for n in range(ROOM)]

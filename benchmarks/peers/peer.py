@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
 
 import requests
 
@@ -20,9 +19,10 @@ API_URL = "https://api.example.com/api/v4/leads/responses/7/"
 HEADER = "Authorization"
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """The identity that a peer is to keep a token for.
+
+    No dataclass: a fresh process would load `dataclasses` for the harness, and not for the peer.
 
     Attributes:
         token_url: the token endpoint; its path tells the server of the benchmarks what to answer.

@@ -62,7 +62,7 @@ def boot_id() -> str | None:
     Readings of the clock since boot compare only where it is the same.
     """
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return f"{file.read().strip()}/{os.readlink('/proc/self/ns/time')}"
     except OSError:
         return None

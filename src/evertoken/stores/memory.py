@@ -10,13 +10,17 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Self
 
-from cachetools import TLRUCache
-
 from evertoken import clock, process
+from evertoken.lazy import lazy
 from evertoken.token import Entry, Token, TokenKey, forgotten, supersedes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import cachetools
+    from cachetools import TLRUCache
+else:
+    cachetools = lazy("cachetools")
 
 
 class MemoryStore:
@@ -43,12 +47,9 @@ class MemoryStore:
         self._make_locks()
 
     def _empty(self) -> None:
-        self._entries: TLRUCache[TokenKey, Entry] = TLRUCache(
-            self._maxsize, _kept_until, timer=_wall
-        )
-        self._claims: TLRUCache[TokenKey, float] = TLRUCache(
-            self._maxsize, _claimed_until, timer=clock.since_boot
-        )
+        # made with what is first put in: who finds a token in a file needs no `cachetools`
+        self._entries: TLRUCache[TokenKey, Entry] | None = None
+        self._claims: TLRUCache[TokenKey, float] | None = None
 
     def _make_locks(self) -> None:
         # Guards _entries, _claims and _locks. Reentrant, since a signal handler or a destructor may
@@ -61,20 +62,20 @@ class MemoryStore:
     def load(self, key: TokenKey) -> Entry | None:
         """The entry of `key`, or None."""
         with self._guard:
-            return self._entries.get(key)
+            return self._held(key)
 
     def save(self, key: TokenKey, entry: Entry) -> None:
         """Replace the entry of `key`, unless it holds a later token."""
         with self._guard:
-            if supersedes(entry, self._entries.get(key), clock.now()):
-                self._entries[key] = entry
+            if supersedes(entry, self._held(key), clock.now()):
+                self._keep(key, entry)
 
     def forget(self, key: TokenKey, token: Token) -> None:
         """Leave a tombstone in place of `token`, so that managers that hold it drop it."""
         with self._guard:
-            entry = forgotten(self._entries.get(key), token, clock.now())
+            entry = forgotten(self._held(key), token, clock.now())
             if entry is not None:
-                self._entries[key] = entry
+                self._keep(key, entry)
 
     @contextlib.contextmanager
     def lock(self, key: TokenKey, *, timeout: float) -> Iterator[bool]:
@@ -91,10 +92,22 @@ class MemoryStore:
     def claim(self, key: TokenKey, *, seconds: float) -> bool:
         """Whether this is the first claim on `key` for `seconds`."""
         with self._guard:
+            if self._claims is None:
+                self._claims = cachetools.TLRUCache(
+                    self._maxsize, _claimed_until, timer=clock.since_boot
+                )
             if key in self._claims:
                 return False
             self._claims[key] = seconds
             return True
+
+    def _held(self, key: TokenKey) -> Entry | None:
+        return None if self._entries is None else self._entries.get(key)
+
+    def _keep(self, key: TokenKey, entry: Entry) -> None:
+        if self._entries is None:
+            self._entries = cachetools.TLRUCache(self._maxsize, _kept_until, timer=_wall)
+        self._entries[key] = entry
 
     def __reduce__(self) -> tuple[type[Self], tuple[int]]:
         return type(self), (self._maxsize,)

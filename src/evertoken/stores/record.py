@@ -12,8 +12,8 @@ import enum
 import hashlib
 import json
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from evertoken.token import Entry, Mark, Refusal, Token, TokenKey
 
@@ -36,8 +36,7 @@ class Flaw(enum.Enum):
     SEALED = "no key given opens it"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """An entry and the number of its save, counted from 1."""
 
     entry: Entry

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from typing import TYPE_CHECKING
 
@@ -66,7 +65,7 @@ def replace(path: Path, data: bytes) -> None:
         OSError: nothing was changed.
     """
     # no Path: it interns its parts, and Python 3.12 keeps what is interned for ever
-    draft = f"{path.with_suffix('')}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    draft = f"{path.with_suffix('')}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     try:
         _write(draft, data)
         os.replace(draft, path)
