@@ -349,6 +349,26 @@ class TestCommand:
         # who is killed cleans nothing up
         assert number == signal.SIGKILL or list(tmp_path.iterdir()) == []
 
+    @pytest.mark.skipif(not PROCESSES.exists(), reason="tells processes by /proc")
+    def test_says_so_where_its_sandbox_is_killed(self, tmp_path: Path) -> None:
+        mark = uuid.uuid4().hex
+        options = ["--seconds", "60", "--workers", "2", "--fast-hashing"]
+        with running("demo", *options, MARK=mark, TMPDIR=str(tmp_path)) as process:
+            stream_of(process.stdout).readline()
+            (served,) = [pid for pid in marked(mark) if b"evertoken.sandbox" in command_of(pid)]
+            os.kill(int(served), signal.SIGKILL)
+            _, complaints = process.communicate(timeout=30)
+
+        assert process.returncode == 1
+        assert re.fullmatch(
+            r"Error: the sandbox at http://127.0.0.1:\d+ does not answer any more\n", complaints
+        )
+        eventually(lambda: not marked(mark))
+
+
+def command_of(pid: str) -> bytes:
+    return (PROCESSES / pid / "cmdline").read_bytes()
+
 
 def marked(mark: str) -> list[str]:
     """Processes that inherited `mark`."""

@@ -15,6 +15,10 @@ class Unready(Exception):
     """The demo could not start; the message is fit to be shown to a user as it is."""
 
 
+class Gone(Exception):
+    """The demo's own server ended before it; the message is fit to be shown likewise."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How long and with how many.

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from evertoken import squadrun
 from evertoken.demo import display, fleet, place
-from evertoken.demo.plan import Unready
+from evertoken.demo.plan import Gone, Unready
 from evertoken.demo.report import Report, lifetimes
 from evertoken.demo.tally import Tally
 from evertoken.demo.worker import Job
@@ -43,6 +43,7 @@ def run(plan: Plan) -> bool:
 
     Raises:
         Unready: it could not start.
+        Gone: its sandbox ended before it.
         SystemExit: by SIGTERM, with its workers and its server ended as by Ctrl-C.
     """
     signal.signal(signal.SIGTERM, _end)
@@ -66,7 +67,12 @@ class _Server:
     sandbox: Sandbox | None = None
 
     def stats(self) -> Stats | None:
-        return None if self.sandbox is None else self.sandbox.stats()
+        if self.sandbox is None:
+            return None
+        try:
+            return self.sandbox.stats()
+        except requests.RequestException:
+            raise Gone(f"the sandbox at {self.base_url} does not answer any more") from None
 
 
 @contextlib.contextmanager

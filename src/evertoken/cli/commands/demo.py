@@ -7,7 +7,7 @@ import sys
 import click
 
 from evertoken.cli import options
-from evertoken.cli.exits import Command, Unusable
+from evertoken.cli.exits import Command, Failed, Unusable
 
 
 @click.command(cls=Command)
@@ -39,7 +39,7 @@ def demo(  # noqa: PLR0917  click passes options by name
 
     By default that is a sandbox of its own. Exit status 1 where a promise was not kept.
     """
-    from evertoken.demo import Plan, Unready, run  # noqa: PLC0415  only where it is used
+    from evertoken.demo import Gone, Plan, Unready, run  # noqa: PLC0415  only where it is used
 
     try:
         kept = run(
@@ -58,4 +58,6 @@ def demo(  # noqa: PLR0917  click passes options by name
         )
     except (Unready, ValueError) as error:
         raise Unusable(str(error)) from None
+    except Gone as error:
+        raise Failed(str(error)) from None
     sys.exit(0 if kept else 1)
