@@ -39,7 +39,8 @@ ACCOUNT = {
 
 TOLD = (
     "Milliseconds of whole processes, from their start to their end, the token in a file from "
-    "before and no server to ask. Medians of shuffled rounds; the middle half in brackets."
+    "before and no server to ask. Medians of shuffled rounds, with the middle half in brackets; a "
+    "ratio is the median of what each round says."
 )
 
 

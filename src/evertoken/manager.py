@@ -132,7 +132,7 @@ class TokenManager:
     def header(self, *, timeout: float | None = None) -> str:
         """The value of `Authorization` for a usable token (RFC 6750 section 2.1); as `token()`."""
         snapshot = self.renewer.snapshot
-        # not by _current: its call would be a tenth of the path of a request
+        # not by _current: that call would be a tenth of the time
         if snapshot.fresh_from <= time.time() < snapshot.fresh_until:
             return snapshot.header
         return self._obtain(timeout).header

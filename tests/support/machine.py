@@ -12,6 +12,7 @@ import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
 from evertoken import PasswordGrant, RefreshPolicy, TokenManager
@@ -55,12 +56,14 @@ class Machine:
         self, job: str, count: int, settings: MachineSettings, *, prefix: Sequence[str] = ()
     ) -> None:
         command = [*prefix, sys.executable, "-m", "support.machine", job, str(count)]
+        self._home = TemporaryDirectory()
         self._process = subprocess.Popen(  # noqa: S603  this very file
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(TESTS)},
+            env={**os.environ, "PYTHONPATH": str(TESTS), "HOME": self._home.name},
+            cwd=self._home.name,
             start_new_session=True,
         )
         assert self._process.stdin is not None
@@ -77,7 +80,7 @@ class Machine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._process:
+        with self._home, self._process:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
