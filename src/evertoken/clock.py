@@ -62,6 +62,7 @@ def boot_id() -> str | None:
     Readings of the clock since boot compare only where it is the same.
     """
     try:
+        # no "ascii": its codec would have to be loaded
         with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return f"{file.read().strip()}/{os.readlink('/proc/self/ns/time')}"
     except OSError:

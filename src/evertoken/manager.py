@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from evertoken import demand as demands
-    from evertoken import events, keeper
+    from evertoken import events, keeper, revocation
     from evertoken.errors import TokenError
     from evertoken.events import Event
     from evertoken.flight import Flight
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from evertoken.token import TokenKey
 else:
     # a process that finds a token in its store needs none of them
-    demands, events, keeper = map(
-        lazy, ("evertoken.demand", "evertoken.events", "evertoken.keeper")
+    demands, events, keeper, revocation = (
+        lazy(f"evertoken.{room}") for room in ("demand", "events", "keeper", "revocation")
     )
 
 FORCED_PERIOD = 60.0
@@ -125,23 +125,19 @@ class TokenManager:
             InvalidTokenResponse: the endpoint answered with something else.
             RefreshTimeout: none was there in time.
         """
-        token = self._current(timeout).token
-        assert token is not None  # noqa: S101  _obtain returns a snapshot with a token or raises
-        return token
+        snapshot = self.renewer.snapshot
+        # here and in `header`, since a method of its own would be a tenth of their time
+        if not snapshot.fresh_from <= time.time() < snapshot.fresh_until:
+            snapshot = self._obtain(timeout)
+        assert snapshot.token is not None  # noqa: S101  else _obtain would have raised
+        return snapshot.token
 
     def header(self, *, timeout: float | None = None) -> str:
         """The value of `Authorization` for a usable token (RFC 6750 section 2.1); as `token()`."""
         snapshot = self.renewer.snapshot
-        # not by _current: that call would be a tenth of the time
-        if snapshot.fresh_from <= time.time() < snapshot.fresh_until:
-            return snapshot.header
-        return self._obtain(timeout).header
-
-    def _current(self, timeout: float | None) -> Snapshot:
-        snapshot = self.renewer.snapshot
-        if snapshot.fresh_from <= time.time() < snapshot.fresh_until:
-            return snapshot
-        return self._obtain(timeout)
+        if not snapshot.fresh_from <= time.time() < snapshot.fresh_until:
+            snapshot = self._obtain(timeout)
+        return snapshot.header
 
     def _obtain(self, timeout: float | None) -> Snapshot:
         self._keep()
@@ -230,7 +226,8 @@ class TokenManager:
             # its token would otherwise come to life behind the revocation
             with contextlib.suppress(RefreshTimeout):
                 flight.wait(until=self._deadline(clock.now(), None))
-        revoked, error = self.renewer.renewal().revoke(self.renewer.snapshot.token)
+        held, patience = self.renewer.snapshot.token, self.renewer.patience
+        revoked, error = revocation.revoke(self.grant, self.renewer.stores, held, patience=patience)
         self.renewer.drop(revoked)
         if revoked:
             events.emit(self.on_event, events.TokenRevoked(confirmed=error is None))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from evertoken import clock, policy
 from evertoken.demand import BUSY, GRANT, OWN, Demand, Outcome, later_of
-from evertoken.errors import GrantRefused, RevocationFailed, TokenError, caught
+from evertoken.errors import GrantRefused, TokenError, caught
 from evertoken.ports import name_of
 from evertoken.token import Refusal, Token, token_of
 
@@ -222,30 +221,6 @@ class Renewal:
         if before is None or (refused and not self._concerns(before)):
             return 0
         return before.failures
-
-    def revoke(self, held: Token | None) -> tuple[Sequence[Token], TokenError | None]:
-        """Revoke what the manager or a store holds, and forget it everywhere all the same.
-
-        Returns:
-            The tokens, and the first error.
-        """
-        key = self.grant.key
-        with contextlib.ExitStack() as locks:
-            for store in self.stores:
-                locks.enter_context(store.lock(key, timeout=self.patience))
-            entries = [held, *(store.load(key) for store in self.stores)]
-            tokens = {token.value: token for token in map(token_of, entries) if token is not None}
-            errors = [self._revoke(token) for token in tokens.values()]
-            for store in reversed(self.stores):
-                for token in tokens.values():
-                    store.forget(key, token)
-        return tuple(tokens.values()), next(filter(None, errors), None)
-
-    def _revoke(self, token: Token) -> TokenError | None:
-        answer = caught(lambda: self.grant.revoke(token))
-        if answer is None or isinstance(answer, RevocationFailed):
-            return answer
-        return RevocationFailed(f"the token was not revoked: {answer}", transient=answer.transient)
 
 
 def _ends(entry: Entry | None, token: Token, now: Instant) -> bool:

@@ -203,14 +203,18 @@ class Renewer:
             )
         return status.status_of(snapshot, clock.now(), counters, renewing=renewing)
 
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for a lock: a stuck holder is to leave a caller time for a grant."""
+        return self.timeout / 2
+
     def renewal(self) -> renewal.Renewal:
         """How this manager renews."""
         return renewal.Renewal(
             grant=self.grant,
             stores=self.stores,
             policy=self.policy,
-            # a stuck holder of the lock is to leave a caller time for a grant
-            patience=self.timeout / 2,
+            patience=self.patience,
             draw=process.lot(),
         )
 

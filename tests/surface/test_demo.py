@@ -361,7 +361,8 @@ class TestCommand:
 
         assert process.returncode == 1
         assert re.fullmatch(
-            r"Error: the sandbox at http://127.0.0.1:\d+ does not answer any more\n", complaints
+            r"Error: the sandbox at http://127\.0\.0\.1:\d+ does not answer any more: .+\n",
+            complaints,
         )
         eventually(lambda: not marked(mark))
 

@@ -98,7 +98,7 @@ class TestModules:
         loaded = set(json.loads(printed_by(f"import json, sys\n{WARM}\n{report}")))
 
         assert "evertoken.stores.file" in loaded
-        rooms = ("renewal", "flight", "events", "status", "lookout", "keeper")
+        rooms = ("renewal", "revocation", "flight", "events", "status", "lookout", "keeper")
         asking = {
             f"evertoken.grants.{room}"
             for room in ("client_auth", "endpoint", "response", "revocation")

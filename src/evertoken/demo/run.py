@@ -72,7 +72,8 @@ class _Server:
         try:
             return self.sandbox.stats()
         except requests.RequestException:
-            raise Gone(f"the sandbox at {self.base_url} does not answer any more") from None
+            fault = f"the sandbox at {self.base_url} does not answer any more: run the demo again"
+            raise Gone(fault) from None
 
 
 @contextlib.contextmanager
