@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,26 @@ def test_siblings_drop_a_revoked_token(grant: CountingGrant, tmp_path: Path) -> 
     eventually(lambda: other.token() != first, within=LATE)
     assert one.token() == other.token()
     assert grant.requests == 2
+
+
+def test_the_renewal_of_a_sibling_is_waited_for_and_its_token_revoked_too(  # S41
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    one, other = pair(grant, tmp_path)
+    first = one.token()
+    renewed: list[Token] = []
+    renewing = threading.Thread(target=lambda: renewed.append(other.refresh()))
+    revoking = threading.Thread(target=one.revoke)
+    with held(grant):
+        renewing.start()
+        eventually(lambda: grant.requests == 2)
+        revoking.start()
+        revoking.join(0.3)
+        assert revoking.is_alive()
+    renewing.join(BOUND)
+    revoking.join(BOUND)
+    assert grant.revoked == [first.value, renewed[0].value]
+    eventually(lambda: other.token() not in {first, renewed[0]}, within=LATE)
 
 
 def test_an_idle_sibling_sends_a_revoked_token_not_even_once(  # S41
