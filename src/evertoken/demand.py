@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from evertoken.errors import TokenError
     from evertoken.instant import Instant
     from evertoken.policy import Snapshot
-    from evertoken.token import Entry, Mark
+    from evertoken.token import Entry, Mark, TokenKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,7 @@ class Demand:
     Attributes:
         snapshot: what the caller held.
         start: the caller's reading of both clocks.
+        identity: whose token the snapshot is of; None where that has not been asked yet.
         force: grant even where a back-off, a refusal or the floor between grants forbids it.
         rejected: a token that an API refused: not adopted again.
         latest: the last token known to have been granted, used up or not.
@@ -31,6 +32,7 @@ class Demand:
 
     snapshot: Snapshot
     start: Instant
+    identity: TokenKey | None = None
     force: bool = False
     rejected: Token | None = None
     latest: Token | None = None
@@ -52,6 +54,12 @@ class Demand:
         """Whether somebody waits for its outcome."""
         idle = self.snapshot.usable(self.start) and self.rejected is None
         return self.force or not idle
+
+    def of(self, identity: TokenKey) -> Demand:
+        """This demand for `identity`: nothing that is known of another one travels with it."""
+        if self.identity in {None, identity}:
+            return replace(self, identity=identity)
+        return Demand(snapshot=policy.EMPTY, start=self.start, identity=identity, force=self.force)
 
     def knowing(self, entry: Entry | None) -> Demand:
         """This demand in the light of what a store holds."""
@@ -79,16 +87,23 @@ class Outcome:
         entry: the token, or why there is none.
         source: `"grant"`, or the name of the store that it was adopted from.
         seconds: how long the renewal took.
+        identity: whose token it is; None where the credentials could not be read.
     """
 
     entry: Entry | None = None
     source: str = "busy"
     seconds: float = 0.0
+    identity: TokenKey | None = None
 
     @property
     def error(self) -> TokenError | None:
         """What a caller that waited is told."""
         return self.entry.error if isinstance(self.entry, Refusal) else None
+
+    @property
+    def shared(self) -> bool:
+        """Whether siblings are to know it: not a failure of this process's own."""
+        return self.entry is not None and not (self.error is not None and self.error.local)
 
 
 BUSY = Outcome()

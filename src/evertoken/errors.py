@@ -27,6 +27,9 @@ class TokenError(RequestException):
         description: the server's own words, control characters escaped, at most 200 characters.
         retry_after: how long the server asked to be left alone, in seconds.
         transient: whether another try soon may help.
+        local: whether it happened before anything was sent (a credential could not be read, DNS,
+            a refused connection, distrusted TLS, a proxy): it says nothing of the endpoint, and
+            does not keep other processes from asking.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class TokenError(RequestException):
         description: str | None = None,
         retry_after: float | None = None,
         transient: bool = False,
+        local: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -47,6 +51,7 @@ class TokenError(RequestException):
         self.description = description
         self.retry_after = retry_after
         self.transient = transient
+        self.local = local
 
     def __reduce__(self) -> tuple[Callable[..., TokenError], tuple[object, ...]]:
         # OSError rebuilds from its arguments alone and would lose the attributes
@@ -58,16 +63,18 @@ class TokenError(RequestException):
 
 
 class GrantRefused(TokenError):
-    """The token endpoint said that asking again will not help: a 4xx but 407, 408, 425 and 429.
+    """The token endpoint judged the credentials, whatever the status of its answer.
 
-    Remembered for the refusal cool-down, since the next try could lock the account.
+    Only `invalid_grant`, `invalid_client` and `unauthorized_client` do that (RFC 6749 section 5.2).
+    It is remembered for the refusal cool-down, since the next try could lock the account.
     """
 
 
 class GrantUnavailable(TokenError):
-    """The token endpoint could not be asked: network, TLS, proxy, 5xx, 408, 425 or 429.
+    """No answer to the question: network, TLS, proxy, any 5xx, or a 4xx without a verdict.
 
-    `transient` is false for distrusted TLS and for a proxy's 407.
+    `transient` is false for distrusted TLS, for a proxy's 407, and where the endpoint calls the
+    request itself wrong (`invalid_request`, `invalid_scope`, `unsupported_grant_type`).
     """
 
 
@@ -103,7 +110,9 @@ def caught(call: Callable[[], T]) -> T | TokenError:
     # a callable that calls sys.exit() ends no thread of ours, and its caller is told why
     except (Exception, SystemExit) as raised:  # noqa: BLE001  it may raise anything else too
         name = type(raised).__name__
-        error = GrantUnavailable(f"the renewal could not be done: {name}", transient=True)
+        error = GrantUnavailable(
+            f"the renewal could not be done: {name}", transient=True, local=True
+        )
     return error.again()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from typing import TYPE_CHECKING, Self
@@ -54,6 +55,9 @@ class TokenManager:
         policy: when to renew.
         timeout: seconds that a call waits at most when no usable token exists.
         keep_fresh: renew without any request, in a daemon thread.
+        prove_credentials: obtain one token before adopting any from a store. Between processes,
+            whoever can use the store is trusted with all tokens in it; set this in a daemon whose
+            users type their own passwords, so that `token()` decides whether one is right.
         on_event: called with each event, outside of all locks; what it raises is logged.
 
     Raises:
@@ -69,6 +73,7 @@ class TokenManager:
         "keep_fresh",
         "on_event",
         "policy",
+        "prove_credentials",
         "renewer",
         "store",
         "timeout",
@@ -83,6 +88,7 @@ class TokenManager:
         policy: RefreshPolicy = RefreshPolicy(),  # noqa: B008  it is immutable
         timeout: float = 30.0,
         keep_fresh: bool = False,
+        prove_credentials: bool = False,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
         if math.isnan(timeout) or timeout < 0:
@@ -92,14 +98,16 @@ class TokenManager:
         self.policy = policy
         self.timeout = timeout
         self.keep_fresh = keep_fresh
+        self.prove_credentials = prove_credentials
         self.on_event = on_event
         self._memory = memory
         self._closed = False
         self.renewer = Renewer(
             grant,
-            (memory or process_wide(),) + (() if store is None else (store,)),
+            (memory or process_wide(), *(() if store is None else (store,))),
             policy,
             timeout=timeout,
+            proof=prove_credentials,
             on_event=on_event,
         )
         self._keeper: Keeper | None = None
@@ -210,7 +218,7 @@ class TokenManager:
     def invalidate(self, token: Token) -> None:
         """Drop `token` here and in the stores, so that the next call renews; a later one stays."""
         self.renewer.drop([token])
-        key = self.grant.key
+        key = self.renewer.identity()
         for store in reversed(self.renewer.stores):
             store.forget(key, token)
 
@@ -226,8 +234,14 @@ class TokenManager:
             # its token would otherwise come to life behind the revocation
             with contextlib.suppress(RefreshTimeout):
                 flight.wait(until=self._deadline(clock.now(), None))
-        held, patience = self.renewer.snapshot.token, self.renewer.patience
-        revoked, error = revocation.revoke(self.grant, self.renewer.stores, held, patience=patience)
+        renewer = self.renewer
+        revoked, error = revocation.revoke(
+            renewer.claim,
+            renewer.identity(),
+            renewer.stores,
+            renewer.snapshot.token,
+            patience=renewer.patience,
+        )
         self.renewer.drop(revoked)
         if revoked:
             events.emit(self.on_event, events.TokenRevoked(confirmed=error is None))
@@ -268,8 +282,18 @@ class TokenManager:
 
     def __reduce__(self) -> tuple[Callable[..., TokenManager], tuple[object, ...]]:
         # configuration alone: no token, lock or thread travels
-        given = (self.store, self._memory, self.policy, self.timeout, self.keep_fresh)
-        return _rebuilt, (type(self), self.grant, *given, self.on_event)
+        configured = functools.partial(
+            type(self),
+            self.grant,
+            store=self.store,
+            memory=self._memory,
+            policy=self.policy,
+            timeout=self.timeout,
+            keep_fresh=self.keep_fresh,
+            prove_credentials=self.prove_credentials,
+            on_event=self.on_event,
+        )
+        return configured, ()
 
     def _keep(self) -> None:
         if self.keep_fresh and self._keeper is None:
@@ -306,24 +330,3 @@ def _remembered(snapshot: Snapshot) -> TokenError:
 def _raise(error: TokenError | None) -> None:
     if error is not None:
         raise error.again()
-
-
-def _rebuilt(  # noqa: PLR0917  pickle passes arguments by position
-    kind: type[TokenManager],
-    grant: Grant,
-    store: TokenStore | None,
-    memory: MemoryStore | None,
-    policy: RefreshPolicy,
-    timeout: float,
-    keep_fresh: bool,  # noqa: FBT001  likewise
-    on_event: Callable[[Event], None] | None,
-) -> TokenManager:
-    return kind(
-        grant,
-        store=store,
-        memory=memory,
-        policy=policy,
-        timeout=timeout,
-        keep_fresh=keep_fresh,
-        on_event=on_event,
-    )

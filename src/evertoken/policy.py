@@ -105,7 +105,8 @@ class RefreshPolicy:
             pause = min(self.refusal_cooldown_max, self.refusal_cooldown * doublings)
         else:
             pause = min(self.retry_after_max, self.retry_after * doublings)
-            pause = pause if error.transient else self.retry_after_max
+            # distrusted TLS, or a proxy that wants a login: only a person can mend that
+            pause = self.retry_after_max if error.local and not error.transient else pause
             pause *= 1 - self.jitter * draw
         asked = 0.0 if error.retry_after is None else min(error.retry_after, LONGEST_RETRY_AFTER)
         return max(pause, asked)

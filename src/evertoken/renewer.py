@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import threading
@@ -9,11 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evertoken import clock, policy, process
+from evertoken.claim import Claim
 from evertoken.errors import TokenError, caught
 from evertoken.lazy import lazy
 from evertoken.policy import EMPTY
 from evertoken.ports import RemoteStore, name_of
-from evertoken.token import Refusal, Token
+from evertoken.token import Refusal, Token, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
     from evertoken.policy import RefreshPolicy, Snapshot
     from evertoken.ports import Grant, TokenStore
     from evertoken.status import Status
+    from evertoken.stores.memory import MemoryStore
     from evertoken.token import Entry, TokenKey
+
+    Stores = tuple[MemoryStore, *tuple[TokenStore, ...]]
 else:
     # a process that finds a token in its store needs none of them
     events, flights, health, lookout = map(
@@ -58,6 +63,7 @@ class Renewer:
         "_looked_at",
         "_lookouts",
         "_near",
+        "_proof",
         "flight",
         "grant",
         "lock",
@@ -72,16 +78,18 @@ class Renewer:
     def __init__(
         self,
         grant: Grant,
-        stores: Sequence[TokenStore],
+        stores: Stores,
         policy: RefreshPolicy,
         *,
         timeout: float,
+        proof: bool,
         on_event: Callable[[Event], None] | None,
     ) -> None:
         self.grant = grant
         self.stores = stores
         self.policy = policy
         self.timeout = timeout
+        self._proof = proof
         self.on_event = on_event
         self.on_landing: Callable[[], None] | None = None
         self.snapshot: Snapshot = EMPTY
@@ -92,7 +100,9 @@ class Renewer:
         remote = [store for store in stores if isinstance(store, RemoteStore)]
         self._lookouts = tuple(lookout.Lookout(store) for store in remote)
         # the very sequence given, where it is the same: a process may hold thousands of these
-        self._near = [store for store in stores if store not in remote] if remote else stores
+        self._near: Sequence[TokenStore] = (
+            [store for store in stores if store not in remote] if remote else stores
+        )
         # only for who listens: a process may hold thousands of these
         self._health = None if on_event is None else health.Health(stores, on_event)
         self.renew_in_child()
@@ -128,14 +138,15 @@ class Renewer:
     def _look(self, now: Instant, *, anew: bool) -> Snapshot:
         # before the key: where that cannot be told, its callable is not to be asked at each call
         self._looked_at = now.boot
-        key = caught(self._shared_key)
+        key = caught(self.identity)
         if isinstance(key, TokenError):
             # a renewal says why
             return self.snapshot
+        absorb = functools.partial(self._absorb, key)
         for store in self._near:
-            self._absorb(store, store.load(key), now)
+            absorb(store, store.load(key), now)
         for lookout in self._lookouts:
-            lookout.look(key, now, self._absorb, anew=anew)
+            lookout.look(key, now, absorb, anew=anew)
         self._report_health()
         return self.snapshot
 
@@ -172,7 +183,7 @@ class Renewer:
         holds question and launch together: of many threads that meet a 401 at once the first
         launches, and all others find its renewal or its token.
         """
-        key = self._shared_key()
+        key = self.identity()
         with self.lock:
             if self.flight is not None:
                 return self.flight
@@ -194,6 +205,15 @@ class Renewer:
                     self._dead = Refusal.tombstone(token, now)
             self.snapshot = self._living(self.snapshot, now)
 
+    def identity(self) -> TokenKey:
+        """Whose token the snapshot is of, as the last renewal read it; asked for before the first.
+
+        A user name may be a callable, which is not to be asked once a second.
+        """
+        if self._key is None:
+            self._key = self.grant.key
+        return self._key
+
     def status(self) -> Status:
         """What stands at this moment."""
         with self.lock:
@@ -204,6 +224,11 @@ class Renewer:
         return status.status_of(snapshot, clock.now(), counters, renewing=renewing)
 
     @property
+    def claim(self) -> Claim:
+        """Which tokens of the stores it may use."""
+        return Claim(self.stores[0], self.grant, self._proof)
+
+    @property
     def patience(self) -> float:
         """Seconds to wait for a lock: a stuck holder is to leave a caller time for a grant."""
         return self.timeout / 2
@@ -211,21 +236,18 @@ class Renewer:
     def renewal(self) -> renewal.Renewal:
         """How this manager renews."""
         return renewal.Renewal(
-            grant=self.grant,
+            claim=self.claim,
             stores=self.stores,
             policy=self.policy,
             patience=self.patience,
             draw=process.lot(),
         )
 
-    def _shared_key(self) -> TokenKey:
-        # a user name may be a callable, which is not to be asked once a second
-        if self._key is None:
-            self._key = self.grant.key
-        return self._key
-
-    def _absorb(self, store: TokenStore, entry: Entry | None, now: Instant) -> None:
+    def _absorb(self, key: TokenKey, store: TokenStore, entry: Entry | None, now: Instant) -> None:
+        entry = self._used(key, entry, now)
         with self.lock:
+            if key != self._key:
+                return  # a renewal has found another identity meanwhile
             before = self.snapshot
             after = policy.absorbed(before, entry, now, self.policy, draw=process.lot())
             self.snapshot = after = self._living(after, now)
@@ -237,8 +259,15 @@ class Renewer:
         if after.refusal is not None:
             self._report_refusal(after.refusal, before.refusal)
 
+    def _used(self, key: TokenKey, entry: Entry | None, now: Instant) -> Entry | None:
+        """`entry`, without a token that would be adopted and belongs to other credentials."""
+        token = token_of(entry)
+        if token is None or token == self.snapshot.token or not self.policy.usable(token, now):
+            return entry
+        return self.claim.covered(key, entry)
+
     def _report_health(self) -> None:
-        if self._health is None or isinstance(key := caught(self._shared_key), TokenError):
+        if self._health is None or isinstance(key := caught(self.identity), TokenError):
             return
         self._health.report(key)
 
@@ -264,7 +293,7 @@ class Renewer:
     def _fly(self, flight: Flight) -> None:
         outcome = demands.BUSY
         try:
-            outcome = self.renewal().run(flight.demand)
+            outcome = self.renewal().run(replace(flight.demand, identity=self._key))
         finally:
             self._land(flight, outcome)
 
@@ -272,12 +301,15 @@ class Renewer:
         now = clock.elapsed(flight.demand.start)
         with self.lock:
             before = self.snapshot.refusal
+            if outcome.identity not in {None, self._key}:
+                # another user's from now on: nothing of the last one may be sent or stored
+                self.snapshot = EMPTY
+                self._key = outcome.identity
             landed = policy.landed(
                 self.snapshot, outcome.entry, now, self.policy, draw=process.lot()
             )
             self.snapshot = landed = self._living(landed, now)
             self._count(outcome)
-            self._key = None
             self.flight = None
         flight.landing.set_result(flights.Landing(outcome, landed))
         self._report(outcome, before)

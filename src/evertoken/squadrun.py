@@ -34,6 +34,7 @@ class ManagerOptions(TypedDict, total=False):
     policy: RefreshPolicy
     timeout: float
     keep_fresh: bool
+    prove_credentials: bool
     on_event: Callable[[Event], None] | None
 
 
@@ -53,7 +54,9 @@ class Variable:
         if value := os.environ.get(self.name):
             return value
         raise GrantUnavailable(
-            f"no {self.argument}: pass {self.argument}=… or set {self.name}", transient=True
+            f"no {self.argument}: pass {self.argument}=… or set {self.name}",
+            transient=True,
+            local=True,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
@@ -84,6 +84,18 @@ class _Response(http.client.HTTPResponse):
 class _Watched(HTTPConnection):
     watch: Watch
     response_class = _Response
+    _ready = False
+
+    def connect(self) -> None:
+        super().connect()
+        self._ready = True
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        # not what goes to a proxy to open a tunnel, which is sent while the connection is made
+        self.watch.sent |= self._ready
+        super().send(data)
 
     def _new_conn(self) -> socket.socket:
         connection = self._connected()

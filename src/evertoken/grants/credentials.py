@@ -32,7 +32,7 @@ def read(name: str, secret: Secret) -> str:
     text = _asked(name, secret)
     # what the environment holds in another encoding; the error of encode() would quote it
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise GrantUnavailable(f"the {name} is no valid Unicode: give it as UTF-8")
+        raise GrantUnavailable(f"the {name} is not valid Unicode: give it as UTF-8", local=True)
     return text
 
 
@@ -41,12 +41,18 @@ def _asked(name: str, secret: Secret) -> str:
     if isinstance(secret, str):
         return secret
     failed = ""
+    raised: TokenError | None = None
+    value: object = None
     try:
-        value: object = secret()
-    except TokenError:
-        raise
+        value = secret()
+    except TokenError as error:
+        raised = error.again()
     except Exception as error:  # noqa: BLE001  a user's callable may raise anything
-        value, failed = None, f": its callable raised {type(error).__name__}"
+        failed = f": its callable raised {type(error).__name__}"
     if isinstance(value, str) and value:
         return value
-    raise GrantUnavailable(f"no {name} was to be had{failed}", transient=True)
+    if raised is None:
+        raised = GrantUnavailable(f"could not read the {name}{failed}", transient=True)
+    # whatever its kind: no server has judged anything
+    raised.local = True
+    raise raised

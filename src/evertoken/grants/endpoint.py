@@ -79,10 +79,10 @@ class Endpoint:
             try:
                 outcome = self._exchange(adapter, url, form, basic, expects_body=expects_body)
             except Exception as error:  # noqa: BLE001  told apart below, and never chained
-                outcome = unavailable(error, urls.origin(url))
+                outcome = unavailable(error, urls.origin(url), sent=watch.sent)
             # of a failure the status is enough, which is known by then
             if watch.expired and (isinstance(outcome, TokenError) or outcome.status == _OK):
-                outcome = timed_out(urls.origin(url), limit)
+                outcome = timed_out(urls.origin(url), limit, sent=watch.sent)
         if isinstance(outcome, Answer):
             return outcome
         try:
@@ -163,6 +163,7 @@ def _unreadable(answer: Answer, flaw: str) -> InvalidTokenResponse:
         f"the answer of {urls.origin(answer.url)} {flaw} (status {answer.status}, {kind})",
         status=answer.status,
         content_type=answer.content_type,
+        transient=True,
     )
 
 

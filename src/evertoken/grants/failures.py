@@ -35,8 +35,14 @@ _CAUSES: list[tuple[type[BaseException], str]] = [
 """What another try soon may mend, the most telling first."""
 
 
-def unavailable(error: Exception, origin: str) -> GrantUnavailable:
-    """What `error`, raised by `requests` on the way to `origin`, means to a caller."""
+def unavailable(error: Exception, origin: str, *, sent: bool) -> GrantUnavailable:
+    """What `error`, raised by `requests` on the way to `origin`, means to a caller.
+
+    Args:
+        error: as it was raised.
+        origin: of the endpoint.
+        sent: whether the endpoint may have received a part of the request.
+    """
     chain = list(_chain(error))
     what, transient = _cause(error, chain)
     for link in chain:
@@ -44,13 +50,13 @@ def unavailable(error: Exception, origin: str) -> GrantUnavailable:
         link.__traceback__ = None
     proxied = isinstance(error, requests.exceptions.ProxyError)
     way = "could not be asked through the proxy" if proxied else "could not be asked"
-    return GrantUnavailable(f"{origin} {way}: {what}", transient=transient)
+    return GrantUnavailable(f"{origin} {way}: {what}", transient=transient, local=not sent)
 
 
-def timed_out(origin: str, deadline: float) -> GrantUnavailable:
+def timed_out(origin: str, deadline: float, *, sent: bool) -> GrantUnavailable:
     """The error of an exchange that its deadline ended; `deadline` in seconds."""
     return GrantUnavailable(
-        f"{origin} did not answer in full within {deadline:g} s", transient=True
+        f"{origin} did not answer in full within {deadline:g} s", transient=True, local=not sent
     )
 
 

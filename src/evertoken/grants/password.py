@@ -13,7 +13,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Literal, Self
 
-from evertoken import clock, urls
+from evertoken import clock, ownership, urls
 from evertoken.errors import RevocationFailed
 from evertoken.grants.credentials import given, read
 from evertoken.lazy import lazy
@@ -22,12 +22,16 @@ from evertoken.token import LONGEST_LIFETIME, Token, TokenKey
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from evertoken import credentials
+    from evertoken.credentials import Credentials
     from evertoken.grants import client_auth, endpoint, response, revocation
     from evertoken.grants.client_auth import Client
     from evertoken.grants.credentials import Secret
     from evertoken.grants.endpoint import Endpoint
+    from evertoken.ownership import Source
 else:
     # a process that finds a token in its store asks for none
+    credentials = lazy("evertoken.credentials")
     client_auth, endpoint, response, revocation = (
         lazy(f"evertoken.grants.{room}")
         for room in ("client_auth", "endpoint", "response", "revocation")
@@ -129,11 +133,35 @@ class PasswordGrant:
     @property
     def key(self) -> TokenKey:
         """Whose token: URL, client, user and scope, never the password."""
+        return self._key(read("client_id", self._client_id), read("username", self._username))
+
+    def _key(self, client_id: str, username: str) -> TokenKey:
         return TokenKey(
-            token_url=self.token_url,
-            client_id=read("client_id", self._client_id),
-            username=read("username", self._username),
-            scope=self.scope,
+            token_url=self.token_url, client_id=client_id, username=username, scope=self.scope
+        )
+
+    @property
+    def source(self) -> Source:
+        """Where the credentials come from: a seal for text, and callables as they are."""
+        given = (self._client_id, self._client_secret, self._username, self._password)
+        return tuple(map(_part, given))
+
+    def read(self) -> Credentials:
+        """The credentials as they are now: each callable is asked once.
+
+        Raises:
+            GrantUnavailable: a credential is missing, or its callable raised.
+        """
+        username, password = read("username", self._username), read("password", self._password)
+        client = self._client()
+        parts = (client.identity, client.secret, username, password)
+        form = [("grant_type", "password"), ("username", username), ("password", password)]
+        return credentials.Credentials(
+            key=self._key(client.identity, username),
+            source=self.source,
+            fingerprint=ownership.sealed(ownership.seal(part) if part else b"" for part in parts),
+            request=functools.partial(self._ask, form, client, [password, *client.secrets]),
+            tag=functools.partial(self._tag, repr(parts).encode()),
         )
 
     def request(self) -> Token:
@@ -142,14 +170,14 @@ class PasswordGrant:
         Raises:
             GrantRefused, GrantUnavailable, InvalidTokenResponse: without a secret.
         """
-        username, password = read("username", self._username), read("password", self._password)
-        client = self._client()
-        form = [("grant_type", "password"), ("username", username), ("password", password)]
+        return self.read().request()
+
+    def _ask(self, form: list[tuple[str, str]], client: Client, secrets: list[str]) -> Token:
         if self.scope:
-            form.append(("scope", self.scope))
+            form = [*form, ("scope", self.scope)]
         asked_at = clock.now()
         answer = self._endpoint.post(self.token_url, [*form, *client.form], basic=client.basic)
-        granted = response.parse(answer, secrets=[password, *client.secrets])
+        granted = response.parse(answer, secrets=secrets)
         if not granted.typed:
             self._say("the answer names no token_type: it is taken for Bearer")
         if granted.lifetime is None:
@@ -184,13 +212,9 @@ class PasswordGrant:
 
         The last one is remembered under a fingerprint that means nothing outside this process.
         """
-        parts = (
-            read("client_id", self._client_id),
-            self._client_secret and read("client_secret", self._client_secret),
-            read("username", self._username),
-            read("password", self._password),
-        )
-        credentials = repr(parts).encode()
+        return self.read().tag(salt)
+
+    def _tag(self, credentials: bytes, salt: bytes) -> bytes:
         fingerprint = hashlib.blake2b(salt + credentials, key=_FINGERPRINT_KEY).digest()
         if self._last_tag is None or self._last_tag[0] != fingerprint:
             self._last_tag = fingerprint, hashlib.scrypt(credentials, salt=salt, n=2**14, r=8, p=1)
@@ -239,6 +263,12 @@ class PasswordGrant:
 def _shared(*settings: *Reach) -> Reach:
     """The settings of an endpoint, one object for all accounts of a server."""
     return settings
+
+
+def _part(given: Secret | None) -> object:
+    if given is None:
+        return b""
+    return ownership.seal(given) if isinstance(given, str) else given
 
 
 def _scope(scope: str | None) -> str | None:

@@ -27,11 +27,22 @@ _OK = 200
 _PROXY_WANTS_LOGIN = 407
 _TRY_LATER = frozenset({408, 425, 429})
 
+_VERDICTS = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
+"""The error codes by which a server judges the credentials (RFC 6749 section 5.2).
+
+Any other 4xx may come from something in front of the server, and passes like a 5xx.
+"""
+
+_WRONG_REQUESTS = frozenset({"invalid_request", "invalid_scope", "unsupported_grant_type"})
+"""The error codes by which it says that the same request will not succeed later either."""
+
 # RFC 6750 section 2.1 allows less than RFC 6749 appendix A.12 does: a space would end the token
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _REFRESH_TOKEN = re.compile(r"[\x20-\x7e]*")
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*|")
 _NUMBER = re.compile(r"[0-9]{1,300}(?:\.[0-9]{1,300})?")
+
+_REGISTERED = _VERDICTS | _WRONG_REQUESTS | {"temporarily_unavailable", "server_error", "slow_down"}
 
 _REMEDIES: dict[str | int | None, str] = {
     404: "check the URL",
@@ -93,17 +104,18 @@ def parse(answer: Answer, *, secrets: Collection[str] = ()) -> Granted:
         secrets: masked in whatever an error quotes of the server's words.
 
     Raises:
-        GrantRefused: a 4xx that a later try would not change.
-        GrantUnavailable: a 5xx, 407, 408, 425 or 429.
-        InvalidTokenResponse: a 200 without a usable token, or any other status.
+        GrantRefused: a verdict on the credentials, under any status.
+        GrantUnavailable: any other OAuth error, 4xx or 5xx.
+        InvalidTokenResponse: a 200 without a usable token or an error, or any other status.
     """
     if answer.status != _OK:
         raise failure(answer, secrets=secrets)
     answer = _masked(answer, secrets)
     members = _members(answer)
+    if isinstance(members.get("error"), str):
+        raise failure(answer, secrets=secrets)
     if "error" in members:
-        code = _text(members.get("error"), secrets)
-        raise _invalid(answer, f"status 200 with the error {code}", error=code)
+        raise _invalid(answer, "the member error is not text")
     return Granted(
         value=_access_token(answer, members),
         lifetime=_lifetime(answer, members.get("expires_in")),
@@ -116,7 +128,7 @@ def parse(answer: Answer, *, secrets: Collection[str] = ()) -> Granted:
 def failure(
     answer: Answer, *, secrets: Collection[str] = (), endpoint: EndpointKind = "token"
 ) -> TokenError:
-    """The error that a status other than 200 stands for (RFC 6749 section 5.2).
+    """The error that an answer without a token stands for (RFC 6749 section 5.2).
 
     Args:
         answer: of the endpoint that `endpoint` names.
@@ -124,18 +136,20 @@ def failure(
         endpoint: the kind of it, for the error to name.
     """
     status, answer = answer.status, _masked(answer, secrets)
+    local = status == _PROXY_WANTS_LOGIN
     error, description = _oauth_error(answer.body, secrets)
     if 300 <= status < 400:  # noqa: PLR2004  the class of redirects
         return _invalid(answer, _redirected(answer, endpoint), endpoint=endpoint)
-    if status == _PROXY_WANTS_LOGIN:
-        kind: type[TokenError] = GrantUnavailable
+    kind: type[TokenError] = GrantUnavailable
+    if local:
         message = "the proxy wants a login (407): put it into the proxy's URL"
-    elif status in _TRY_LATER or 500 <= status < 600:  # noqa: PLR2004  the class of server errors
-        kind = GrantUnavailable
-        message = f"the {endpoint} endpoint cannot answer now (status {status})"
-    elif 400 <= status < 500:  # noqa: PLR2004  the class of client errors
+    elif error in _VERDICTS:
         kind = GrantRefused
         message = f"the {endpoint} endpoint refused (status {status})"
+    elif status in _TRY_LATER or 500 <= status < 600:  # noqa: PLR2004  the class of server errors
+        message = f"the {endpoint} endpoint cannot answer now (status {status})"
+    elif error or 400 <= status < 500:  # noqa: PLR2004  the class of client errors
+        message = f"the {endpoint} endpoint answered with an error (status {status})"
     else:
         return _invalid(answer, f"unexpected status {status}", endpoint=endpoint)
     told = ": ".join(part for part in (error, description) if part)
@@ -147,7 +161,8 @@ def failure(
         error=error,
         description=description,
         retry_after=answer.retry_after,
-        transient=kind is GrantUnavailable and status != _PROXY_WANTS_LOGIN,
+        transient=not (local or kind is GrantRefused or error in _WRONG_REQUESTS),
+        local=local,
     )
 
 
@@ -193,9 +208,14 @@ def _oauth_error(body: bytes, secrets: Collection[str]) -> tuple[str | None, str
         return None, None
     error, description = members.get("error"), members.get("error_description")
     return (
-        _text(error, secrets) if isinstance(error, str) else None,
-        _text(description, secrets) if isinstance(description, str) else None,
+        _code(error, secrets) if isinstance(error, str) else None,
+        clean(description, secrets) if isinstance(description, str) else None,
     )
+
+
+def _code(error: str, secrets: Collection[str]) -> str:
+    # a registered code repeats no secret, even where a password is a part of it
+    return error if error in _REGISTERED else clean(error, secrets)
 
 
 def _access_token(answer: Answer, members: dict[str, object]) -> str:
@@ -256,13 +276,9 @@ def _invalid(
         content_type=answer.content_type,
         error=error,
         retry_after=answer.retry_after,
-        # a maintenance page passes; a redirect is a setting, an OAuth error is meant
-        transient=answer.status == _OK and error is None,
+        # a maintenance page passes; a redirect is a setting
+        transient=answer.status == _OK,
     )
-
-
-def _text(value: object, secrets: Collection[str]) -> str:
-    return clean(value if isinstance(value, str) else type(value).__name__, secrets)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -18,10 +18,15 @@ class Watch:
 
     A server that sends its headers or its body drop by drop would otherwise hold a renewal, and
     the lock that it keeps, for as long as it likes.
+
+    Attributes:
+        expired: whether the deadline has passed.
+        sent: whether a byte of the request may have reached the server.
     """
 
     def __init__(self, seconds: float) -> None:
         self.expired = False
+        self.sent = False
         self._end = clock.since_boot() + seconds
         self._lock = threading.Lock()  # guards expired and _sockets
         self._sockets: list[socket.socket] = []

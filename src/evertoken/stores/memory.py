@@ -8,10 +8,12 @@ import math
 import threading
 import time
 import weakref
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Self
 
 from evertoken import clock, process
 from evertoken.lazy import lazy
+from evertoken.ownership import Owner
 from evertoken.token import Entry, Token, TokenKey, forgotten, supersedes
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
     import cachetools
     from cachetools import TLRUCache
+
+    from evertoken.ownership import Source
 else:
     cachetools = lazy("cachetools")
 
@@ -26,7 +30,9 @@ else:
 class MemoryStore:
     """Tokens of up to `maxsize` identities, each kept until it expires.
 
-    Managers share the process-wide one unless they are given one of their own.
+    Managers share the process-wide one unless they are given one of their own. Those that share one
+    share a token only where their credentials match: the store remembers, by keyed fingerprints
+    that never leave it, whose credentials obtained the token of an identity.
     """
 
     name = "memory"
@@ -50,10 +56,11 @@ class MemoryStore:
         # made with what is first put in: who finds a token in a file needs no `cachetools`
         self._entries: TLRUCache[TokenKey, Entry] | None = None
         self._claims: TLRUCache[TokenKey, float] | None = None
+        self._owners: OrderedDict[TokenKey, Owner] = OrderedDict()
 
     def _make_locks(self) -> None:
-        # Guards _entries, _claims and _locks. Reentrant, since a signal handler or a destructor may
-        # ask for a token while its own thread is in here.
+        # Guards _entries, _claims, _owners and _locks. Reentrant, since a signal handler or a
+        # destructor may ask for a token while its own thread is in here.
         self._guard = threading.RLock()
         self._locks: weakref.WeakValueDictionary[TokenKey, threading.Lock] = (
             weakref.WeakValueDictionary()
@@ -100,6 +107,64 @@ class MemoryStore:
                 return False
             self._claims[key] = seconds
             return True
+
+    def owner(self, key: TokenKey) -> Owner | None:
+        """Whose credentials the token of `key` belongs to; None: nobody has used it yet."""
+        with self._guard:
+            return self._owners.get(key)
+
+    def admits(
+        self,
+        key: TokenKey,
+        source: Source,
+        *,
+        fingerprint: bytes | None = None,
+        proof: bool = False,
+    ) -> bool:
+        """Whether credentials may use a token of `key` that they did not obtain themselves.
+
+        The first that ask become the owner, unless `proof` is wanted: then only credentials that
+        have obtained a token in this process may.
+
+        Args:
+            key: whose token.
+            source: where the credentials come from.
+            fingerprint: of the credentials, where they have been read.
+            proof: whether the owner must have obtained a token.
+        """
+        with self._guard:
+            owner = self._owners.get(key)
+            if owner is None and not proof:
+                self._set_owner(key, Owner((source,), fingerprint, proven=False))
+                return True
+            if owner is None or not owner.matches(source, fingerprint):
+                return False
+            self._set_owner(key, owner.joined_by(source))
+            return owner.proven or not proof
+
+    def obtained(self, key: TokenKey, source: Source, fingerprint: bytes | None) -> None:
+        """Make the credentials that obtained a token of `key` its owner."""
+        with self._guard:
+            owner = self._owners.get(key)
+            # other sources count only for the credentials that they were seen to give
+            if owner is None or fingerprint is None or owner.fingerprint != fingerprint:
+                owner = Owner((), fingerprint, proven=True)
+            self._set_owner(key, owner.joined_by(source)._replace(proven=True))
+
+    def recognise(self, key: TokenKey, owner: Owner, fingerprint: bytes) -> None:
+        """Note the fingerprint of `owner`, if the token of `key` is still theirs."""
+        with self._guard:
+            if self._owners.get(key) == owner:
+                self._owners[key] = owner._replace(fingerprint=fingerprint)
+
+    def _set_owner(self, key: TokenKey, owner: Owner) -> None:
+        self._owners[key] = owner
+        self._owners.move_to_end(key)
+        while len(self._owners) > self._maxsize:
+            # with the token, which would otherwise go to the next credentials that ask
+            forgotten_key, _ = self._owners.popitem(last=False)
+            if self._entries is not None:
+                self._entries.pop(forgotten_key, None)
 
     def _held(self, key: TokenKey) -> Entry | None:
         return None if self._entries is None else self._entries.get(key)
