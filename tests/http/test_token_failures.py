@@ -75,6 +75,7 @@ def test_an_answer_that_does_not_arrive_names_its_cause(
     assert str(error) == f"{token_server.base_url} could not be asked: {cause}"
     assert error.transient
     assert error.status is None
+    assert not error.local, "the endpoint had the request"  # S53
     assert token_server.token_requests == 1, "there are no retries below a grant"
 
 
@@ -98,6 +99,7 @@ def test_an_answer_that_only_looks_whole_is_no_token(
     assert cause in str(error)
     assert (error.status, error.transient) == (status, transient)
     assert token_server.token_requests == 1
+    assert not error.local
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 500, 503])
@@ -117,8 +119,7 @@ def test_a_body_that_cannot_be_read_does_not_hide_a_status(
 
     error = failure_of(token_server)
 
-    assert error.status == status
-    assert error.transient is (status >= 500)
+    assert (error.status, error.transient) == (status, True)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 429, 503])
@@ -132,8 +133,7 @@ def test_a_body_that_breaks_off_does_not_hide_a_status(
 
     error = failure_of(token_server, deadline=0.5)
 
-    assert (error.status, error.retry_after) == (status, 77)
-    assert error.transient is (status in {429, 503})
+    assert (error.status, error.retry_after, error.transient) == (status, 77, True)
 
 
 @pytest.mark.parametrize("trouble", [Reset(), Cut("body"), Answer(503)], ids=repr)
@@ -167,6 +167,7 @@ def test_silence_is_told_after_the_timeout(token_server: TokenServer) -> None:  
     assert isinstance(error, GrantUnavailable)
     assert "no answer came in time" in str(error)
     assert error.transient
+    assert not error.local
 
 
 def test_a_refused_connection_is_told() -> None:  # F19
@@ -178,6 +179,7 @@ def test_a_refused_connection_is_told() -> None:  # F19
     assert isinstance(error, GrantUnavailable)
     assert str(error) == f"{server.base_url} could not be asked: the connection was refused"
     assert error.transient
+    assert error.local, "nothing was sent to the endpoint"  # S53
 
 
 def test_an_unknown_name_is_told(
@@ -195,6 +197,7 @@ def test_an_unknown_name_is_told(
         "tokens.example.com could not be asked: the name was not found (DNS)"
     )
     assert error.transient
+    assert error.local, "nothing was sent to the endpoint"  # S53
 
 
 @pytest.mark.parametrize(
@@ -223,6 +226,7 @@ def test_a_proxy_that_opens_no_tunnel_is_called_a_proxy(
         f"https://tokens.example.com:4070 could not be asked through the proxy: {cause}"
     )
     assert error.transient is transient
+    assert error.local, "nothing was sent to the endpoint"  # S53
     assert proxy.asked == ["CONNECT tokens.example.com:4070"]
 
 
@@ -236,6 +240,7 @@ def test_a_proxys_login_is_asked_for_without_a_tunnel_too(
     assert isinstance(error, GrantUnavailable)
     assert "the proxy wants a login (407)" in str(error)
     assert (error.status, error.transient) == (407, False)
+    assert error.local, "nothing was sent to the endpoint"  # S53
 
 
 def test_a_proxy_that_is_not_there_is_told(
@@ -250,6 +255,7 @@ def test_a_proxy_that_is_not_there_is_told(
     assert isinstance(error, GrantUnavailable)
     assert "through the proxy: the connection was refused" in str(error)
     assert error.transient
+    assert error.local, "nothing was sent to the endpoint"  # S53
     assert Scanner(login="planted-login").found_on(error) == []
 
 
@@ -264,6 +270,7 @@ def test_a_proxy_that_cannot_be_one_is_a_setting_to_mend(
     assert isinstance(error, GrantUnavailable)
     assert re.search(r"check the URL, `verify`, `cert` and `proxies`", str(error))
     assert not error.transient
+    assert error.local, "nothing was sent to the endpoint"  # S53
 
 
 def test_a_ca_bundle_that_is_not_there_is_a_setting_to_mend(token_server: TokenServer) -> None:
@@ -274,6 +281,7 @@ def test_a_ca_bundle_that_is_not_there_is_a_setting_to_mend(token_server: TokenS
     assert isinstance(error, GrantUnavailable)
     assert "OSError: check the URL, `verify`" in str(error)
     assert not error.transient
+    assert error.local, "nothing was sent to the endpoint"  # S53
 
 
 def test_plain_http_where_tls_is_expected_is_told(
@@ -285,4 +293,5 @@ def test_plain_http_where_tls_is_expected_is_told(
 
     assert isinstance(error, GrantUnavailable)
     assert "the TLS handshake failed" in str(error)
+    assert error.local, "nothing was sent to the endpoint"  # S53
     assert token_server.requests == ()

@@ -74,6 +74,7 @@ def test_nothing_is_said_to_a_server_that_is_not_trusted(
     assert "the TLS certificate is not trusted" in str(caught.value)
     assert reason in str(caught.value)
     assert not caught.value.transient
+    assert caught.value.local, "nothing was sent to the endpoint"  # S53
     assert server.requests == ()
 
 
@@ -213,3 +214,4 @@ def test_a_server_that_hangs_up_in_the_handshake_is_told(authority: Authority) -
             grant_of(issuer, token_url=url, verify=authority.bundle).request()
 
     assert caught.value.transient
+    assert caught.value.local  # S53

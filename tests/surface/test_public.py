@@ -52,6 +52,7 @@ SIGNATURES: dict[Callable[..., object], Signature] = {
         "policy": RefreshPolicy(),
         "timeout": 30.0,
         "keep_fresh": False,
+        "prove_credentials": False,
         "on_event": None,
     },
     TokenManager.token: {"self": REQUIRED, None: None, "timeout": None},
@@ -211,7 +212,7 @@ class TestSignatures:
     def test_of_an_error_are_a_message_and_what_is_known(self) -> None:
         details = ["status", "content_type", "error", "description", "retry_after"]
         expected: Signature = {"message": REQUIRED, None: None}
-        expected.update(dict.fromkeys(details), transient=False)
+        expected.update(dict.fromkeys(details), transient=False, local=False)
 
         assert signature_of(TokenError) == expected
 

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evertoken import GrantRefused, GrantUnavailable, RefreshPolicy
+from evertoken import (
+    GrantRefused,
+    GrantUnavailable,
+    InvalidTokenResponse,
+    RefreshPolicy,
+    TokenError,
+)
 from evertoken.instant import Instant
 from evertoken.policy import (
     EMPTY,
@@ -211,11 +217,11 @@ def test_policies_and_snapshots_are_replaced_whole(value: object, name: str) -> 
 # -- back-off --------------------------------------------------------------------------------------
 
 DOWN = GrantUnavailable("down", transient=True)
-DISTRUSTED = GrantUnavailable("TLS distrust", transient=False)
+DISTRUSTED = GrantUnavailable("TLS distrust", local=True)
 REFUSED = GrantRefused("refused")
 
 
-def backoff(error: GrantUnavailable | GrantRefused, failures: int, draw: float = NO_LOT) -> float:
+def backoff(error: TokenError, failures: int, draw: float = NO_LOT) -> float:
     refused = isinstance(error, GrantRefused)
     return POLICY.backoff(error, failures=failures, refused=refused, draw=draw)
 
@@ -235,8 +241,13 @@ def test_failures_without_number_overflow_nothing() -> None:
     assert backoff(REFUSED, 10**6) == 3600
 
 
-def test_a_failure_that_will_not_pass_soon_starts_at_the_cap() -> None:  # F19
+def test_a_local_failure_that_only_a_person_can_mend_starts_at_the_cap() -> None:  # F19
     assert backoff(DISTRUSTED, 1) == 60
+
+
+def test_a_failure_of_the_endpoint_starts_at_a_second_though_it_looks_lasting() -> None:  # S52
+    assert backoff(InvalidTokenResponse("a redirect", status=302), 1) == 1
+    assert backoff(GrantUnavailable("invalid_scope", status=400), 1) == 1
 
 
 def test_jitter_shortens_the_pause_after_an_outage_and_not_after_a_refusal() -> None:

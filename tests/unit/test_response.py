@@ -338,11 +338,14 @@ CODES = [
 ]
 
 
+VERDICTS = {"invalid_grant", "invalid_client", "unauthorized_client"}
+
+
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("status", [400, 401, 403])
 def test_each_oauth_error_is_readable_with_its_status(code: str, status: int) -> None:  # S24
     body = {"error": code, "error_description": "The server says why."}
-    with pytest.raises(GrantRefused) as caught:
+    with pytest.raises(GrantRefused if code in VERDICTS else GrantUnavailable) as caught:
         parse(answer(body, status))
     error = caught.value
     assert (error.error, error.status) == (code, status)
@@ -381,25 +384,56 @@ def test_a_url_where_no_token_endpoint_is_is_hinted_at(status: int, *, hinted: b
 @pytest.mark.parametrize("code", CODES)
 def test_an_error_beats_a_token_in_the_same_body(code: str) -> None:  # S24
     reply = with_(error=code, access_token=PLANTED)
-    error = refused(reply)
+    with pytest.raises((GrantRefused, GrantUnavailable)) as caught:
+        parse(reply)
+    error = caught.value
     assert error.error == code
     assert code in str(error)
     assert PLANTED not in str(error)
-    # it is an answer about the credentials, whatever its status: not to be asked again at once
+    assert isinstance(error, GrantRefused) is (code in VERDICTS)
     assert not error.transient
 
 
 @pytest.mark.parametrize("value", [None, 7, [], {}, True])
-def test_an_error_that_is_no_text_is_one_all_the_same(value: object) -> None:  # S24
-    assert refused(with_(error=value)).error == type(value).__name__
+def test_a_body_whose_error_is_not_text_grants_nothing(value: object) -> None:  # S24
+    assert "error is not text" in str(refused(with_(error=value)))
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 410, 415, 422, 431, 451, 499])
-def test_a_4xx_is_a_refusal(status: int) -> None:
+def test_a_4xx_without_a_verdict_may_pass(status: int) -> None:  # S52
     error = failure(answer(b"", status, headers={}))
-    assert type(error) is GrantRefused
+    assert type(error) is GrantUnavailable
     assert (error.status, error.content_type, error.error) == (status, None, None)
-    assert not error.transient
+    assert error.transient
+
+
+@pytest.mark.parametrize("code", ["invalid_grant", "invalid_client", "unauthorized_client"])
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 429, 500, 503])
+def test_a_verdict_on_the_credentials_is_a_refusal_under_any_status(  # S24, S52
+    code: str, status: int
+) -> None:
+    with pytest.raises(GrantRefused) as caught:
+        parse(answer({"error": code}, status, retry_after=7.0))
+    assert (caught.value.error, caught.value.retry_after) == (code, 7.0)
+    assert not caught.value.transient
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["temporarily_unavailable", "server_error", "slow_down", "access_denied", "INVALID_GRANT"],
+)
+@pytest.mark.parametrize("status", [200, 400, 403])
+def test_an_error_that_judges_no_credentials_may_pass(code: str, status: int) -> None:  # S52
+    with pytest.raises(GrantUnavailable) as caught:
+        parse(answer({"error": code}, status))
+    assert (caught.value.error, caught.value.transient) == (code, True)
+
+
+@pytest.mark.parametrize("secret", ["grant", "invalid_grant", "i"])
+def test_a_verdict_counts_even_where_a_secret_is_a_part_of_its_code(secret: str) -> None:
+    with pytest.raises(GrantRefused) as caught:
+        parse(answer({"error": "invalid_grant"}, 400), secrets=[secret])
+    assert caught.value.error == "invalid_grant"
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 521, 599])
@@ -454,9 +488,9 @@ def test_a_missing_last_slash_is_hinted_at(  # S9
     "body",
     [b"", b"[]", b"null", b"<html>", b'{"error": 7}', b'{"error": null}', b"\xff", b"[" * 100_000],
 )
-def test_the_body_of_a_refusal_may_be_anything(body: bytes) -> None:  # S27
+def test_the_body_of_a_4xx_may_be_anything(body: bytes) -> None:  # S27, S52
     error = failure(answer(body, 400))
-    assert type(error) is GrantRefused
+    assert type(error) is GrantUnavailable
     assert error.error is None
     assert error.description is None
 
@@ -506,7 +540,9 @@ def test_a_secret_inside_of_another_leaves_no_rest() -> None:  # S25
 
 
 def test_own_secrets_are_masked_in_a_200_too() -> None:  # S25
-    assert refused(with_(error="no planted-password"), "planted-password").error == "no ***"
+    with pytest.raises(GrantUnavailable) as caught:
+        parse(with_(error="no planted-password"), secrets=["planted-password"])
+    assert caught.value.error == "no ***"
 
 
 def test_the_content_type_is_a_servers_word_too() -> None:  # S25
