@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from evertoken import clock
 from evertoken.lazy import lazy
-from evertoken.stores import safe
+from evertoken.stores import private_files
 from evertoken.stores.encryption import codec
 from evertoken.stores.record import Flaw, Record, decode, encode
 from evertoken.token import forgotten, supersedes
@@ -68,7 +68,7 @@ class FileStore:
         self._codec = codec(encryption_key)
         self._said: set[object] = set()
         self._troubles: dict[Path, str] = {}
-        self._seen: dict[TokenKey, tuple[safe.Signature, Record | Flaw]] = {}
+        self._seen: dict[TokenKey, tuple[private_files.Signature, Record | Flaw]] = {}
 
     def path(self, key: TokenKey) -> Path:
         """Where the token of `key` is."""
@@ -121,11 +121,11 @@ class FileStore:
         path = self.path(key)
         seen = self._seen.get(key)
         try:
-            if seen is not None and seen[0] == safe.signature(path):
+            if seen is not None and seen[0] == private_files.signature(path):
                 if isinstance(seen[1], Record):
                     self._note_success(path)
                 return seen[1]
-            found, stored = safe.read(path)
+            found, stored = private_files.read(path)
         except FileNotFoundError:
             self._note_success(path)
             return None
@@ -161,8 +161,8 @@ class FileStore:
         try:
             # where others may write at the same time, a draft may be one of theirs
             if sweep:
-                safe.sweep(path)
-            safe.replace(path, self._codec.seal(data))
+                private_files.sweep(path)
+            private_files.replace(path, self._codec.seal(data))
         except OSError as error:
             self._note_error(path.with_suffix(".tmp"), error)
         else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from evertoken import clock
-from evertoken.stores import safe
+from evertoken.stores import private_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def locked(path: Path, *, timeout: float, note: Callable[[OSError | None], None]
     descriptors: list[int] = []
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        safe.check_plain(path)
+        private_files.check_plain(path)
         # by default it falls back to a lock that outlives a killed holder
         lock = filelock.FileLock(
             path, mode=0o600, fallback_to_soft=False, on_acquired=descriptors.append
@@ -83,7 +83,7 @@ def _released(lock: BaseFileLock, descriptors: list[int]) -> OSError | None:
     except OSError as error:
         # filelock would keep it, and with it all others from renewing, until this process ends
         with contextlib.suppress(OSError):
-            safe.let_go(*descriptors)
+            private_files.let_go(*descriptors)
             lock.release()
         return error
     return None
