@@ -80,6 +80,33 @@ def test_commands_create_private_folders_under_any_umask(  # S44, S56
     assert list((tmp_path / ".local/state/evertoken").glob("*.json"))
 
 
+# as keyrings.alt does it
+KEYRING_IN_FILES = """
+import os
+from keyring.backend import KeyringBackend
+
+class Keyring(KeyringBackend):
+    priority = 1
+
+    def get_password(self, service, username):
+        return None
+
+    def set_password(self, service, username, password):
+        os.makedirs(os.path.expanduser("~/.local/share/python_keyring"), exist_ok=True)
+"""
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_keyring_in_files_creates_private_folders_at_a_login(  # S56
+    account: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "in_files.py").write_text(KEYRING_IN_FILES)
+    keyring = {"PYTHON_KEYRING_BACKEND": "in_files.Keyring", "PYTHONPATH": str(tmp_path)}
+    assert ran("login", **{**account, **keyring}).returncode == 0
+    found = folders_of(modes_below(tmp_path))
+    assert {".local/share", ".local/share/python_keyring"} <= found
+
+
 @pytest.mark.usefixtures("umask")
 def test_a_token_folder_that_an_option_names_is_created_with_private_parents(  # S56
     account: dict[str, str], tmp_path: Path
