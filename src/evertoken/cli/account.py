@@ -60,7 +60,7 @@ class Account:
     def store(self) -> FileStore:
         """Where its token is kept."""
         given = self.settings.token_dir
-        return FileStore(given or platformdirs.user_state_path("evertoken", appauthor=False))
+        return _store(given or platformdirs.user_state_dir("evertoken", appauthor=False))
 
     def held(self, now: Instant) -> Snapshot:
         """What the token file says, without asking anybody."""
@@ -107,6 +107,12 @@ class Account:
             )
         except ValueError as error:
             raise Unusable(str(error)) from None
+
+
+@functools.cache
+def _store(directory: str) -> FileStore:
+    """The only store of `directory`, so that each trouble is told once per command."""
+    return FileStore(directory)
 
 
 def load(options: Mapping[str, str | None], *, new: bool = False) -> Account:

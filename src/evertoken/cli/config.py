@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from evertoken.cli.exits import Unusable
+from evertoken.stores import private_files, private_folders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,17 +64,18 @@ def write(path: Path, profile: str, settings: Mapping[str, str | bool]) -> None:
         text = target.read_text(encoding="utf-8") if target.exists() else ""
         document = tomlkit.parse(text)
         document.setdefault(profile, tomlkit.table()).update(settings)
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folders.make(target.parent)
         _replace(target, tomlkit.dumps(document))
     except OSError as error:
         raise Unusable(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _replace(path: Path, text: str) -> None:
-    # mkstemp creates with mode 0600
+    # mkstemp creates with mode 0600, less what the umask removes
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
+            private_files.restore_mode(descriptor)
             file.write(text)
         os.replace(draft, path)
     except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def keep(settings: Settings, values: dict[str, str]) -> None:
     Raises:
         Unusable: there is none that works.
     """
-    with _keyring() as keyring:
+    with _private_umask(), _keyring() as keyring:
         for name, value in values.items():
             keyring.set_password(*_place(settings, name), value)
 
@@ -129,6 +130,16 @@ def _keyring() -> Iterator[ModuleType]:
         raise Unusable("this system has no keyring that could be used") from None
     except KeyringError as error:
         raise Unusable(f"the keyring did not answer: {type(error).__name__}") from None
+
+
+@contextlib.contextmanager
+def _private_umask() -> Iterator[None]:
+    """A keyring that keeps files leaves the mode of its folders to the umask."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _place(settings: Settings, name: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 import tempfile
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ def opened(url: str | None) -> Iterator[str]:
     """
     if url is None:
         with tempfile.TemporaryDirectory(prefix="evertoken-demo-") as folder:
+            os.chmod(folder, 0o700)  # a umask may have removed permissions that the owner needs
             yield folder
         return
     fault = None

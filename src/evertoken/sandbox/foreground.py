@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Never
 
 from evertoken.sandbox.environment import environment
 from evertoken.sandbox.errors import SandboxError, require_extra
+from evertoken.stores import private_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,11 +93,12 @@ def _workspace(data: DataDirectory | None) -> Iterator[Path]:
     if data is None:
         # a request that outlives its 5 s may still write while the directory is being deleted
         with TemporaryDirectory(prefix="evertoken-sandbox-", ignore_cleanup_errors=True) as made:
+            os.chmod(made, 0o700)  # a umask may have removed permissions that the owner needs
             yield Path(made)
         return
     kept = Path(data)
     try:
-        kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folders.make(kept)
     except OSError as error:
         raise SandboxError(
             f"{kept} cannot be used ({error.strerror}): name another directory"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Self
 
 from evertoken import clock
 from evertoken.lazy import lazy
-from evertoken.stores import safe
+from evertoken.stores import private_files
 from evertoken.stores.encryption import codec
+from evertoken.stores.private_folders import UntrustedFolder
 from evertoken.stores.record import Flaw, Record, decode, encode
 from evertoken.token import forgotten, supersedes
 
@@ -37,16 +38,20 @@ SAVE_PATIENCE = 1.0
 
 
 class FileStore:
-    """Shares tokens through files of mode 0600 in `directory`, which is made if it is missing.
+    """Shares tokens through files of mode 0600 in `directory`.
+
+    The folder and its missing parents are created with mode 0700, whatever the umask.
 
     Three files per identity: `<id>.json`, `<id>.lock` (held during a renewal) and `<id>.save`
     (held while the first is compared and replaced, since a renewal may go on without its lock).
     Whatever the disk does, nothing is raised: the file is a miss, and requests go on from memory.
     Each cause is said once in the log, and once that all is well again. A file that others can read
-    or write, that is owned by another user, linked, or no regular file is never trusted.
+    or write, that is owned by another user, linked, or no regular file is never trusted. A folder
+    that another user owns (root excepted), or that everyone or a group other than the process's own
+    can write to, is not used until that is mended: nothing in it is read, created or locked.
 
     Args:
-        directory: of the user's own, on this machine.
+        directory: of the user's own, on this machine. A link to it is followed.
         encryption_key: a Fernet key, or several of which the first seals and all open; needs the
             extra `encryption`. What none of them opens is a miss, and is replaced.
 
@@ -68,14 +73,14 @@ class FileStore:
         self._codec = codec(encryption_key)
         self._said: set[object] = set()
         self._troubles: dict[Path, str] = {}
-        self._seen: dict[TokenKey, tuple[safe.Signature, Record | Flaw]] = {}
+        self._seen: dict[TokenKey, tuple[private_files.Signature, Record | Flaw]] = {}
 
     def path(self, key: TokenKey) -> Path:
         """Where the token of `key` is."""
         return self.directory / f"{key.digest()}.json"
 
     def load(self, key: TokenKey) -> Entry | None:
-        """The entry of `key`; one `stat` where its file has not changed since."""
+        """The entry of `key`; if its file has not changed, at the cost of two `stat` calls."""
         record = self._read(key)
         return record.entry if isinstance(record, Record) else None
 
@@ -100,7 +105,7 @@ class FileStore:
         """Why it does not serve `key` for now; None: it does."""
         if not self._troubles:
             return None
-        paths = (self._beside(key, suffix) for suffix in _SUFFIXES)
+        paths = (*(self._beside(key, suffix) for suffix in _SUFFIXES), self.directory)
         return next(filter(None, map(self._troubles.get, paths)), None)
 
     def __repr__(self) -> str:
@@ -121,11 +126,11 @@ class FileStore:
         path = self.path(key)
         seen = self._seen.get(key)
         try:
-            if seen is not None and seen[0] == safe.signature(path):
+            if seen is not None and seen[0] == private_files.signature(path):
                 if isinstance(seen[1], Record):
                     self._note_success(path)
                 return seen[1]
-            found, stored = safe.read(path)
+            found, stored = private_files.read(path)
         except FileNotFoundError:
             self._note_success(path)
             return None
@@ -161,8 +166,8 @@ class FileStore:
         try:
             # where others may write at the same time, a draft may be one of theirs
             if sweep:
-                safe.sweep(path)
-            safe.replace(path, self._codec.seal(data))
+                private_files.sweep(path)
+            private_files.replace(path, self._codec.seal(data))
         except OSError as error:
             self._note_error(path.with_suffix(".tmp"), error)
         else:
@@ -177,6 +182,8 @@ class FileStore:
     def _note_error(self, path: Path, error: OSError) -> None:
         """Say it once, though every step of a save fails on a disk that is full."""
         what = f"token files in {self.directory} are not used for now: {error}"
+        # the folder's own, since any access to any file in it shows that it is trusted again
+        path = self.directory if isinstance(error, UntrustedFolder) else path
         # a message may name a draft, whose name is another one each time
         self._note(path, what, cause=error.errno or str(error))
 
@@ -186,7 +193,10 @@ class FileStore:
 
     def _note_success(self, path: Path) -> None:
         """Say once that all is well again: what comes then is a new trouble."""
-        if self._troubles and self._troubles.pop(path, "") and not self._troubles:
+        if not self._troubles:
+            return
+        ended = [self._troubles.pop(place, None) for place in (path, self.directory)]
+        if any(ended) and not self._troubles:
             self._said.clear()
             _log.info("token files in %s are used again", self.directory)
 

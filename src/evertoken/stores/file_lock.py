@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from evertoken import clock
-from evertoken.stores import safe
+from evertoken.stores import private_files, private_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,13 +42,11 @@ def locked(path: Path, *, timeout: float, note: Callable[[OSError | None], None]
     hold = Hold.ABSENT
     descriptors: list[int] = []
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        safe.check_plain(path)
         # by default it falls back to a lock that outlives a killed holder
         lock = filelock.FileLock(
             path, mode=0o600, fallback_to_soft=False, on_acquired=descriptors.append
         )
-        hold = _acquired(lock, timeout)
+        hold = _acquired(lock, path, timeout)
         note(None)
     except OSError as error:
         note(error)
@@ -59,14 +57,17 @@ def locked(path: Path, *, timeout: float, note: Callable[[OSError | None], None]
             note(failure)
 
 
-def _acquired(lock: BaseFileLock, timeout: float) -> Hold:
-    """Take `lock` within `timeout` seconds.
+def _acquired(lock: BaseFileLock, path: Path, timeout: float) -> Hold:
+    """Take `lock`, which is at `path`, within `timeout` seconds.
 
     Not by its own waiting, which is by `time.sleep`: under libfaketime that fails, and a lock that
     is held would look like none.
     """
     end = clock.since_boot() + timeout
     while True:
+        # at each try: filelock creates a folder that was removed meanwhile with the umask's mode
+        private_folders.make(path.parent)
+        private_files.check_plain(path)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -83,7 +84,7 @@ def _released(lock: BaseFileLock, descriptors: list[int]) -> OSError | None:
     except OSError as error:
         # filelock would keep it, and with it all others from renewing, until this process ends
         with contextlib.suppress(OSError):
-            safe.let_go(*descriptors)
+            private_files.let_go(*descriptors)
             lock.release()
         return error
     return None

@@ -1,4 +1,7 @@
-"""File operations that follow nothing, wait for nothing and leave nothing half-written."""
+"""File operations that follow nothing, wait for nothing and leave nothing half-written.
+
+Each one that reads or creates a file first checks that its folder is trusted (`private_folders`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from evertoken.stores import private_folders
 from evertoken.stores.record import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 # absent on Windows, where links need a privilege and there are no FIFOs
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+
+_OWN = 0o600
 
 
 class Untrusted(OSError):
@@ -33,7 +39,9 @@ def signature(path: Path) -> Signature:
     Raises:
         FileNotFoundError: nothing does.
         Untrusted: no private plain file of a sane size does.
+        UntrustedFolder: others can change its folder.
     """
+    private_folders.check(path.parent)
     return _checked(os.stat(path, follow_symlinks=False), path)
 
 
@@ -41,14 +49,18 @@ def check_plain(path: Path) -> None:
     """Make sure that a lock may be taken on `path`.
 
     Raises:
+        FileNotFoundError: there is no folder for it.
         Untrusted: something else than a plain file of this user stands there.
+        UntrustedFolder: others can change its folder.
     """
+    private_folders.check(path.parent)
     with contextlib.suppress(FileNotFoundError):
         _check_plain(os.stat(path, follow_symlinks=False), path)
 
 
 def read(path: Path) -> tuple[Signature, bytes]:
     """The whole file; raises as `signature` does. The file that is read is the one checked."""
+    private_folders.check(path.parent)
     # without O_NONBLOCK the opening of a FIFO would wait for its writer
     descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAIT)
     try:
@@ -62,8 +74,10 @@ def replace(path: Path, data: bytes) -> None:
     """Put `data` at `path` in one step, with mode 0600; a killed process leaves old or new.
 
     Raises:
+        UntrustedFolder: others can change its folder.
         OSError: nothing was changed.
     """
+    private_folders.check(path.parent)
     # no Path: it interns its parts, and Python 3.12 keeps what is interned for ever
     draft = f"{path.with_suffix('')}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     try:
@@ -83,6 +97,12 @@ def sweep(path: Path) -> None:
             os.unlink(entry.path)
 
 
+def restore_mode(descriptor: int) -> None:
+    """Give the owner of a new file what the umask took: a umask of 0777 leaves mode 0000."""
+    if os.fstat(descriptor).st_mode & _OWN != _OWN:
+        os.fchmod(descriptor, _OWN)
+
+
 def let_go(*descriptors: int) -> None:
     """Make `descriptors` refer to no file, so that no lock hangs on them; they stay open."""
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -97,8 +117,9 @@ def _is_draft(name: str) -> bool:
 
 def _write(path: str, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
-    descriptor = os.open(path, flags, 0o600)
+    descriptor = os.open(path, flags, _OWN)
     try:
+        restore_mode(descriptor)
         rest = memoryview(data)
         while rest:
             # a full disk may take a part of what it is given, or nothing, again and again
