@@ -22,6 +22,7 @@ from evertoken.core.entry import (
     demoted,
     digest_of,
     join,
+    join_at,
     next_generation,
 )
 from evertoken.core.failure import Failure, FailureKind
@@ -270,6 +271,21 @@ def test_demoting_twice_changes_nothing(entry: Entry, wall: float) -> None:
     once = demoted(entry, wall)
     assert demoted(once, wall) == once or wall + FAR_FUTURE < 0
     assert (once.token is None) is (entry.token is None)
+
+
+def test_a_newer_token_is_not_hidden_by_one_from_the_far_future() -> None:
+    future = Entry.of_token(issued(generation=int(NOW.wall + FAR_FUTURE) + 9))
+    now = Entry.of_token(issued())
+    for one, other in ((future, now), (now, future)):
+        assert join_at(one, other, NOW.wall) == now
+    assert join_at(now, NOTHING, NOW.wall) == now
+
+
+def test_tokens_and_revocations_from_the_far_future_keep_their_order() -> None:
+    future = int(NOW.wall + FAR_FUTURE) + 9
+    token, revoked = Entry.of_token(issued(generation=future)), Entry.of_revocation(future - 1)
+    assert join_at(token, revoked, NOW.wall).token == issued(generation=1)
+    assert join_at(token, Entry.of_revocation(future), NOW.wall).token is None
 
 
 # -- news ------------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ class Load:
 class Save:
     """Join `entry` to what the store holds, as one step. Result: the join, or None if not saved.
 
-    The store demotes what it holds before it joins.
+    The store merges by `join_at`, with its own clock.
     """
 
     store: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from evertoken.core.failure import Failure, FailureKind
@@ -210,6 +211,18 @@ def demoted(entry: Entry, wall: float) -> Entry:
         login = replace(login, generation=0)
     failures = tuple(each for each in entry.failures if each.generation <= limit)
     return join(Entry(token, login, revoked, failures, entry.salt), NOTHING)
+
+
+def join_at(a: Entry, b: Entry, wall: float) -> Entry:
+    """The join of `a` and `b` without generations from the far future, at `wall` in Unix seconds.
+
+    Processes and stores merge by this. Joined before they are demoted, `a` and `b` order what
+    both have from the far future; demoted before they are joined, neither hides what is newer now.
+    """
+    joined = join(a, b)
+    if joined.newest <= wall + FAR_FUTURE:
+        return joined
+    return reduce(join, (demoted(each, wall) for each in (joined, a, b)))
 
 
 def adds(new: Entry, held: Entry) -> bool:

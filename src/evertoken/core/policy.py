@@ -120,7 +120,8 @@ class RefreshPolicy:
             return False
         if failure.refused or token is None or self.usable(token, now):
             return True
-        boot = now.boot if failure.at_boot is None else failure.at_boot
+        by_wall = now.boot - (now.wall - failure.at)
+        boot = by_wall if failure.at_boot is None else failure.at_boot
         return not self.usable(token, Instant(failure.at, boot))
 
 

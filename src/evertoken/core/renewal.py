@@ -27,7 +27,7 @@ from evertoken.core.effects import (
     Sleep,
     Source,
 )
-from evertoken.core.entry import NOTHING, Entry, adds, demoted, join, next_generation
+from evertoken.core.entry import NOTHING, Entry, adds, demoted, join, join_at, next_generation
 from evertoken.core.failure import Failure, FailureKind
 from evertoken.core.policy import GRANT_FLOOR
 from evertoken.core.state import EMPTY
@@ -170,8 +170,8 @@ class Renewal:
     def _load(self, store: int) -> Steps[None]:
         entry = yield Load(store)
         now = yield Now()
-        self._held[store] = demoted(entry or NOTHING, now.wall)
-        self.known = join(self.known, self._held[store])
+        self._held[store] = entry or NOTHING
+        self.known = join_at(self.known, self._held[store], now.wall)
 
     def save(self, store: int) -> Steps[bool]:
         """Save what is known, if it is news to `store`; whether the store has it now."""

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from evertoken.core.entry import NOTHING, Entry, demoted, join
+from evertoken.core.entry import NOTHING, Entry, demoted, join, join_at
 from evertoken.core.instant import LONG_AGO, Instant
 
 if TYPE_CHECKING:
@@ -194,10 +194,8 @@ def merge_shared(
     Returns:
         The same object if nothing new was learnt.
     """
-    known = demoted(join(snapshot.entry, entry or NOTHING), now.wall)
-    if known != snapshot.entry:
-        snapshot = _living(_logged_in(snapshot, known))
-    token = known.token
+    snapshot = _knowing(snapshot, entry or NOTHING, now)
+    known, token = snapshot.entry, snapshot.entry.token
     if may_adopt and token is not None and _replaces(token, snapshot) and policy.usable(token, now):
         snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
     outage = known.outage
@@ -220,8 +218,8 @@ def apply_result(
     had exceeded its deadline, because a process that was frozen would send a dead token.
     """
     snapshot = _identified(snapshot, result)
-    known = demoted(join(snapshot.entry, result.entry), now.wall)
-    snapshot = _living(replace(closed(snapshot), entry=known, rejected=False))
+    snapshot = _knowing(snapshot, result.entry, now)
+    snapshot = replace(closed(snapshot), rejected=False)
     token = result.token
     if token is not None and _arrives(token, snapshot, result, now, policy):
         snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
@@ -262,8 +260,22 @@ def _identified(snapshot: Snapshot, result: Result) -> Snapshot:
     return replace(snapshot, key=result.key, fingerprint=result.fingerprint)
 
 
+def _knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
+    """`snapshot` that knows `entry` too; the same object if that is no news.
+
+    A revocation counts before generations from the far future are demoted, the manager's own
+    token among them: it would look newer than every later one.
+    """
+    known = join_at(snapshot.entry, entry, now.wall)
+    if known == snapshot.entry:
+        return snapshot
+    snapshot = _living(_logged_in(snapshot, join(snapshot.entry, entry)))
+    own = demoted(Entry(snapshot.token, None, known.revoked_through), now.wall).token
+    return replace(snapshot, entry=known, token=own)
+
+
 def _logged_in(snapshot: Snapshot, known: Entry) -> Snapshot:
-    """`snapshot` that knows `known`; a new login ends what its process remembers of the old one."""
+    """`snapshot` that knows `known`; a new login ends what was remembered of the old one."""
     login, before = known.login, snapshot.entry.login
     relogged = login is not None and (before is None or login.generation > before.generation)
     if relogged and snapshot.failure is not None:
