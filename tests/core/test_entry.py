@@ -281,11 +281,11 @@ def test_a_newer_token_is_not_hidden_by_one_from_the_far_future() -> None:
     assert join_at(now, NOTHING, NOW.wall) == now
 
 
-def test_tokens_and_revocations_from_the_far_future_keep_their_order() -> None:
-    future = int(NOW.wall + FAR_FUTURE) + 9
-    token, revoked = Entry.of_token(issued(generation=future)), Entry.of_revocation(future - 1)
-    assert join_at(token, revoked, NOW.wall).token == issued(generation=1)
-    assert join_at(token, Entry.of_revocation(future), NOW.wall).token is None
+def test_a_revocation_ends_a_token_from_the_far_future_that_another_place_knows() -> None:
+    token = Entry.of_token(issued(generation=int(NOW.wall + FAR_FUTURE) + 9))
+    assert join_at(token, Entry.of_revocation(5), NOW.wall).token is None
+    later = Entry(token.token, None, 5)
+    assert join_at(later, Entry.of_revocation(5), NOW.wall).token == issued(generation=6)
 
 
 # -- news ------------------------------------------------------------------------------------------

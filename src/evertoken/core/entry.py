@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from evertoken.core.failure import Failure, FailureKind
@@ -216,13 +215,11 @@ def demoted(entry: Entry, wall: float) -> Entry:
 def join_at(a: Entry, b: Entry, wall: float) -> Entry:
     """The join of `a` and `b` without generations from the far future, at `wall` in Unix seconds.
 
-    Processes and stores merge by this. Joined before they are demoted, `a` and `b` order what
-    both have from the far future; demoted before they are joined, neither hides what is newer now.
+    Processes and stores merge by this. They are demoted before they are joined: whether a token
+    from the far future was issued before or after a revocation that another place knows of cannot
+    be told, and a token that may be dead costs more than a grant.
     """
-    joined = join(a, b)
-    if joined.newest <= wall + FAR_FUTURE:
-        return joined
-    return reduce(join, (demoted(each, wall) for each in (joined, a, b)))
+    return join(demoted(a, wall), demoted(b, wall))
 
 
 def adds(new: Entry, held: Entry) -> bool:

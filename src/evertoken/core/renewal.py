@@ -151,10 +151,8 @@ class Renewal:
 
     def _overdue(self, now: Instant) -> bool:
         token = self.request.snapshot.token
-        if token is None:
-            return True
-        fraction = self.plan.jitter_fraction
-        return self.plan.policy.overdue_at(token, jitter_fraction=fraction).reached(now)
+        fraction, policy = self.plan.jitter_fraction, self.plan.policy
+        return token is None or policy.overdue_at(token, jitter_fraction=fraction).reached(now)
 
     def _look(self, store: int) -> Steps[Result | None]:
         """Load `store`; a token in it is believed only after the farther stores were asked.
@@ -280,16 +278,18 @@ class Renewal:
         """
         now = yield Now()
         last = min(now.boot + LAST_TRY, self.request.start.boot + self.plan.lock_timeout)
-        for tries in range(FIRST_TRIES):
+        tries = 0
+        while True:
             answer = yield from self.post()
+            tries += 1
             if isinstance(answer, Token) or not (self._cold and _worth_retrying(answer)):
-                break
-            pause = self._jittered(max(FIRST_PAUSE * 2**tries, answer.retry_after or 0.0))
+                return answer
+            pause = FIRST_PAUSE * 2 ** (tries - 1)
+            pause = self._jittered(max(pause, answer.retry_after or 0.0))
             now = yield Now()
-            if tries == FIRST_TRIES - 1 or now.boot + pause > last:
-                break
+            if tries == FIRST_TRIES or now.boot + pause > last:
+                return answer
             yield Sleep(pause)
-        return answer
 
     def post(self, refresh_token: str | None = None) -> Steps[Token | TokenError]:
         """Post once. The token counts its age, and takes its generation, from before the request.

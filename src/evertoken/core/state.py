@@ -263,15 +263,15 @@ def _identified(snapshot: Snapshot, result: Result) -> Snapshot:
 def _knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
     """`snapshot` that knows `entry` too; the same object if that is no news.
 
-    A revocation counts before generations from the far future are demoted, the manager's own
-    token among them: it would look newer than every later one.
+    The manager's own token is demoted like the entry: otherwise it would look newer than every
+    later one.
     """
     known = join_at(snapshot.entry, entry, now.wall)
     if known == snapshot.entry:
         return snapshot
-    snapshot = _living(_logged_in(snapshot, join(snapshot.entry, entry)))
-    own = demoted(Entry(snapshot.token, None, known.revoked_through), now.wall).token
-    return replace(snapshot, entry=known, token=own)
+    own = Entry(snapshot.token, None, snapshot.entry.revoked_through)
+    snapshot = replace(snapshot, token=demoted(own, now.wall).token)
+    return _living(_logged_in(snapshot, known))
 
 
 def _logged_in(snapshot: Snapshot, known: Entry) -> Snapshot:
