@@ -1,0 +1,242 @@
+"""What is known about an identity, as one value, and the one way in which two such values merge."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.token import LONGEST_LIFETIME, Token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+KEPT = 8
+"""Refused credentials, and initial refresh tokens, that an entry remembers."""
+
+NOTHING_REVOKED = -1
+
+FAR_FUTURE = LONGEST_LIFETIME
+"""Seconds after now from which on a generation is not trusted: a clock was set to another year."""
+
+
+class _Ordered(Protocol):
+    @property
+    def order(self) -> tuple[object, ...]: ...
+
+
+T = TypeVar("T", bound=_Ordered)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Initial:
+    """An initial refresh token that has been used: never shown, and never used again.
+
+    Attributes:
+        generation: of the login that it started.
+        digest: of its text.
+    """
+
+    generation: int
+    digest: str
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sorts from old to new."""
+        return self.generation, self.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """The rotating refresh token of an exclusive grant. It outlives its access tokens.
+
+    Attributes:
+        refresh_token: the newest one; None once the login has ended. Not shown by `repr`.
+        generation: counts up with each successor.
+        being_spent: whether a renewal was about to send it: its holder died if this still stands.
+        initials: the initial tokens that started this login and those before it.
+    """
+
+    refresh_token: str | None = field(repr=False)
+    generation: int
+    being_spent: bool = False
+    initials: tuple[Initial, ...] = field(default=(), repr=False)
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sorts from old to new; an ended login, and a mark, win over the same without."""
+        ended = self.refresh_token is None
+        return self.generation, ended, self.being_spent, self.refresh_token or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a process or a store knows about an identity.
+
+    A value from outside is normalised by `join(value, NOTHING)`.
+
+    Attributes:
+        token: the newest access token known.
+        login: the refresh token of an exclusive grant.
+        revoked_through: every access token up to this generation is dead; -1: none is.
+        failures: those that are being waited out, newest first: one outage, and the newest 8
+            refusals, one for each of the refused credentials.
+        salt: for the credential hashes of this entry; empty as long as it holds none.
+    """
+
+    token: Token | None = None
+    login: Login | None = None
+    revoked_through: int = NOTHING_REVOKED
+    failures: tuple[Failure, ...] = ()
+    salt: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def of_token(cls, token: Token) -> Entry:
+        """A token was granted."""
+        return cls(token=token)
+
+    @classmethod
+    def of_revocation(cls, through: int) -> Entry:
+        """Every token up to generation `through` was revoked or invalidated."""
+        return cls(revoked_through=through)
+
+    @classmethod
+    def of_failure(cls, failure: Failure, salt: bytes = b"") -> Entry:
+        """A renewal failed; a local failure leaves no trace, since it binds its process alone."""
+        return join(cls(failures=(failure,), salt=salt), NOTHING)
+
+    @property
+    def outage(self) -> Failure | None:
+        """The newest failure that binds everyone."""
+        return next((each for each in self.failures if not each.refused), None)
+
+    @property
+    def refusals(self) -> tuple[Failure, ...]:
+        """The failures that bind those who have the same credentials."""
+        return tuple(each for each in self.failures if each.refused)
+
+    def refusal_of(self, credentials_hash: bytes) -> Failure | None:
+        """The newest record of these credentials."""
+        matches = (each for each in self.refusals if each.credentials_hash == credentials_hash)
+        return next(matches, None)
+
+    @property
+    def newest(self) -> int:
+        """The newest generation that anything in this entry has."""
+        parts = (self.token, self.login, *self.failures)
+        return max(self.revoked_through, *(part.generation for part in parts if part), 0)
+
+    def kills(self, token: Token) -> bool:
+        """Whether `token` was revoked or invalidated."""
+        return token.generation <= self.revoked_through
+
+
+NOTHING = Entry()
+
+
+def join(a: Entry, b: Entry) -> Entry:
+    """All that `a` and `b` know together.
+
+    Commutative, associative and idempotent, and it reads no clock: reports may arrive in any
+    order, late or twice. A newer token is never lost, and a dead one never returns.
+    """
+    revoked = max(a.revoked_through, b.revoked_through)
+    token = _newest(a.token, b.token)
+    if token is not None and token.generation <= revoked:
+        token = None
+    over = revoked if token is None else token.generation
+    salt = min(filter(None, (a.salt, b.salt)), default=b"")
+    outages = (each for each in (*a.failures, *b.failures) if _outlasts(each, over))
+    # a hash under another salt matches nobody's credentials
+    refusals = (each for entry in (a, b) if salt and entry.salt == salt for each in entry.refusals)
+    failures = *_last(outages, lambda each: each.kind, 1), *_last(refusals, _credentials, KEPT)
+    return Entry(token, _merged(a.login, b.login), revoked, failures, salt)
+
+
+def _outlasts(failure: Failure, generation: int) -> bool:
+    """Whether `failure` is an outage that began after the token of `generation`."""
+    return failure.kind is FailureKind.UNAVAILABLE and failure.generation > generation
+
+
+def _credentials(failure: Failure) -> bytes:
+    return failure.credentials_hash
+
+
+def _merged(a: Login | None, b: Login | None) -> Login | None:
+    newest = _newest(a, b)
+    if newest is None:
+        return None
+    used = (each for login in (a, b) if login is not None for each in login.initials)
+    return replace(newest, initials=_last(used, lambda initial: initial.digest, KEPT))
+
+
+def _newest(a: T | None, b: T | None) -> T | None:
+    known = (each for each in (a, b) if each is not None)
+    return max(known, key=lambda each: each.order, default=None)
+
+
+def _last(items: Iterable[T], group: Callable[[T], object], limit: int) -> tuple[T, ...]:
+    """The newest of each group, and of these the newest `limit`, newest first."""
+    newest: dict[object, T] = {}
+    for item in sorted(items, key=lambda each: each.order):
+        newest[group(item)] = item
+    return tuple(sorted(newest.values(), key=lambda each: each.order, reverse=True)[:limit])
+
+
+def next_generation(entry: Entry, wall: float) -> int:
+    """The generation of what happens after all that `entry` knows, at `wall` in Unix seconds.
+
+    A hybrid logical clock: it follows the wall clock, and counts on where that was set back.
+    """
+    return max(entry.newest + 1, int(wall))
+
+
+def demoted(entry: Entry, wall: float) -> Entry:
+    """`entry` without generations from the far future, at `wall` in Unix seconds.
+
+    They come from a clock that was in another year for a while. Kept, they would outlive every
+    later token. A token gets the lowest generation that its own entry lets live; a revocation
+    still covers the tokens that were demoted like it.
+    """
+    limit = wall + FAR_FUTURE
+    if entry.newest <= limit:
+        return entry
+    revoked = entry.revoked_through if entry.revoked_through <= limit else 0
+    token, login = entry.token, entry.login
+    if token is not None and token.generation > limit:
+        token = replace(token, generation=revoked + 1)
+    if login is not None and login.generation > limit:
+        login = replace(login, generation=0)
+    failures = tuple(each for each in entry.failures if each.generation <= limit)
+    return join(Entry(token, login, revoked, failures, entry.salt), NOTHING)
+
+
+def join_at(a: Entry, b: Entry, wall: float) -> Entry:
+    """The join of `a` and `b` without generations from the far future, at `wall` in Unix seconds.
+
+    Processes and stores merge by this. They are demoted before they are joined: whether a token
+    from the far future was issued before or after a revocation that another place knows of cannot
+    be told, and a token that may be dead costs more than a grant.
+    """
+    return join(demoted(a, wall), demoted(b, wall))
+
+
+def adds(new: Entry, held: Entry) -> bool:
+    """Whether `new` knows something that `held` does not: whether saving it is worthwhile.
+
+    Times are not compared. They are converted between the clocks of machines, and would make two
+    machines correct each other for ever.
+    """
+    return _facts(join(new, held)) != _facts(held)
+
+
+def _facts(entry: Entry) -> object:
+    token = None if entry.token is None else (entry.token.generation, entry.token.value)
+    failures = [(each.generation, each.count, each.credentials_hash) for each in entry.failures]
+    return token, entry.login, entry.revoked_through, failures, entry.salt
+
+
+def digest_of(refresh_token: str) -> str:
+    """Tells an initial refresh token from others without showing it."""
+    return hashlib.sha256(refresh_token.encode()).hexdigest()[:32]

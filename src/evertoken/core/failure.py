@@ -1,0 +1,101 @@
+"""A failed renewal that is being waited out: its kind, its end, and whom it binds."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from evertoken.core.token import FUTURE_TOLERANCE
+from evertoken.errors import GrantRefused
+
+if TYPE_CHECKING:
+    from evertoken.core.instant import Instant
+    from evertoken.errors import TokenError
+
+LONGEST_WAIT = 24 * 3600.0
+"""Seconds: a stored failure that claims to last longer is not trusted."""
+
+
+class FailureKind(enum.Enum):
+    """Whom a failure binds."""
+
+    REFUSED = "refused"
+    """The server judged the credentials: binds everyone who has the same ones."""
+    UNAVAILABLE = "unavailable"
+    """Something was sent and no proper answer came: binds everyone."""
+    LOCAL = "local"
+    """Nothing was sent: binds this process alone, and is never stored."""
+
+    @classmethod
+    def of(cls, error: TokenError) -> FailureKind:
+        """The kind of failure that `error` is; `error.local` is true if nothing was sent."""
+        if getattr(error, "local", False):
+            return cls.LOCAL
+        return cls.REFUSED if isinstance(error, GrantRefused) else cls.UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why the token endpoint is not asked for a while.
+
+    Attributes:
+        kind: whom it binds.
+        at: when the renewal failed, in Unix seconds.
+        until: when the endpoint may be asked again, in Unix seconds.
+        error: what a caller is told meanwhile.
+        count: how many failures of this kind in a row led here; 0 records a success.
+        generation: its place among the tokens of its identity: a newer token clears an outage.
+        credentials_hash: of the refused credentials; empty for other kinds. In an `Entry` it is
+            the slow hash under the entry's salt, in a `Snapshot` the process's own fingerprint.
+        at_boot: `at` on the clock since boot, if it is known and still comparable.
+    """
+
+    kind: FailureKind
+    at: float
+    until: float
+    error: TokenError = field(compare=False)
+    count: int = 1
+    generation: int = 0
+    credentials_hash: bytes = field(default=b"", repr=False)
+    at_boot: float | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server judged the credentials."""
+        return self.kind is FailureKind.REFUSED
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sorts the failures of one identity from old to new, the same way on every machine."""
+        reading = (False, 0.0) if self.at_boot is None else (True, -self.at_boot)
+        facts = self.generation, self.count, self.credentials_hash, self.until, self.at
+        return *facts, *reading, type(self.error).__name__, str(self.error)
+
+    def remaining(self, now: Instant) -> float:
+        """Seconds until it is over, by the clock that says less; 0 if it is over.
+
+        A failure from the future, or one that claims to last longer than any failure may, is over.
+        """
+        by_wall = now.wall - self.at
+        if by_wall < -FUTURE_TOLERANCE or self.until - self.at > LONGEST_WAIT:
+            return 0.0
+        by_boot = 0.0 if self.at_boot is None else now.boot - self.at_boot
+        return max(0.0, self.until - self.at - max(by_wall, by_boot))
+
+
+def remembered(failure: Failure) -> TokenError:
+    """A copy of the failure's error that says that it is remembered, since when and until when."""
+    error = failure.error.again()
+    since, until = _utc(failure.at), _utc(failure.until)
+    error.args = (f"{failure.error} (remembered since {since}, until {until})",)
+    return error
+
+
+def _utc(moment: float) -> str:
+    from datetime import UTC, datetime  # noqa: PLC0415  only an error needs it
+
+    try:
+        return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return f"{moment:.0f} s after 1970"

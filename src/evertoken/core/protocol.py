@@ -1,0 +1,20 @@
+"""Which generator a driver runs: the entrance to the protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evertoken.core.exclusive import ExclusiveRenewal
+from evertoken.core.renewal import Renewal
+from evertoken.core.revocation import revocation
+
+if TYPE_CHECKING:
+    from evertoken.core.effects import Plan, RenewalRequest, Result, Steps
+
+__all__ = ["renewal", "revocation"]
+
+
+def renewal(plan: Plan, request: RenewalRequest) -> Steps[Result]:
+    """One renewal; raises nothing of its own."""
+    kind = ExclusiveRenewal if plan.exclusive else Renewal
+    return kind(plan, request).steps()

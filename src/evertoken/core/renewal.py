@@ -1,0 +1,434 @@
+"""One renewal across threads, processes and machines, as a generator of effects.
+
+Read the credentials, lock, load, adopt or ask, save. It performs nothing itself: a driver does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from evertoken.core.effects import (
+    Hash,
+    Hold,
+    Load,
+    Lock,
+    LockTimedOut,
+    MayAdopt,
+    NewSalt,
+    Now,
+    Publish,
+    ReadCredentials,
+    Reading,
+    Request,
+    Result,
+    Revoke,
+    Save,
+    Sleep,
+    Source,
+)
+from evertoken.core.entry import NOTHING, Entry, adds, demoted, join, join_at, next_generation
+from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.policy import GRANT_FLOOR
+from evertoken.core.state import EMPTY
+from evertoken.core.token import Token
+
+if TYPE_CHECKING:
+    from evertoken.core.effects import Plan, RenewalRequest, Steps
+    from evertoken.core.instant import Instant
+    from evertoken.errors import TokenError
+
+LOCK_POLL_INTERVAL = 1.0
+"""Seconds of waiting for a lock after which the store is loaded again."""
+
+FIRST_TRIES = 3
+"""Requests of a cold renewal: nobody has a token, and no failure is known."""
+
+FIRST_PAUSE = 0.2
+"""Seconds between the first two of them; it doubles."""
+
+LAST_TRY = 1.0
+"""Seconds after the first of them within which the last one is sent.
+
+It bounds how much longer than one request the lock is held. A request that hung is not retried.
+"""
+
+_TRANSIENT = frozenset({None, 408, 425, 429})
+_SERVER_ERROR = 500
+
+
+class Renewal:
+    """One renewal: what it was asked, and what it has learnt so far.
+
+    Attributes:
+        known: the join of all that the manager and the stores know, the tokens of other
+            credentials included: a generation is newer than theirs too.
+    """
+
+    def __init__(self, plan: Plan, request: RenewalRequest) -> None:
+        self.plan = plan
+        self.request = request
+        self.known = demoted(request.snapshot.entry, request.start.wall)
+        self.reading: Reading | None = None
+        self.generation = 0
+        self._held: dict[int, Entry] = {}
+
+    def steps(self) -> Steps[Result]:
+        """The whole renewal. Raises nothing: a failure is a `Result` with a failure."""
+        reading = yield ReadCredentials()
+        if not isinstance(reading, Reading):
+            return (yield from self.failed(reading, kind=FailureKind.LOCAL))
+        self.reading = reading
+        self._identify(reading)
+        result = yield from self._remembered_refusal()
+        if result is None:
+            result = yield from self._through(0)
+        if result.source is Source.GRANT and result.token and self.known.kills(result.token):
+            yield Revoke(reading, result.token)
+            result = yield from self.result(Source.REVOKED)
+        return replace(result, entry=self.known)
+
+    def _identify(self, reading: Reading) -> None:
+        """Drop what the manager held, if the credentials name another identity by now."""
+        if self.request.snapshot.key not in {None, reading.key}:
+            self.known = NOTHING
+            self.request = replace(self.request, snapshot=EMPTY, rejected=None)
+
+    # -- locks and stores --------------------------------------------------------------------------
+
+    def _through(self, store: int) -> Steps[Result]:
+        """Near to far, the only order of locks; what is learnt is saved far to near."""
+        if store == self.plan.stores:
+            return (yield from self._ask())
+        result = yield from self._acquire(store)
+        if result is None:
+            result = yield from self._through(store + 1)
+        if result.source is not Source.BUSY:
+            yield from self.save(store)
+        return result
+
+    def _acquire(self, store: int) -> Steps[Result | None]:
+        """Take the lock of `store`; a result if what was found there makes it needless."""
+        tries = 0
+        while (wait := (yield from self._wait(tries))) is not None:
+            seconds, last = wait
+            hold = yield Lock(store, seconds)
+            found = yield from self._look(store)
+            if found is not None or hold is not Hold.BUSY:
+                return found or (yield from self.locked(store, hold))
+            if last:
+                return (yield from self.not_locked(store))
+            tries += 1
+        return (yield from self.result(Source.BUSY))
+
+    def locked(self, store: int, hold: Hold) -> Steps[Result | None]:
+        """Go on after the lock of `store` was taken, or is not offered."""
+        del store, hold
+        yield from ()
+        return None
+
+    def not_locked(self, store: int) -> Steps[Result | None]:
+        """Go on without the lock of `store`: it only saves grants."""
+        yield LockTimedOut(store)
+        return None
+
+    def _wait(self, tries: int) -> Steps[tuple[float, bool] | None]:
+        """Seconds to wait for a lock, and whether this is the last try; None to stop trying.
+
+        If nobody waits there is one try, and no renewal without the lock while there is time for
+        another. Otherwise there are slices, between which a token that a sibling saved is seen.
+        Jitter keeps siblings from giving up together behind a stuck holder.
+        """
+        now = yield Now()
+        if not (self.request.blocking or self._overdue(now)):
+            return (0.0, False) if tries == 0 else None
+        blocked = self.request.snapshot.blocked_since
+        since = self.request.start.boot if blocked is None else blocked
+        left = since + self._jittered(self.plan.lock_timeout) - now.boot
+        if left > LOCK_POLL_INTERVAL:
+            return LOCK_POLL_INTERVAL, False
+        return max(0.0, left), True
+
+    def _overdue(self, now: Instant) -> bool:
+        token = self.request.snapshot.token
+        fraction, policy = self.plan.jitter_fraction, self.plan.policy
+        return token is None or policy.overdue_at(token, jitter_fraction=fraction).reached(now)
+
+    def _look(self, store: int) -> Steps[Result | None]:
+        """Load `store`; a token in it is believed only after the farther stores were asked.
+
+        A sibling on another machine may have revoked or replaced it.
+        """
+        yield from self._load(store)
+        if self._held[store].token is not None:
+            for farther in range(store + 1, self.plan.stores):
+                yield from self._load(farther)
+        return (yield from self._found(store))
+
+    def _load(self, store: int) -> Steps[None]:
+        entry = yield Load(store)
+        now = yield Now()
+        self._held[store] = entry or NOTHING
+        self.known = join_at(self.known, self._held[store], now.wall)
+
+    def save(self, store: int) -> Steps[bool]:
+        """Save what is known, if it is news to `store`; whether the store has it now."""
+        if not adds(self.known, self._held.get(store, NOTHING)):
+            return True
+        joined = yield Save(store, self.known)
+        if joined is None:
+            return False
+        # a revocation may have come in between
+        self._held[store] = joined
+        self.known = join(self.known, joined)
+        return True
+
+    # -- what is found -----------------------------------------------------------------------------
+
+    def _found(self, store: int) -> Steps[Result | None]:
+        """What of `known` makes a request needless."""
+        now = yield Now()
+        token = yield from self._adoptable(now)
+        failure = yield from self._binding(now)
+        if token is None and failure is None:
+            return None
+        return (yield from self.result(Source.STORE, token=token, failure=failure, store=store))
+
+    def _adoptable(self, now: Instant) -> Steps[Token | None]:
+        token = self.known.token
+        if token is None or not self._serves(token, now):
+            return None
+        adopted = yield MayAdopt(self.read, token)
+        return token if adopted else None
+
+    def _serves(self, token: Token, now: Instant) -> bool:
+        policy, request = self.plan.policy, self.request
+        if not policy.usable(token, now):
+            return False
+        if request.rejected is not None:
+            return token.value != request.rejected.value
+        if request.force:
+            return token.issued_since(request.start)
+        due_at = policy.due_at(token, jitter_fraction=self.plan.jitter_fraction)
+        return not due_at.reached(now) or not request.snapshot.usable(now)
+
+    def _binding(self, now: Instant) -> Steps[Failure | None]:
+        """The failure of `known` that forbids a request: an outage, or our own refusal."""
+        known, policy = self.known, self.plan.policy
+        if self.request.force:
+            return None
+        if any(policy.in_force(each, known.token, now) for each in known.refusals):
+            refusal = known.refusal_of((yield from self._hash()))
+            if refusal is not None and policy.in_force(refusal, known.token, now):
+                return replace(refusal, credentials_hash=self.read.fingerprint)
+        outage = known.outage
+        return outage if outage and policy.in_force(outage, known.token, now) else None
+
+    def _remembered_refusal(self) -> Steps[Result | None]:
+        """The refusal of these very credentials: it needs neither a lock nor a store."""
+        if self.request.rejected is not None:
+            return None
+        now = yield Now()
+        own = self._own_failure(now)
+        if own is None or not own.refused:
+            return None
+        return (yield from self.result(Source.REMEMBERED, failure=own))
+
+    def _own_failure(self, now: Instant) -> Failure | None:
+        """The failure that the manager waits out, if it concerns these credentials."""
+        snapshot, own = self.request.snapshot, self.request.snapshot.failure
+        if own is None or self.request.force:
+            return None
+        if own.refused and own.credentials_hash != self.read.fingerprint:
+            return None
+        return own if self.plan.policy.in_force(own, snapshot.token, now) else None
+
+    def _hash(self) -> Steps[bytes]:
+        hashed: bytes = yield Hash(self.read, self.known.salt)
+        return hashed
+
+    @property
+    def read(self) -> Reading:
+        """The credentials of this renewal."""
+        assert self.reading is not None  # noqa: S101  `steps` ends if there is none
+        return self.reading
+
+    # -- the request -------------------------------------------------------------------------------
+
+    def _ask(self) -> Steps[Result]:
+        now = yield Now()
+        own = self._own_failure(now)
+        if own is not None:
+            return (yield from self.result(Source.REMEMBERED, failure=own))
+        if (floor := self._floor(now)) > 0:
+            yield Sleep(floor)
+        return (yield from self.exchange())
+
+    def exchange(self) -> Steps[Result]:
+        """Ask the server, and remember what it answered."""
+        answer = yield from self._answer()
+        if isinstance(answer, Token):
+            return (yield from self.granted(answer))
+        return (yield from self.failed(answer))
+
+    def _answer(self) -> Steps[Token | TokenError]:
+        """Post; a cold renewal retries, so that a passing error costs a caller a pause at most.
+
+        After a known failure the back-off alone decides: an outage is not asked three times.
+        """
+        now = yield Now()
+        last = min(now.boot + LAST_TRY, self.request.start.boot + self.plan.lock_timeout)
+        tries = 0
+        while True:
+            answer = yield from self.post()
+            tries += 1
+            if isinstance(answer, Token) or not (self._cold and _worth_retrying(answer)):
+                return answer
+            pause = FIRST_PAUSE * 2 ** (tries - 1)
+            pause = self._jittered(max(pause, answer.retry_after or 0.0))
+            now = yield Now()
+            if tries == FIRST_TRIES or now.boot + pause > last:
+                return answer
+            yield Sleep(pause)
+
+    def post(self, refresh_token: str | None = None) -> Steps[Token | TokenError]:
+        """Post once. The token counts its age, and takes its generation, from before the request.
+
+        A revocation during the request thereby covers the token that it brings.
+        """
+        sent: Instant = yield Now()
+        self.generation = next_generation(self.known, sent.wall)
+        answer: Token | TokenError = yield Request(self.read, refresh_token)
+        if not isinstance(answer, Token):
+            return answer
+        return replace(
+            answer,
+            issued_at=sent.wall,
+            expires_at=sent.wall + answer.lifetime,
+            issued_boot=sent.boot,
+            generation=self.generation,
+        )
+
+    def granted(self, token: Token) -> Steps[Result]:
+        """The result of a grant."""
+        yield from self._record_success(token)
+        self.known = join(self.known, Entry.of_token(token))
+        return (yield from self.result(Source.GRANT, token=token))
+
+    def _record_success(self, token: Token) -> Steps[None]:
+        """Tell those who remember these credentials as refused that they were accepted."""
+        if not self.known.refusals:
+            return
+        before = self.known.refusal_of((yield from self._hash()))
+        if before is not None and before.count:
+            over = replace(
+                before,
+                at=token.issued_at,
+                until=token.issued_at,
+                count=0,
+                generation=self.generation,
+                at_boot=token.issued_boot,
+            )
+            self.known = join(self.known, Entry.of_failure(over, self.known.salt))
+
+    @property
+    def _cold(self) -> bool:
+        """Whether a caller has nothing to send and no failure is known."""
+        snapshot = self.request.snapshot
+        failed = snapshot.failure or self.known.outage
+        return failed is None and not snapshot.usable(self.request.start)
+
+    def _floor(self, now: Instant) -> float:
+        """Seconds to wait, so that tokens which expire at once do not make a storm of grants."""
+        latest = self.known.token
+        if latest is None or latest.issued_boot is None or self.request.force:
+            return 0.0
+        wait = latest.issued_boot + GRANT_FLOOR - now.boot
+        return wait if wait <= GRANT_FLOOR else 0.0
+
+    # -- failures ----------------------------------------------------------------------------------
+
+    def failed(self, error: TokenError, *, kind: FailureKind | None = None) -> Steps[Result]:
+        """The result of a failure, remembered by those whom it binds."""
+        kind = kind or FailureKind.of(error)
+        if kind is FailureKind.REFUSED:
+            return (yield from self._refused(error))
+        own = self.request.snapshot.failure
+        before = self.known.outage if kind is FailureKind.UNAVAILABLE else own
+        count = before.count if before is not None and before.kind is kind else 0
+        failure = yield from self._failure(kind, error, count + 1)
+        self.known = join(self.known, Entry.of_failure(failure))
+        return (yield from self.result(Source.GRANT, failure=failure))
+
+    def _refused(self, error: TokenError) -> Steps[Result]:
+        """Release the waiting callers before the slow hash, which is for the siblings alone."""
+        before = self.request.snapshot.failure
+        if self.known.refusals:
+            before = self.known.refusal_of((yield from self._hash()))
+        elif before and before.credentials_hash != self.read.fingerprint:
+            before = None
+        count = before.count if before is not None and before.refused else 0
+        failure = yield from self._failure(FailureKind.REFUSED, error, count + 1)
+        own = replace(failure, credentials_hash=self.read.fingerprint)
+        result = yield from self.result(Source.GRANT, failure=own)
+        yield Publish(result)
+        yield from self._remember_refusal(failure)
+        return result
+
+    def _remember_refusal(self, failure: Failure) -> Steps[None]:
+        if not self.known.salt:
+            salt = yield NewSalt()
+            self.known = replace(self.known, salt=salt)
+        hashed = yield from self._hash()
+        if hashed:
+            shared = replace(failure, credentials_hash=hashed)
+            self.known = join(self.known, Entry.of_failure(shared, self.known.salt))
+
+    def _failure(self, kind: FailureKind, error: TokenError, count: int) -> Steps[Failure]:
+        now = yield Now()
+        fraction = self.plan.jitter_fraction
+        pause = self.plan.policy.backoff(error, kind=kind, count=count, jitter_fraction=fraction)
+        return Failure(
+            kind=kind,
+            at=now.wall,
+            until=now.wall + pause,
+            error=error,
+            count=count,
+            generation=self.generation,
+            at_boot=now.boot,
+        )
+
+    # -- results -----------------------------------------------------------------------------------
+
+    def result(
+        self,
+        source: Source,
+        *,
+        token: Token | None = None,
+        failure: Failure | None = None,
+        store: int | None = None,
+    ) -> Steps[Result]:
+        """A result that bears the time and the identity of this renewal."""
+        now = yield Now()
+        reading, start = self.reading, self.request.start
+        return Result(
+            source=source,
+            entry=self.known,
+            token=token,
+            failure=failure,
+            store=store,
+            key=None if reading is None else reading.key,
+            fingerprint=b"" if reading is None else reading.fingerprint,
+            seconds=now.boot - start.boot,
+            deadline=start.boot + self.plan.deadline,
+        )
+
+    def _jittered(self, seconds: float) -> float:
+        return seconds * (1 + self.plan.policy.jitter * self.plan.jitter_fraction)
+
+
+def _worth_retrying(error: TokenError) -> bool:
+    """Whether a second try at once may help: no answer, or one that says "not now"."""
+    status = error.status
+    temporary = status in _TRANSIENT or (status is not None and status >= _SERVER_ERROR)
+    return error.transient and temporary

@@ -1,0 +1,118 @@
+"""One revocation across threads, processes and machines, as a generator of effects."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from evertoken.core.effects import (
+    Load,
+    Lock,
+    MayAdopt,
+    Now,
+    ReadCredentials,
+    Reading,
+    Revocation,
+    Revoke,
+    Save,
+)
+from evertoken.core.entry import (
+    NOTHING,
+    NOTHING_REVOKED,
+    Entry,
+    demoted,
+    join,
+    next_generation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from evertoken.core.effects import Plan, Steps
+    from evertoken.core.state import Snapshot
+    from evertoken.core.token import Token
+    from evertoken.errors import TokenError
+
+
+def revocation(plan: Plan, snapshot: Snapshot) -> Steps[Revocation]:
+    """Revoke the manager's token and those in the stores that its credentials may adopt.
+
+    It covers what is in flight: a token whose request was sent before now has a generation that is
+    covered, and is dead when it arrives. The tombstone is saved before the server is asked, so
+    that no sibling sends a token that the server is about to end. A lock that is not had in time
+    stops nothing.
+    """
+    reading = yield ReadCredentials()
+    if not isinstance(reading, Reading):
+        # without credentials only the manager's own token is known to be ours
+        own = () if snapshot.token is None else (snapshot.token,)
+        return _ended(NOTHING, own, _newest(own), reading)
+    if snapshot.key not in {None, reading.key}:
+        # the credentials name another identity by now, whose tokens were never handed out here
+        snapshot = replace(snapshot, token=None, entry=NOTHING)
+    entries = yield from _held(plan)
+    ours, foreign = yield from _owned(reading, snapshot, entries)
+    now = yield Now()
+    known = demoted(reduce(join, entries, snapshot.entry), now.wall)
+    # the token of other credentials is not ours to end, nor is their login
+    through = _newest(ours) if foreign else next_generation(known, now.wall)
+    known = join(known, Entry.of_revocation(through))
+    known = known if foreign else _without_login(known, now.wall)
+    for store in reversed(range(plan.stores)):
+        yield Save(store, known)
+    return _ended(known, ours, through, (yield from _revoke(reading, ours)))
+
+
+def _held(plan: Plan) -> Steps[list[Entry]]:
+    """Take every lock, near to far, and load every store."""
+    for store in range(plan.stores):
+        yield Lock(store, plan.lock_timeout)
+    entries: list[Entry] = []
+    for store in range(plan.stores):
+        entry = yield Load(store)
+        entries.append(entry or NOTHING)
+    return entries
+
+
+def _owned(
+    reading: Reading, snapshot: Snapshot, entries: Iterable[Entry]
+) -> Steps[tuple[tuple[Token, ...], bool]]:
+    """The tokens that are ours, and whether there are others."""
+    ours = {} if snapshot.token is None else {snapshot.token.value: snapshot.token}
+    foreign = False
+    for token in filter(None, (entry.token for entry in entries)):
+        if token.value not in ours:
+            if (yield MayAdopt(reading, token)):
+                ours[token.value] = token
+            else:
+                foreign = True
+    return tuple(ours.values()), foreign
+
+
+def _revoke(reading: Reading, tokens: Iterable[Token]) -> Steps[TokenError | None]:
+    """Tell the server about every token; the first error."""
+    first = None
+    for token in tokens:
+        error = yield Revoke(reading, token)
+        first = first or error
+    return first
+
+
+def _without_login(entry: Entry, wall: float) -> Entry:
+    """`entry` whose login has ended."""
+    if entry.login is None:
+        return entry
+    ended = replace(entry.login, refresh_token=None, generation=next_generation(entry, wall))
+    return join(entry, Entry(login=ended))
+
+
+def _ended(
+    known: Entry, tokens: tuple[Token, ...], through: int, error: TokenError | None
+) -> Revocation:
+    entry = join(known, Entry.of_revocation(through))
+    return Revocation(tokens=tokens, entry=entry, error=error)
+
+
+def _newest(tokens: Iterable[Token]) -> int:
+    return max((token.generation for token in tokens), default=NOTHING_REVOKED)

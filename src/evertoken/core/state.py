@@ -1,0 +1,293 @@
+"""What one manager holds and decides by: an immutable snapshot, and the ways to the next one."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from evertoken.core.entry import NOTHING, Entry, demoted, join, join_at
+from evertoken.core.instant import LONG_AGO, Instant
+
+if TYPE_CHECKING:
+    from evertoken.core.effects import Result
+    from evertoken.core.failure import Failure
+    from evertoken.core.policy import RefreshPolicy
+    from evertoken.core.token import Token, TokenKey
+
+
+class Action(enum.Enum):
+    """What a caller does with a snapshot."""
+
+    USE = "use"
+    REFRESH_IF_FREE = "refresh if free"
+    REFRESH_OR_WAIT = "refresh or wait"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All that a request needs to decide and proceed, published as one object.
+
+    Attributes:
+        key: the identity by the last reading of the credentials; None before the first.
+        fingerprint: of those credentials; never stored.
+        entry: what this manager knows, the tokens of other credentials included.
+        token: what is sent; kept past its end, so that the next grant knows when the last one was.
+        header: the value of `Authorization`; not shown by `repr`.
+        fresh_from, fresh_until: Unix seconds between which one look at the wall clock is enough.
+        usable_until: when `token` must not be sent any more.
+        due_at: when a renewal is tried next.
+        rejected: whether an API refused `token` and its replacement is under way.
+        failure: the failure being waited out, a local one included.
+        blocked_since: since when another process has held the lock, on the clock since boot.
+    """
+
+    key: TokenKey | None = None
+    fingerprint: bytes = field(default=b"", repr=False)
+    entry: Entry = NOTHING
+    token: Token | None = None
+    header: str = field(default="", repr=False)
+    fresh_from: float = math.inf
+    fresh_until: float = -math.inf
+    usable_until: Instant = LONG_AGO
+    due_at: Instant = LONG_AGO
+    rejected: bool = False
+    failure: Failure | None = None
+    blocked_since: float | None = None
+
+    def usable(self, now: Instant) -> bool:
+        """Whether the token may be sent."""
+        return not (self.rejected or self.usable_until.reached(now))
+
+    def due(self, now: Instant) -> bool:
+        """Whether a renewal is to be tried."""
+        return self.rejected or self.due_at.reached(now)
+
+    def seconds_left(self, now: Instant) -> float:
+        """For how many seconds the token may still be sent, by the clock that says less."""
+        return max(0.0, self.usable_until.left(now))
+
+
+EMPTY = Snapshot()
+
+
+def decide(snapshot: Snapshot, now: Instant) -> Action:
+    """What a caller that came at `now` does. Nothing changes this decision afterwards."""
+    if snapshot.usable(now):
+        return Action.REFRESH_IF_FREE if snapshot.due(now) else Action.USE
+    return Action.REFRESH_OR_WAIT if snapshot.due(now) else Action.FAIL
+
+
+def with_token(
+    snapshot: Snapshot, token: Token, now: Instant, policy: RefreshPolicy, *, jitter_fraction: float
+) -> Snapshot:
+    """`snapshot` with a token that was just granted or adopted.
+
+    A token whose time of issue on the clock since boot is unknown is held to that clock from now
+    on, so that setting the wall clock back cannot prolong it.
+    """
+    if token.issued_boot is None:
+        token = replace(token, issued_boot=now.boot - max(0.0, now.wall - token.issued_at))
+    return Snapshot(
+        key=snapshot.key,
+        fingerprint=snapshot.fingerprint,
+        entry=join(snapshot.entry, Entry.of_token(token)),
+        token=token,
+        header=f"Bearer {token.value}",
+        usable_until=policy.usable_until(token),
+        due_at=policy.due_at(token, jitter_fraction=jitter_fraction),
+    )
+
+
+def with_failure(
+    snapshot: Snapshot, failure: Failure, now: Instant, policy: RefreshPolicy
+) -> Snapshot:
+    """`snapshot` after a failed renewal: the next try, and at the latest when a live token ends."""
+    due_at = now.after(failure.remaining(now))
+    if snapshot.usable(now):
+        due_at = due_at.earlier(snapshot.usable_until)
+    elif failure.refused:
+        # changed credentials end a cool-down, so they are read again before it is over
+        due_at = due_at.earlier(now.after(policy.recheck))
+    return replace(closed(snapshot), due_at=due_at, failure=failure, blocked_since=None)
+
+
+def with_fast_path(
+    snapshot: Snapshot, now: Instant, policy: RefreshPolicy, *, poll_in: float = math.inf
+) -> Snapshot:
+    """`snapshot`, open to the one-clock check until it is due or the store is polled.
+
+    The window has a start too: if the wall clock is set back, it falls out of the window, and both
+    clocks are read again.
+
+    Args:
+        snapshot: what is published.
+        now: both clocks.
+        policy: its `recheck` bounds the window.
+        poll_in: seconds until the next poll, which may bring a revocation.
+    """
+    ends = policy.recheck, snapshot.due_at.left(now), snapshot.usable_until.left(now), poll_in
+    return replace(snapshot, fresh_from=now.wall, fresh_until=now.wall + max(0.0, min(ends)))
+
+
+def closed(snapshot: Snapshot) -> Snapshot:
+    """`snapshot`, closed to the one-clock check: the next caller decides anew."""
+    return replace(snapshot, fresh_until=-math.inf)
+
+
+def with_rejected(snapshot: Snapshot) -> Snapshot:
+    """`snapshot` while a token that an API refused is replaced: new callers wait for the next."""
+    return replace(closed(snapshot), rejected=True)
+
+
+def postponed(snapshot: Snapshot, now: Instant, policy: RefreshPolicy) -> Snapshot:
+    """`snapshot` while another process holds the lock: the next try is soon."""
+    due_at = now.after(policy.poll_pause(snapshot.token)).earlier(snapshot.usable_until)
+    since = now.boot if snapshot.blocked_since is None else snapshot.blocked_since
+    return replace(snapshot, due_at=due_at, blocked_since=since)
+
+
+def without_token(snapshot: Snapshot) -> Snapshot:
+    """`snapshot` whose token is dead: the next caller renews, and no failure stops it."""
+    return Snapshot(key=snapshot.key, fingerprint=snapshot.fingerprint, entry=snapshot.entry)
+
+
+def invalidated(snapshot: Snapshot, value: str, known: Entry = NOTHING) -> Snapshot:
+    """`snapshot` after the token with this value was declared dead; a later one stays.
+
+    Save its `entry`: that is what tells the siblings. `known` is what a store holds, where the
+    token may be newer than the one of this manager.
+    """
+    tokens = (snapshot.token, snapshot.entry.token, known.token)
+    dead = [token.generation for token in tokens if token is not None and token.value == value]
+    if not dead:
+        return snapshot
+    return revoked(snapshot, Entry.of_revocation(max(dead)))
+
+
+def revoked(snapshot: Snapshot, entry: Entry) -> Snapshot:
+    """`snapshot` after a revocation that `entry` tells of."""
+    return _living(replace(snapshot, entry=join(snapshot.entry, entry)))
+
+
+def merge_shared(
+    snapshot: Snapshot,
+    entry: Entry | None,
+    now: Instant,
+    policy: RefreshPolicy,
+    *,
+    jitter_fraction: float,
+    may_adopt: bool,
+) -> Snapshot:
+    """`snapshot` after a poll of a store.
+
+    Args:
+        snapshot: what the manager holds, of the identity that the store was asked for.
+        entry: what the store holds.
+        now: both clocks.
+        policy: the rules.
+        jitter_fraction: in [0, 1), this process's own.
+        may_adopt: whether the token in `entry` belongs to this manager's credentials.
+
+    Returns:
+        The same object if nothing new was learnt.
+    """
+    snapshot = _knowing(snapshot, entry or NOTHING, now)
+    known, token = snapshot.entry, snapshot.entry.token
+    if may_adopt and token is not None and _replaces(token, snapshot) and policy.usable(token, now):
+        snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
+    outage = known.outage
+    if outage is None or outage == snapshot.failure or not policy.in_force(outage, token, now):
+        return snapshot
+    return with_failure(snapshot, outage, now, policy)
+
+
+def apply_result(
+    snapshot: Snapshot,
+    result: Result,
+    now: Instant,
+    policy: RefreshPolicy,
+    *,
+    jitter_fraction: float,
+) -> Snapshot:
+    """`snapshot` after a renewal. Its waiting callers receive `result.token` or its error.
+
+    A token that had expired when it arrived is kept for its waiters; it is dropped if the renewal
+    had exceeded its deadline, because a process that was frozen would send a dead token.
+    """
+    snapshot = _identified(snapshot, result)
+    snapshot = _knowing(snapshot, result.entry, now)
+    snapshot = replace(closed(snapshot), rejected=False)
+    token = result.token
+    if token is not None and _arrives(token, snapshot, result, now, policy):
+        snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
+    if result.failure is not None:
+        return with_failure(snapshot, result.failure, now, policy)
+    return postponed(snapshot, now, policy) if token is None else snapshot
+
+
+def received(snapshot: Snapshot, result: Result, now: Instant) -> Token | None:
+    """The token that a caller who waited for `result` gets; None: its error, or it asks again.
+
+    Args:
+        snapshot: what `apply_result` made of the result.
+        result: what came of the renewal.
+        now: when the caller goes on.
+    """
+    if snapshot.usable(now):
+        return snapshot.token
+    own, new = snapshot.token, result.token
+    arrived = own is not None and new is not None and own.value == new.value
+    return own if arrived and not result.late(now) else None
+
+
+def _arrives(
+    token: Token, snapshot: Snapshot, result: Result, now: Instant, policy: RefreshPolicy
+) -> bool:
+    if snapshot.entry.kills(token) or (result.late(now) and not policy.usable(token, now)):
+        return False
+    return not snapshot.usable(now) or _replaces(token, snapshot)
+
+
+def _identified(snapshot: Snapshot, result: Result) -> Snapshot:
+    """`snapshot` of the identity that was renewed; nothing crosses from one to another."""
+    if result.key is None:
+        return snapshot
+    if snapshot.key not in {None, result.key}:
+        snapshot = EMPTY
+    return replace(snapshot, key=result.key, fingerprint=result.fingerprint)
+
+
+def _knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
+    """`snapshot` that knows `entry` too; the same object if that is no news.
+
+    The manager's own token is demoted like the entry: otherwise it would look newer than every
+    later one.
+    """
+    known = join_at(snapshot.entry, entry, now.wall)
+    if known == snapshot.entry:
+        return snapshot
+    own = Entry(snapshot.token, None, snapshot.entry.revoked_through)
+    snapshot = replace(snapshot, token=demoted(own, now.wall).token)
+    return _living(_logged_in(snapshot, known))
+
+
+def _logged_in(snapshot: Snapshot, known: Entry) -> Snapshot:
+    """`snapshot` that knows `known`; a new login ends what was remembered of the old one."""
+    login, before = known.login, snapshot.entry.login
+    relogged = login is not None and (before is None or login.generation > before.generation)
+    if relogged and snapshot.failure is not None:
+        snapshot = replace(closed(snapshot), failure=None, due_at=LONG_AGO)
+    return replace(snapshot, entry=known)
+
+
+def _living(snapshot: Snapshot) -> Snapshot:
+    token = snapshot.token
+    return without_token(snapshot) if token and snapshot.entry.kills(token) else snapshot
+
+
+def _replaces(token: Token, snapshot: Snapshot) -> bool:
+    own = snapshot.token
+    return own is None or (token.value != own.value and token.order > own.order)

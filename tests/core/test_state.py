@@ -1,0 +1,437 @@
+"""What a manager holds, what a caller does with it, and how one snapshot follows another."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evertoken.core.effects import Result, Source
+from evertoken.core.entry import FAR_FUTURE, NOTHING, Entry, Login
+from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.instant import Instant
+from evertoken.core.policy import RefreshPolicy
+from evertoken.core.state import (
+    EMPTY,
+    Action,
+    Snapshot,
+    apply_result,
+    closed,
+    decide,
+    invalidated,
+    merge_shared,
+    postponed,
+    received,
+    revoked,
+    with_failure,
+    with_fast_path,
+    with_rejected,
+    with_token,
+    without_token,
+)
+from support.core_values import (
+    DAY,
+    GENERATION,
+    HOUR,
+    KEY,
+    NOW,
+    ago,
+    failure,
+    issued,
+    refusal,
+)
+
+if TYPE_CHECKING:
+    from evertoken.core.token import Token
+
+POLICY = RefreshPolicy()
+IN_A_MINUTE, A_MINUTE_AGO = NOW.after(60), NOW.after(-60)
+NEW = issued(NOW, value="new")
+OLD = issued(ago(HOUR - 60), value="old")
+"""Usable and due."""
+
+
+def held(token: Token, now: Instant = NOW, snapshot: Snapshot = EMPTY) -> Snapshot:
+    return with_token(snapshot, token, now, POLICY, jitter_fraction=0)
+
+
+def merged(snapshot: Snapshot, entry: Entry | None, *, may_adopt: bool = True) -> Snapshot:
+    options: dict[str, Any] = {"jitter_fraction": 0, "may_adopt": may_adopt}
+    return merge_shared(snapshot, entry, NOW, POLICY, **options)
+
+
+def applied(snapshot: Snapshot, now: Instant = NOW, **fields: Any) -> Snapshot:
+    result = Result(**{"source": Source.GRANT, "key": KEY, **fields})
+    return apply_result(snapshot, result, now, POLICY, jitter_fraction=0)
+
+
+# -- deciding --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("usable", "due", "action"),
+    [
+        (True, False, Action.USE),
+        (True, True, Action.REFRESH_IF_FREE),
+        (False, True, Action.REFRESH_OR_WAIT),
+        (False, False, Action.FAIL),
+    ],
+    ids=["fresh", "stale", "expired", "cooling"],
+)
+def test_two_booleans_decide(*, usable: bool, due: bool, action: Action) -> None:
+    snapshot = Snapshot(
+        usable_until=IN_A_MINUTE if usable else A_MINUTE_AGO,
+        due_at=A_MINUTE_AGO if due else IN_A_MINUTE,
+    )
+    assert decide(snapshot, NOW) is action
+
+
+def test_without_a_token_a_caller_waits_for_one() -> None:
+    assert decide(EMPTY, NOW) is Action.REFRESH_OR_WAIT
+    assert EMPTY.seconds_left(NOW) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "action"),
+    [
+        (0, Action.USE),
+        (3479, Action.USE),
+        (3480, Action.REFRESH_IF_FREE),
+        (3589, Action.REFRESH_IF_FREE),
+        (3590, Action.REFRESH_OR_WAIT),
+        (DAY, Action.REFRESH_OR_WAIT),
+    ],
+)
+def test_a_token_of_an_hour_goes_from_fresh_over_stale_to_expired(
+    seconds: float, action: Action
+) -> None:
+    assert decide(held(issued()), NOW.after(seconds)) is action
+
+
+@pytest.mark.parametrize(
+    ("wall", "boot", "action"),
+    [
+        (-DAY, 60, Action.USE),
+        (-DAY, 3500, Action.REFRESH_IF_FREE),
+        (-DAY, 3600, Action.REFRESH_OR_WAIT),
+        (DAY, 60, Action.REFRESH_OR_WAIT),
+        (60, 3600, Action.REFRESH_OR_WAIT),
+    ],
+)
+def test_either_clock_ends_a_token(wall: float, boot: float, action: Action) -> None:  # F16
+    now = Instant(NOW.wall + wall, NOW.boot + boot)
+    assert decide(held(issued()), now) is action
+
+
+def test_a_rejected_token_is_waited_out_until_the_result_of_its_renewal() -> None:
+    rejected = with_rejected(with_fast_path(held(issued()), NOW, POLICY))
+    assert decide(rejected, NOW) is Action.REFRESH_OR_WAIT
+    assert not rejected.fresh_from <= NOW.wall < rejected.fresh_until
+    # the API may have meant the caller, not the token
+    assert decide(applied(rejected, failure=failure()), NOW) is Action.USE
+    assert decide(applied(rejected, token=NEW), NOW) is Action.USE
+
+
+def test_a_snapshot_is_replaced_whole() -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(EMPTY, "token", None)  # noqa: B010  mypy would object to the assignment
+
+
+# -- a token ---------------------------------------------------------------------------------------
+
+
+def test_a_token_brings_its_header_and_ends_what_was_waited_out() -> None:  # S17
+    waiting = replace(EMPTY, key=KEY, fingerprint=b"f", failure=failure(), blocked_since=1.0)
+    snapshot = held(issued(value="abc"), snapshot=waiting)
+    assert snapshot.header == "Bearer abc"
+    assert "abc" not in repr(snapshot)  # S46
+    assert (snapshot.failure, snapshot.blocked_since) == (None, None)
+    assert (snapshot.key, snapshot.fingerprint) == (KEY, b"f")
+    assert snapshot.entry == Entry.of_token(issued(value="abc"))
+
+
+def test_a_token_of_another_boot_is_held_to_the_clock_since_this_one() -> None:  # F16
+    snapshot = held(issued(ago(600), reading=False))
+    assert snapshot.usable_until == NOW.after(HOUR - 10 - 600)
+    set_back = Instant(NOW.wall - DAY, NOW.boot + HOUR)
+    assert decide(snapshot, set_back) is Action.REFRESH_OR_WAIT
+
+
+def test_a_token_slightly_from_the_future_counts_from_now() -> None:
+    snapshot = held(issued(NOW.after(30), reading=False))
+    assert snapshot.usable_until.boot == NOW.boot + HOUR - 10
+
+
+def test_seconds_left_are_told_by_the_clock_that_says_less() -> None:
+    snapshot = held(issued())
+    assert snapshot.seconds_left(Instant(NOW.wall + 100, NOW.boot + 5)) == HOUR - 110
+    assert snapshot.seconds_left(Instant(NOW.wall - DAY, NOW.boot + 5)) == HOUR - 15
+
+
+# -- the fast path ---------------------------------------------------------------------------------
+
+
+def test_the_one_clock_check_is_closed_until_it_is_opened() -> None:
+    for snapshot in (EMPTY, held(issued()), closed(with_fast_path(held(NEW), NOW, POLICY))):
+        assert not snapshot.fresh_from <= NOW.wall < snapshot.fresh_until
+
+
+def test_the_one_clock_check_is_open_until_the_next_poll_or_renewal() -> None:
+    patient = RefreshPolicy(recheck=2 * HOUR)
+    snapshot = with_fast_path(held(issued()), NOW, POLICY)
+    assert (snapshot.fresh_from, snapshot.fresh_until) == (NOW.wall, NOW.wall + POLICY.recheck)
+    assert with_fast_path(snapshot, NOW, patient).fresh_until == NOW.wall + HOUR - 120
+    assert with_fast_path(snapshot, NOW, POLICY, poll_in=0.2).fresh_until == NOW.wall + 0.2
+    assert with_fast_path(snapshot, NOW, POLICY, poll_in=-5).fresh_until == NOW.wall
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.floats(0, 2 * HOUR), st.floats(-DAY, DAY), st.integers(0, 2 * 86400))
+def test_while_the_one_clock_check_passes_both_clocks_say_fresh(
+    lifetime: float, stepped: float, later: int
+) -> None:
+    now = Instant(NOW.wall + stepped, NOW.boot)
+    snapshot = held(issued(lifetime=lifetime), now)
+    if decide(snapshot, now) is Action.USE:
+        snapshot = with_fast_path(snapshot, now, RefreshPolicy(recheck=DAY))
+        then = now.after(later)
+        if snapshot.fresh_from <= then.wall < snapshot.fresh_until - 1e-6:
+            assert decide(snapshot, then) is Action.USE
+
+
+# -- a failure -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_a_live_token_outlives_a_failure_of_any_kind(kind: FailureKind) -> None:
+    failed = failure(NOW, kind=kind, pause=2 * HOUR)
+    snapshot = with_failure(held(OLD), failed, NOW, POLICY)
+    assert decide(snapshot, NOW) is Action.USE
+    assert decide(snapshot, NOW.after(49)) is Action.USE
+    # its end is tried again
+    assert decide(snapshot, NOW.after(50)) is Action.REFRESH_OR_WAIT
+
+
+def test_without_a_token_a_failure_is_waited_out() -> None:
+    snapshot = with_failure(replace(EMPTY, blocked_since=1.0), failure(), NOW, POLICY)
+    assert decide(snapshot, NOW.after(59)) is Action.FAIL
+    assert decide(snapshot, NOW.after(60)) is Action.REFRESH_OR_WAIT
+    assert snapshot.blocked_since is None
+
+
+def test_refused_credentials_are_read_again_once_per_recheck() -> None:  # S48
+    snapshot = with_failure(EMPTY, refusal(), NOW, POLICY)
+    assert decide(snapshot, NOW.after(0.9)) is Action.FAIL
+    assert decide(snapshot, NOW.after(1)) is Action.REFRESH_OR_WAIT
+
+
+# -- a busy lock -----------------------------------------------------------------------------------
+
+
+def test_behind_a_busy_lock_a_live_token_is_used_and_the_next_try_is_soon() -> None:
+    stale = NOW.after(3500)
+    snapshot = postponed(held(issued()), stale, POLICY)
+    assert decide(snapshot, stale) is Action.USE
+    assert decide(snapshot, stale.after(POLICY.recheck)) is Action.REFRESH_IF_FREE
+    assert postponed(snapshot, stale.after(1), POLICY).blocked_since == stale.boot
+
+
+def test_a_pause_for_a_sibling_ends_with_the_token() -> None:
+    last = NOW.after(HOUR - 10.5)
+    snapshot = postponed(held(issued()), last, POLICY)
+    assert decide(snapshot, last.after(0.5)) is Action.REFRESH_OR_WAIT
+
+
+# -- a poll ----------------------------------------------------------------------------------------
+
+
+def test_a_newer_token_of_a_sibling_is_adopted() -> None:
+    assert merged(held(OLD), Entry.of_token(NEW)).token == NEW
+
+
+def test_an_absent_entry_and_an_older_token_change_nothing() -> None:
+    snapshot = held(NEW)
+    assert merged(snapshot, None) is snapshot
+    assert merged(snapshot, Entry.of_token(OLD)) is snapshot
+    assert merged(snapshot, snapshot.entry) is snapshot
+
+
+def test_an_expired_token_of_a_sibling_is_not_adopted() -> None:
+    expired = issued(ago(2 * HOUR))
+    assert merged(EMPTY, Entry.of_token(expired)).token is None
+
+
+def test_the_token_of_other_credentials_is_known_but_not_adopted() -> None:  # S50
+    snapshot = merged(held(OLD), Entry.of_token(NEW), may_adopt=False)
+    assert snapshot.token == OLD
+    assert snapshot.entry.token == NEW
+    assert merged(snapshot, Entry.of_token(NEW)).token == NEW
+
+
+def test_a_token_that_siblings_revoked_is_dropped() -> None:
+    snapshot = merged(replace(held(OLD), key=KEY), Entry.of_revocation(OLD.generation))
+    assert snapshot.token is None
+    assert (snapshot.header, snapshot.key) == ("", KEY)
+    assert decide(snapshot, NOW) is Action.REFRESH_OR_WAIT
+
+
+def test_a_revoked_token_and_its_successor_may_arrive_together() -> None:
+    snapshot = merged(held(OLD), Entry(NEW, None, OLD.generation))
+    assert snapshot.token == NEW
+
+
+def test_an_outage_that_siblings_met_is_waited_out() -> None:
+    snapshot = merged(EMPTY, Entry.of_failure(failure()))
+    assert decide(snapshot, NOW.after(59)) is Action.FAIL
+    assert snapshot.failure == failure()
+    assert merged(snapshot, Entry.of_failure(failure())) is snapshot
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Entry.of_failure(failure(ago(61))),
+        Entry.of_failure(failure(ago(HOUR - 60), generation=OLD.generation - 1)),
+        # whether a refusal concerns this process is for a renewal to tell
+        Entry.of_failure(refusal(), b"salt"),
+    ],
+    ids=["over", "older", "refused"],
+)
+def test_another_failure_of_siblings_holds_nobody_up(entry: Entry) -> None:
+    assert decide(merged(held(OLD), entry), NOW) is Action.REFRESH_IF_FREE
+
+
+def test_a_new_login_ends_what_is_remembered_of_the_old_one() -> None:
+    waiting = with_failure(EMPTY, failure(kind=FailureKind.LOCAL), NOW, POLICY)
+    assert decide(waiting, NOW) is Action.FAIL
+    first = Entry(login=Login("one", 1))
+    assert decide(merged(waiting, first), NOW) is Action.REFRESH_OR_WAIT
+    again = replace(waiting, entry=first)
+    assert decide(merged(again, Entry(NEW, Login("one", 1), GENERATION)), NOW) is Action.FAIL
+    assert decide(merged(again, Entry(login=Login("two", 2))), NOW) is Action.REFRESH_OR_WAIT
+    assert merged(EMPTY, first).failure is None
+
+
+def test_a_generation_from_the_far_future_is_demoted_in_memory_too() -> None:  # S57
+    future = issued(value="future", generation=int(NOW.wall + FAR_FUTURE) + 9)
+    alone = merged(held(future), None)
+    assert alone.token == replace(future, generation=0)
+    assert decide(alone, NOW) is Action.USE
+    assert merged(alone, Entry.of_token(NEW)).token == NEW
+    assert merged(held(future), Entry.of_token(NEW)).token == NEW
+    assert merged(held(future), Entry.of_revocation(future.generation)).token is None
+
+
+# -- a result --------------------------------------------------------------------------------------
+
+
+def test_a_granted_token_replaces_an_older_one() -> None:
+    snapshot = applied(held(OLD), token=NEW, entry=Entry.of_token(NEW), fingerprint=b"f")
+    assert snapshot.token == NEW
+    assert (snapshot.key, snapshot.fingerprint) == (KEY, b"f")
+
+
+def test_a_late_result_does_not_replace_a_newer_token() -> None:
+    assert applied(held(NEW), token=OLD).token == NEW
+
+
+def test_an_older_token_replaces_one_that_is_over() -> None:
+    over = held(issued(ago(2 * HOUR), generation=GENERATION + 5))
+    assert applied(over, token=OLD).token == OLD
+
+
+def test_a_token_that_was_revoked_on_its_way_is_not_used() -> None:
+    snapshot = replace(EMPTY, entry=Entry.of_revocation(GENERATION))
+    after = applied(snapshot, token=NEW, entry=Entry.of_token(NEW))
+    assert after.token is None
+    assert decide(after, NOW) is Action.REFRESH_OR_WAIT
+    assert received(after, Result(source=Source.GRANT, token=NEW), NOW) is None
+
+
+def test_a_token_that_had_expired_when_it_arrived_is_served_once() -> None:  # S18
+    expired = issued(lifetime=0)
+    result = Result(source=Source.GRANT, token=expired, deadline=NOW.boot)
+    after = apply_result(EMPTY, result, NOW, POLICY, jitter_fraction=0)
+    assert received(after, result, NOW) == expired
+    assert decide(after, NOW) is Action.REFRESH_OR_WAIT
+
+
+def test_an_expired_token_of_a_late_renewal_is_dropped() -> None:  # F30
+    expired = issued(ago(2 * HOUR))
+    result = Result(source=Source.GRANT, token=expired, deadline=NOW.boot - 1)
+    after = apply_result(EMPTY, result, NOW, POLICY, jitter_fraction=0)
+    assert after.token is None
+    assert received(after, result, NOW) is None
+    # frozen between the result and its receiver
+    early = apply_result(EMPTY, result, ago(3600), POLICY, jitter_fraction=0)
+    assert received(early, result, NOW) is None
+
+
+def test_a_usable_token_of_a_late_renewal_is_kept() -> None:
+    assert applied(EMPTY, token=NEW, deadline=NOW.boot - 1).token == NEW
+
+
+def test_a_waiting_caller_receives_the_newest_usable_token() -> None:
+    assert received(held(NEW), Result(source=Source.BUSY), NOW) == NEW
+    assert received(EMPTY, Result(source=Source.BUSY), NOW) is None
+    over = held(issued(lifetime=0))
+    assert received(over, Result(source=Source.GRANT, token=NEW), NOW) is None
+    assert received(over, Result(source=Source.BUSY), NOW) is None
+
+
+def test_behind_a_sibling_a_renewal_is_postponed() -> None:
+    after = applied(held(OLD), source=Source.BUSY)
+    assert after.blocked_since == NOW.boot
+    assert decide(after, NOW) is Action.USE
+    assert decide(after, NOW.after(1)) is Action.REFRESH_IF_FREE
+
+
+def test_nothing_crosses_from_one_identity_to_another() -> None:  # S49
+    other = replace(KEY, username="other")
+    before = with_failure(replace(held(OLD), key=KEY), failure(), NOW, POLICY)
+    after = applied(before, key=other, source=Source.BUSY)
+    assert after.token is None
+    assert after.entry == NOTHING
+    assert after.failure is None
+    assert after.key == other
+
+
+def test_a_result_without_a_reading_leaves_the_identity() -> None:
+    before = replace(held(OLD), key=KEY, fingerprint=b"f")
+    local: Failure = failure(kind=FailureKind.LOCAL)
+    after = applied(before, key=None, failure=local)
+    assert (after.key, after.fingerprint) == (KEY, b"f")
+    assert after.token == OLD
+    assert after.entry.failures == ()
+    assert after.failure == local
+
+
+# -- the end of a token ----------------------------------------------------------------------------
+
+
+def test_an_invalidated_token_is_dropped_and_a_later_one_stays() -> None:
+    after = invalidated(held(OLD), "old")
+    assert after.token is None
+    assert after.entry.revoked_through == OLD.generation
+    assert invalidated(held(NEW), "old") == held(NEW)
+
+
+def test_a_token_is_invalidated_by_the_newest_generation_that_it_has_anywhere() -> None:
+    # some servers answer a second grant with the token that they gave before
+    again = replace(OLD, generation=GENERATION)
+    after = invalidated(held(OLD), "old", Entry.of_token(again))
+    assert after.entry.revoked_through == GENERATION
+    assert invalidated(EMPTY, "old", Entry.of_token(again)).entry.kills(again)
+
+
+def test_a_revocation_ends_the_token_that_it_covers() -> None:
+    assert revoked(held(OLD), Entry.of_revocation(OLD.generation)).token is None
+    assert revoked(held(NEW), Entry.of_revocation(OLD.generation)).token == NEW
+
+
+def test_without_its_token_a_snapshot_keeps_its_identity_alone() -> None:
+    before = with_failure(replace(held(OLD), key=KEY, fingerprint=b"f"), failure(), NOW, POLICY)
+    assert without_token(before) == Snapshot(key=KEY, fingerprint=b"f", entry=before.entry)

@@ -1,0 +1,146 @@
+"""One moment, and the values of the core that a specification sets around it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from evertoken.core.entry import NOTHING, Entry, Initial, Login, join
+from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.instant import Instant
+from evertoken.core.token import Token, TokenKey
+from evertoken.errors import GrantRefused, GrantUnavailable, TokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+NOW = Instant(wall=1_700_000_000.0, boot=1_000_000.0)
+"""The moment that everything is reckoned from; so late after boot that ages of days fit in."""
+GENERATION = int(NOW.wall)
+KEY = TokenKey("https://tokens.example/oauth/token/", "client-1", "agent-7", "read write")
+PLANTED = "planted-access-token"
+
+
+def issued(
+    at: Instant = NOW,
+    *,
+    value: str = PLANTED,
+    lifetime: float = HOUR,
+    reading: bool = True,
+    refresh_token: str | None = None,
+    generation: int | None = None,
+) -> Token:
+    """A token requested at `at`; without `reading`, not dated by the clock since boot."""
+    return Token(
+        value=value,
+        issued_at=at.wall,
+        expires_at=at.wall + lifetime,
+        refresh_token=refresh_token,
+        issued_boot=at.boot if reading else None,
+        generation=int(at.wall) if generation is None else generation,
+    )
+
+
+def ago(seconds: float) -> Instant:
+    """So many seconds before `NOW`, on both clocks."""
+    return NOW.after(-seconds)
+
+
+def error_of(kind: FailureKind) -> TokenError:
+    """The error that a failure of this kind bears."""
+    if kind is FailureKind.REFUSED:
+        return GrantRefused("the endpoint refused", status=400, error="invalid_grant")
+    return GrantUnavailable("the endpoint is down", status=503, transient=True)
+
+
+def failure(
+    at: Instant = NOW,
+    *,
+    kind: FailureKind = FailureKind.UNAVAILABLE,
+    pause: float = 60.0,
+    credentials_hash: bytes = b"",
+    count: int = 1,
+    generation: int | None = None,
+    reading: bool = True,
+) -> Failure:
+    """A failure at `at` that is waited out for `pause` seconds."""
+    return Failure(
+        kind=kind,
+        at=at.wall,
+        until=at.wall + pause,
+        error=error_of(kind),
+        count=count,
+        generation=int(at.wall) if generation is None else generation,
+        credentials_hash=credentials_hash,
+        at_boot=at.boot if reading else None,
+    )
+
+
+def refusal(
+    at: Instant = NOW, *, credentials_hash: bytes = b"hash", pause: float = 300.0
+) -> Failure:
+    """Refused credentials."""
+    kind = FailureKind.REFUSED
+    return failure(at, kind=kind, pause=pause, credentials_hash=credentials_hash)
+
+
+# Small alphabets, so that values collide: equal generations, hashes, salts and times. Each value is
+# one drawn number, which is ten times as quick as a draw for each of its fields.
+
+_ERRORS = (GrantRefused("no"), GrantUnavailable("down"), GrantUnavailable("off"))
+_READINGS = (None, 1.0, 2.0)
+
+
+def _choices(number: int, *options: Sequence[Any]) -> list[Any]:
+    """One of each of the options, as the digits of `number` say."""
+    chosen = []
+    for each in options:
+        number, digit = divmod(number, len(each))
+        chosen.append(each[digit])
+    return chosen
+
+
+def _token(number: int) -> Token:
+    fields = "ab", (0.0, 50.0), (50.0, 60.0), (None, "", "s"), (None, "", "r"), _READINGS, range(5)
+    return Token(*_choices(number, *fields))
+
+
+def _failure(number: int) -> Failure:
+    kind, error, count, reading, at, generation, credentials = _choices(
+        number, list(FailureKind), _ERRORS, range(3), _READINGS, (0.0, 50.0), range(13), range(10)
+    )
+    return Failure(
+        kind=kind,
+        at=at,
+        until=50.0,
+        error=error,
+        count=count,
+        generation=generation,
+        credentials_hash=bytes([credentials]),
+        at_boot=reading,
+    )
+
+
+def _login(number: int) -> Login:
+    refresh_token, generation, being_spent, used, first = _choices(
+        number, (None, "", "r"), range(5), (False, True), range(10), range(10)
+    )
+    initials = [Initial((first + each) % 5, "abcdefghij"[each]) for each in range(used)]
+    return Login(refresh_token, generation, being_spent, tuple(initials))
+
+
+generations = st.integers(0, 4)
+tokens = st.integers(0, 2 * 2 * 2 * 3 * 3 * 3 * 5 - 1).map(_token)
+failures = st.integers(0, 3 * 3 * 3 * 3 * 2 * 13 * 10 - 1).map(_failure)
+logins = st.integers(0, 3 * 5 * 2 * 10 * 10 - 1).map(_login)
+entries = st.builds(
+    Entry,
+    token=st.none() | tokens,
+    login=st.none() | logins,
+    revoked_through=st.integers(-1, 4),
+    failures=st.lists(failures, max_size=11).map(tuple),
+    salt=st.sampled_from([b"", b"s", b"t"]),
+).map(lambda entry: join(entry, NOTHING))
