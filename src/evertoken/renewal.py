@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from evertoken import clock, policy
 from evertoken.demand import BUSY, GRANT, OWN, Demand, Outcome, later_of
-from evertoken.errors import GrantRefused, TokenError, caught
+from evertoken.errors import GrantRefused, TokenError, capture
 from evertoken.ports import name_of
 from evertoken.token import Refusal, Token, token_of
 
@@ -57,7 +57,7 @@ class Renewal:
 
     def run(self, demand: Demand) -> Outcome:
         """Renew once. Raises nothing: a failure is an `Outcome` with a refusal."""
-        outcome = caught(lambda: self._through(self.stores, self.grant.key, demand))
+        outcome = capture(lambda: self._through(self.stores, self.grant.key, demand))
         if isinstance(outcome, TokenError):
             outcome = Outcome(entry=self._refusal(outcome, demand), source=GRANT)
         return replace(outcome, seconds=clock.since_boot() - demand.start.boot)
@@ -157,7 +157,7 @@ class Renewal:
         return not due or not demand.snapshot.usable(now)
 
     def _tag(self, salt: bytes) -> bytes:
-        tag = caught(lambda: self.grant.credentials_tag(salt))
+        tag = capture(lambda: self.grant.credentials_tag(salt))
         return b"" if isinstance(tag, TokenError) else tag
 
     def _ask(self, demand: Demand) -> Outcome:
@@ -177,7 +177,7 @@ class Renewal:
         last = min(clock.since_boot() + LAST_TRY, demand.start.boot + self.patience)
         for tries in range(1, FIRST_TRIES + 1):
             sent = clock.elapsed(demand.start)
-            answer = caught(self.grant.request)
+            answer = capture(self.grant.request)
             if isinstance(answer, Token):
                 return _dated(answer, sent)
             pause = max(FIRST_PAUSE * 2 ** (tries - 1), answer.retry_after or 0.0)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evertoken import clock, policy, process
-from evertoken.errors import TokenError, caught
+from evertoken.errors import TokenError, capture
 from evertoken.lazy import lazy
 from evertoken.policy import EMPTY
 from evertoken.ports import RemoteStore, name_of
@@ -128,7 +128,7 @@ class Renewer:
     def _look(self, now: Instant, *, anew: bool) -> Snapshot:
         # before the key: where that cannot be told, its callable is not to be asked at each call
         self._looked_at = now.boot
-        key = caught(self._shared_key)
+        key = capture(self._shared_key)
         if isinstance(key, TokenError):
             # a renewal says why
             return self.snapshot
@@ -238,7 +238,7 @@ class Renewer:
             self._report_refusal(after.refusal, before.refusal)
 
     def _report_health(self) -> None:
-        if self._health is None or isinstance(key := caught(self._shared_key), TokenError):
+        if self._health is None or isinstance(key := capture(self._shared_key), TokenError):
             return
         self._health.report(key)
 

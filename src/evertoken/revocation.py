@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from evertoken.errors import RevocationFailed, TokenError, caught
+from evertoken.errors import RevocationFailed, TokenError, capture
 from evertoken.token import token_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def revoke(
 
 
 def _revoke(grant: Grant, token: Token) -> TokenError | None:
-    answer = caught(lambda: grant.revoke(token))
+    answer = capture(lambda: grant.revoke(token))
     if answer is None or isinstance(answer, RevocationFailed):
         return answer
     return RevocationFailed(f"the token was not revoked: {answer}", transient=answer.transient)
