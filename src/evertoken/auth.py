@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest, Response
 
-    from evertoken import events, replay
+    from evertoken import events, replay, requests_errors
     from evertoken.manager import TokenManager
 else:
-    # most processes never meet a 401
-    events, replay = map(lazy, ("evertoken.events", "evertoken.replay"))
+    # most processes never meet a 401, nor an error
+    events, replay, requests_errors = (
+        lazy(f"evertoken.{room}") for room in ("events", "replay", "requests_errors")
+    )
 
 _log = logging.getLogger("evertoken")
 
@@ -81,7 +83,8 @@ class BearerAuth(AuthBase):
         """Set `Authorization` (RFC 6750 section 2.1); waits only when no usable token exists.
 
         Raises:
-            TokenError: there is no token, as `TokenManager.token` says.
+            TokenError: there is no token, as `TokenManager.token` says. It is a
+                `requests.RequestException` too.
         """
         url = request.url or ""
         if not url.startswith(self._prefixes) and not self._covers(url):
@@ -96,7 +99,7 @@ class BearerAuth(AuthBase):
             # as `headers[…] = …` would, without its call
             fields["authorization"] = ("Authorization", snapshot.header)
         else:
-            request.headers["Authorization"] = self.manager.header()
+            request.headers["Authorization"] = self._header()
         hooks = request.hooks
         # append() would make room for more, which costs a tenth of the whole path
         hooks["response"] = [*hooks["response"], self._handler]
@@ -109,10 +112,18 @@ class BearerAuth(AuthBase):
         given = (sorted(self.origins), sorted(self.retry_statuses), self.allow_http)
         return _rebuilt, (type(self), self.manager, *given)
 
+    def _header(self) -> str:
+        try:
+            return self.manager.header()
+        except TokenError as raised:
+            error = raised.again()
+        # outside of the handler: `raised` would be its context
+        raise requests_errors.for_requests(error)
+
     def _signed_before(self, request: PreparedRequest) -> PreparedRequest:
         """Bring a token of ours up to date; leave a header of the caller's own alone."""
         if any(map(self._is_own, request.hooks["response"])):
-            request.headers["Authorization"] = self.manager.header()
+            request.headers["Authorization"] = self._header()
         else:
             # the origin alone: a URL may hold a login, or a secret in its query
             _log.debug("a request to %s brings its own Authorization", _origin(request.url))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from evertoken.errors import caught
+from evertoken.errors import capture
 from evertoken.ownership import fingerprint, source_of
 from evertoken.token import Refusal, token_of
 
@@ -55,8 +55,8 @@ class Claim(NamedTuple):
         if owner is None or credentials.source in owner.sources:
             return credentials.fingerprint
         if owner.fingerprint is None:
-            theirs = caught(lambda: fingerprint(owner.sources[0]))
+            theirs = capture(lambda: fingerprint(owner.sources[0]))
             if isinstance(theirs, bytes):
                 self.memory.recognise(credentials.key, owner, theirs)
-        ours = credentials.fingerprint or caught(lambda: fingerprint(credentials.source))
+        ours = credentials.fingerprint or capture(lambda: fingerprint(credentials.source))
         return ours if isinstance(ours, bytes) else None

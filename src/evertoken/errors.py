@@ -1,10 +1,12 @@
-"""What can go wrong: one family of errors that a handler for failed requests already catches."""
+"""The errors that the library raises, and `capture`, which keeps an error as a value.
+
+No HTTP library is loaded here. Where an error leaves an HTTP client, that client's edge makes it
+one of the client's own exceptions too: `requests_errors` does so for `requests`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypeVar
-
-from requests import RequestException
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,11 +16,11 @@ E = TypeVar("E", bound="TokenError")
 T = TypeVar("T")
 
 
-class TokenError(RequestException):
-    """No usable token could be had.
+class TokenError(Exception):
+    """No usable token is available.
 
-    It carries no request, no response and no cause: a `requests` exception holds the request with
-    the password in its body, so none is ever chained here.
+    It carries no request, no response and no cause: the exception of an HTTP client holds the
+    request with the password in its body, so none is ever chained here.
 
     Attributes:
         status: the HTTP status of the token endpoint's answer.
@@ -54,12 +56,12 @@ class TokenError(RequestException):
         self.local = local
 
     def __reduce__(self) -> tuple[Callable[..., TokenError], tuple[object, ...]]:
-        # OSError rebuilds from its arguments alone and would lose the attributes
-        return _rebuild, (type(self), str(self), dict(self.__dict__))
+        # the default calls the constructor with the message, which a subclass may not take
+        return rebuild, (type(self), str(self), dict(self.__dict__))
 
     def again(self) -> Self:
         """An equal error without traceback or context, to raise in another thread."""
-        return _rebuild(type(self), str(self), self.__dict__)
+        return rebuild(type(self), str(self), self.__dict__)
 
 
 class GrantRefused(TokenError):
@@ -97,10 +99,10 @@ class InsecureURL(TokenError, ValueError):
     """A URL that would send a secret in clear: no https, and neither loopback nor `allow_http`."""
 
 
-def caught(call: Callable[[], T]) -> T | TokenError:
-    """What `call` returns, or its error without traceback, context or cause.
+def capture(call: Callable[[], T]) -> T | TokenError:
+    """Return what `call` returns, or its error without traceback, context or cause.
 
-    Whatever else a grant or a credential's callable raises may quote a secret: only its type is
+    Whatever else a grant or a credential's callable raises may quote a secret, so only its type is
     told.
     """
     try:
@@ -116,8 +118,15 @@ def caught(call: Callable[[], T]) -> T | TokenError:
     return error.again()
 
 
-def _rebuild(kind: type[E], message: str, attributes: dict[str, object]) -> E:
-    error = kind.__new__(kind, message)
+def rebuild(kind: type[E], message: str, attributes: dict[str, object]) -> E:
+    """Return an error of `kind` with `message` and `attributes`, without calling its constructor.
+
+    A subclass may have a constructor with other parameters.
+    """
+    # with several built-in bases `kind.__new__` may be one that refuses `kind`; that of the base
+    # whose memory layout it has never does
+    new = cast("Callable[..., E]", kind.__base__.__new__)
+    error = new(kind, message)
     TokenError.__init__(error, message)
     error.__dict__.update(attributes)
     return error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from evertoken import clock, credentials, policy
 from evertoken.demand import BUSY, GRANT, OWN, Demand, Outcome, later_of
-from evertoken.errors import GrantRefused, TokenError, caught
+from evertoken.errors import GrantRefused, TokenError, capture
 from evertoken.ports import name_of
 from evertoken.token import Refusal, Token, token_of
 
@@ -59,7 +59,7 @@ class Renewal:
 
     def run(self, demand: Demand) -> Outcome:
         """Renew once. Raises nothing: a failure is an `Outcome` with a refusal."""
-        outcome = caught(lambda: self._attempt(demand))
+        outcome = capture(lambda: self._attempt(demand))
         if isinstance(outcome, TokenError):
             # the credentials could not be read, so none can have been refused
             before = demand.last_failure
@@ -221,7 +221,7 @@ class Attempt:
         return not due or not demand.snapshot.usable(now)
 
     def _tag(self, salt: bytes) -> bytes:
-        tag = caught(lambda: self.credentials.tag(salt))
+        tag = capture(lambda: self.credentials.tag(salt))
         return b"" if isinstance(tag, TokenError) else tag
 
     def _ask(self, demand: Demand) -> Outcome:
@@ -248,7 +248,7 @@ class Attempt:
         last = min(clock.since_boot() + LAST_TRY, demand.start.boot + rules.patience)
         for tries in range(1, FIRST_TRIES + 1):
             sent = clock.elapsed(demand.start)
-            answer = caught(self.credentials.request)
+            answer = capture(self.credentials.request)
             if isinstance(answer, Token):
                 return _dated(answer, sent)
             pause = max(FIRST_PAUSE * 2 ** (tries - 1), answer.retry_after or 0.0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from evertoken import clock, policy, process
 from evertoken.claim import Claim
-from evertoken.errors import TokenError, caught
+from evertoken.errors import TokenError, capture
 from evertoken.lazy import lazy
 from evertoken.policy import EMPTY
 from evertoken.ports import RemoteStore, name_of
@@ -138,7 +138,7 @@ class Renewer:
     def _look(self, now: Instant, *, anew: bool) -> Snapshot:
         # before the key: where that cannot be told, its callable is not to be asked at each call
         self._looked_at = now.boot
-        key = caught(self.identity)
+        key = capture(self.identity)
         if isinstance(key, TokenError):
             # a renewal says why
             return self.snapshot
@@ -267,7 +267,7 @@ class Renewer:
         return self.claim.covered(key, entry)
 
     def _report_health(self) -> None:
-        if self._health is None or isinstance(key := caught(self.identity), TokenError):
+        if self._health is None or isinstance(key := capture(self.identity), TokenError):
             return
         self._health.report(key)
 

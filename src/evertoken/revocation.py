@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from evertoken import credentials
-from evertoken.errors import RevocationFailed, TokenError, caught
+from evertoken.errors import RevocationFailed, TokenError, capture
 from evertoken.token import token_of
 
 if TYPE_CHECKING:
@@ -58,14 +58,14 @@ def _recognise(claim: Claim, key: TokenKey) -> None:
     owner = claim.memory.owner(key)
     if owner is None or owner.matches(claim.source, None):
         return
-    found = caught(lambda: credentials.read(claim.grant))
+    found = capture(lambda: credentials.read(claim.grant))
     if isinstance(found, TokenError) or found.key != key:
         return
     claim.memory.admits(key, found.source, fingerprint=claim.identified(found), proof=claim.proof)
 
 
 def _revoke(grant: Grant, token: Token) -> TokenError | None:
-    answer = caught(lambda: grant.revoke(token))
+    answer = capture(lambda: grant.revoke(token))
     if answer is None or isinstance(answer, RevocationFailed):
         return answer
     return RevocationFailed(f"the token was not revoked: {answer}", transient=answer.transient)

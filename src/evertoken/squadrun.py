@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from evertoken.auth import BearerAuth
 from evertoken.errors import GrantUnavailable
 from evertoken.grants.password import PasswordGrant
 from evertoken.manager import TokenManager
@@ -14,6 +13,7 @@ from evertoken.manager import TokenManager
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from evertoken.auth import BearerAuth
     from evertoken.events import Event
     from evertoken.grants.credentials import Secret
     from evertoken.policy import RefreshPolicy
@@ -117,6 +117,8 @@ def auth(
         store=store,
         **options,
     )
+    from evertoken.auth import BearerAuth  # noqa: PLC0415  it loads requests, `manager` does not
+
     return BearerAuth(made, retry_statuses=RETRY_STATUSES)
 
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import FileStore, MemoryStore, PasswordGrant, RefreshPolicy, TokenManager, squadrun
+from evertoken import (
+    FileStore,
+    GrantRefused,
+    MemoryStore,
+    PasswordGrant,
+    RefreshPolicy,
+    TokenManager,
+    squadrun,
+)
 from evertoken.testing import TokenServer
 from support.fleet import CountingGrant, sibling
 
@@ -104,7 +112,7 @@ def test_a_refused_manager_travels_without_the_hash_of_its_password(server: Toke
     server.refuse("invalid_grant")
     grant = grant_of(server)
     manager = TokenManager(grant, memory=MemoryStore())
-    with pytest.raises(OSError, match="invalid_grant"):
+    with pytest.raises(GrantRefused, match="invalid_grant"):
         manager.token()
     assert grant._last_tag is not None
     assert grant._last_tag[1] not in pickle.dumps(manager)

@@ -22,6 +22,8 @@ OPTIONAL = {
     *("redis", "rest_framework", "rich", "waitress"),
 }
 
+HTTP = {"requests", "urllib3", "http", "ssl", "socket"}
+
 BARE = "import evertoken"
 ALL = "from evertoken import *"
 IN_USE = """
@@ -38,6 +40,14 @@ grant = PasswordGrant("https://a.example/", client_id="c", username="u", passwor
 auth = BearerAuth(TokenManager(grant, store=FileStore(os.environ["TOKEN_FOLDER"])))
 request = auth(requests.Request("GET", "https://a.example/leads/").prepare())
 assert request.headers["Authorization"] == "Bearer kept"
+"""
+
+WARM_MANAGER = """
+import os
+from evertoken import FileStore, PasswordGrant, TokenManager, errors
+grant = PasswordGrant("https://a.example/", client_id="c", username="u", password="p")
+manager = TokenManager(grant, store=FileStore(os.environ["TOKEN_FOLDER"]))
+assert manager.header() == f"Bearer {manager.token().value}" == "Bearer kept"
 """
 
 TIMED = """
@@ -71,6 +81,15 @@ def loaded_by(program: str, *, after: str = "import sys, json") -> set[str]:
     return set(json.loads(printed_by("\n".join(lines))))
 
 
+@pytest.fixture
+def token_folder(tmp_path: Path) -> Path:
+    """A folder with the token that `WARM` and `WARM_MANAGER` ask for."""
+    now = time.time()
+    key = TokenKey("https://a.example/", "c", "u")
+    FileStore(tmp_path).save(key, Token("kept", now, now + 3600))
+    return tmp_path
+
+
 class TestModules:
     @pytest.mark.parametrize("program", [BARE, ALL, IN_USE], ids=["bare", "all names", "in use"])
     def test_of_an_extra_are_not_loaded(self, program: str) -> None:
@@ -79,26 +98,49 @@ class TestModules:
         assert "evertoken" in loaded
         assert loaded & OPTIONAL == set()
 
-    def test_of_an_http_client_are_not_loaded_before_a_name_is_used(self) -> None:
-        assert loaded_by(BARE) & {"requests", "urllib3", "http", "ssl"} == set()
-        assert "requests" in loaded_by("from evertoken import TokenManager")
+    @pytest.mark.parametrize(
+        "program",
+        [
+            BARE,
+            "import evertoken.errors",
+            "from evertoken import GrantRefused, TokenError",
+            "from evertoken import FileStore, MemoryStore, PasswordGrant, RefreshPolicy",
+            "from evertoken import Status, Token, TokenKey, TokenManager",
+            "from evertoken import squadrun; squadrun.manager",
+            "import evertoken.cli.commands.token, evertoken.cli.obtain, evertoken.cli.account",
+        ],
+    )
+    def test_of_an_http_client_are_not_loaded_with_a_name_that_needs_none(
+        self, program: str
+    ) -> None:
+        assert loaded_by(program) & HTTP == set()
+
+    def test_of_an_http_client_are_loaded_with_its_auth(self) -> None:
+        assert "requests" in loaded_by("from evertoken import BearerAuth")
+
+    def test_of_an_http_client_are_not_loaded_by_a_manager_that_finds_its_token(
+        self, token_folder: Path
+    ) -> None:
+        report = "print(json.dumps(sorted(sys.modules)))"
+        program = f"import json, sys\n{WARM_MANAGER}\n{report}"
+        loaded = set(json.loads(printed_by(program, TOKEN_FOLDER=str(token_folder))))
+
+        assert "evertoken.stores.file" in loaded
+        assert loaded & {*HTTP, "evertoken.requests_errors"} == set()
 
     def test_of_the_pytest_plugin_are_its_own_alone(self) -> None:
         assert loaded_by("import evertoken.testing.plugin", after="import pytest") == {"evertoken"}
 
-    def test_that_renew_are_not_loaded_where_a_token_is_found(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        key = TokenKey("https://a.example/", "c", "u")
-        now = time.time()
-        FileStore(tmp_path).save(key, Token("kept", now, now + 3600))
-        monkeypatch.setenv("TOKEN_FOLDER", str(tmp_path))
+    def test_that_renew_are_not_loaded_where_a_token_is_found(self, token_folder: Path) -> None:
         report = "print(json.dumps(sorted(sys.modules)))"
-
-        loaded = set(json.loads(printed_by(f"import json, sys\n{WARM}\n{report}")))
+        program = f"import json, sys\n{WARM}\n{report}"
+        loaded = set(json.loads(printed_by(program, TOKEN_FOLDER=str(token_folder))))
 
         assert "evertoken.stores.file" in loaded
-        rooms = ("renewal", "revocation", "flight", "events", "status", "lookout", "keeper")
+        rooms = (
+            *("renewal", "revocation", "flight", "events", "status", "lookout", "keeper"),
+            "requests_errors",
+        )
         asking = {
             f"evertoken.grants.{room}"
             for room in ("client_auth", "endpoint", "response", "revocation")

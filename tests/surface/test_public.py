@@ -219,9 +219,9 @@ class TestSignatures:
 
 class TestErrors:
     @pytest.mark.parametrize("kind", ERRORS)
-    def test_are_seen_by_a_handler_for_failed_requests(self, kind: type[TokenError]) -> None:
+    def test_are_token_errors_and_belong_to_no_http_client(self, kind: type[TokenError]) -> None:
         assert issubclass(kind, TokenError)
-        assert issubclass(kind, requests.RequestException)
+        assert not issubclass(kind, requests.RequestException)
 
     def test_are_of_a_built_in_kind_too_where_there_is_one(self) -> None:
         assert issubclass(RefreshTimeout, TimeoutError)

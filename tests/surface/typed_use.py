@@ -137,8 +137,18 @@ def handled(manager: TokenManager) -> str:
         return "in time" if isinstance(error, RefreshTimeout) else "late"
     except ValueError as error:
         return "insecure" if isinstance(error, InsecureURL) else "wrong"
+    except TokenError as error:
+        return f"of a grant of one's own: {error.status}"
+    return "well"
+
+
+def called(auth: BearerAuth) -> str:
+    try:
+        requests.get("https://api.example/", auth=auth, timeout=5)
+    except GrantRefused as error:
+        return f"refused: {error.error}"
     except requests.RequestException as error:
-        return "of ours" if isinstance(error, TokenError) else "of theirs"
+        return "of theirs" if not isinstance(error, TokenError) else f"of ours: {error.status}"
     return "well"
 
 

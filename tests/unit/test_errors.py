@@ -19,6 +19,7 @@ from evertoken import (
     RevocationFailed,
     TokenError,
 )
+from evertoken.errors import capture
 from support.strategies import TRIES, token_errors
 from support.values import pickled, told
 
@@ -46,10 +47,10 @@ def whole(kind: type[TokenError]) -> TokenError:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_handler_for_failed_requests_sees_every_kind(kind: type[TokenError]) -> None:
-    with pytest.raises(requests.RequestException, match="it happened"):
-        raise whole(kind)
-    assert issubclass(kind, OSError)
+def test_an_error_is_by_itself_no_exception_of_an_http_client(kind: type[TokenError]) -> None:
+    assert not issubclass(kind, requests.RequestException)
+    # a timeout is one by the language's own family tree
+    assert issubclass(kind, OSError) is (kind is RefreshTimeout)
 
 
 def test_a_timeout_is_one_to_the_language_and_an_insecure_url_a_bad_value() -> None:
@@ -66,9 +67,6 @@ def test_nothing_is_said_that_is_not_known(kind: type[TokenError]) -> None:
     known = (error.status, error.content_type, error.error, error.description, error.retry_after)
     assert known == (None,) * 5
     assert error.transient is False
-    assert error.request is None
-    assert error.response is None
-    assert error.errno is None
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -100,6 +98,16 @@ def test_a_kind_of_ones_own_is_made_again_without_its_constructor() -> None:
         assert (again.account, again.status, str(again)) == (7, 423, "account 7 is locked")
 
 
+class BadSetting(InsecureURL, OSError):
+    """A kind of a user's own whose first built-in base is not the one that its layout is from."""
+
+
+def test_a_kind_with_several_built_in_bases_is_made_again() -> None:
+    error = BadSetting("no https", status=400)
+    for again in (error.again(), pickled(error), copy.copy(error)):
+        assert told(again) == told(error)
+
+
 def leak() -> None:
     """Raise an error whose cause and context quote a password."""
     try:
@@ -119,3 +127,25 @@ def test_again_nothing_hangs_on_it_that_could_hold_a_secret() -> None:  # S46
     assert again.__cause__ is None
     assert again.__context__ is None
     assert "planted-password" not in "".join(traceback.format_exception(again))
+
+
+def test_capture_returns_what_a_call_returns() -> None:
+    assert capture(lambda: 7) == 7
+
+
+def test_a_captured_error_has_nothing_on_it_that_could_hold_a_secret() -> None:  # S46
+    error = capture(leak)
+    assert error is not None
+    assert told(error) == told(whole(GrantRefused))
+    assert [error.__traceback__, error.__cause__, error.__context__] == [None] * 3
+
+
+@pytest.mark.parametrize("kind", [LookupError, SystemExit])
+def test_of_any_other_error_its_type_alone_is_captured(kind: type[BaseException]) -> None:  # S46
+    def fail() -> None:
+        raise kind("planted-password")
+
+    error = capture(fail)
+    assert type(error) is GrantUnavailable
+    assert str(error) == f"the renewal could not be done: {kind.__name__}"
+    assert [error.__traceback__, error.__cause__, error.__context__] == [None] * 3

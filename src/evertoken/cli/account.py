@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from evertoken import policy, process
+from evertoken import policy, process, urls
 from evertoken.cli import config, secrets
 from evertoken.cli.exits import Unusable
 from evertoken.cli.settings import Settings, checked, merged
@@ -72,8 +72,6 @@ class Account:
         Raises:
             Unusable: its URL is none, or sends them in clear.
         """
-        from evertoken import urls  # noqa: PLC0415  likewise it loads requests
-
         try:
             urls.checked(self.settings.base_url, what="base_url")
         except ValueError as error:
@@ -89,8 +87,7 @@ class Account:
         Raises:
             Unusable: a setting or a secret is missing or wrong.
         """
-        # it loads requests, which a token in a file does not need
-        from evertoken import squadrun  # noqa: PLC0415  loads requests
+        from evertoken import squadrun  # noqa: PLC0415  a token in a file needs no manager
 
         self.require_safe_url()
         key = self.key

@@ -8,6 +8,8 @@ import traceback
 
 import click
 
+from evertoken.errors import GrantRefused, TokenError
+
 NO_TOKEN = 3
 """`status`: there is no usable token."""
 
@@ -73,9 +75,6 @@ class Command(click.Command):
 
 
 def _explained(error: Exception) -> click.ClickException:
-    # it loads requests, which a command that succeeds may never need
-    from evertoken.errors import GrantRefused, TokenError  # noqa: PLC0415  loads requests
-
     if isinstance(error, TokenError):
         said = "; ".join([str(error), *getattr(error, "__notes__", ())])
         return (Refused if isinstance(error, GrantRefused) else Failed)(said)

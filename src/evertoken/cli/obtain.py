@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from evertoken import clock
 from evertoken.cli.exits import Unusable
 from evertoken.cli.wording import next_try
+from evertoken.errors import RefreshTimeout, TokenError
 
 if TYPE_CHECKING:
     from evertoken.cli.account import Account
@@ -35,8 +36,6 @@ def obtain(account: Account) -> Token:
 
 
 def _granted(account: Account, held: Snapshot) -> Token:
-    from evertoken.errors import TokenError  # noqa: PLC0415  it loads requests
-
     manager = account.manager()
     try:
         return manager.token()
@@ -50,8 +49,6 @@ def _granted(account: Account, held: Snapshot) -> Token:
 
 
 def _renewed(account: Account, token: Token) -> Token:
-    from evertoken.errors import RefreshTimeout  # noqa: PLC0415  it loads requests
-
     try:
         manager = account.manager(ask=False)
         latest = manager.token()

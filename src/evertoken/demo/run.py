@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import requests
 from rich.console import Console
 
-from evertoken import squadrun
+from evertoken import TokenError, squadrun
 from evertoken.demo import display, fleet, place
 from evertoken.demo.plan import Gone, Unready
 from evertoken.demo.report import Report, lifetimes
@@ -164,6 +164,6 @@ def _revoked(plan: Plan, server: _Server, manager: TokenManager) -> bool:
         header = f"Bearer {manager.refresh().value}"
         manager.revoke()
         answer = requests.get(url, headers={"Authorization": header}, timeout=30)
-    except requests.RequestException:
+    except (TokenError, requests.RequestException):
         return False
     return answer.status_code in squadrun.RETRY_STATUSES

@@ -15,6 +15,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse
 from evertoken.token import Entry, Mark, Refusal, Token, TokenKey
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ MAX_BYTES = 1 << 20
 """Bytes that a store reads at most: a token of 512 KiB fits, sealed too, which adds a third."""
 
 Json = dict[str, object]
+
+_KINDS: dict[str, type[TokenError]] = {
+    kind.__name__: kind for kind in (GrantRefused, GrantUnavailable, InvalidTokenResponse)
+}
+"""The kinds of errors that a record keeps, by their names in it."""
 
 
 class Flaw(enum.Enum):
@@ -157,17 +163,9 @@ def _mark(fields: _Fields | None, *, same_boot: bool) -> Mark | None:
     )
 
 
-def _kinds() -> dict[str, type[TokenError]]:
-    # only a refusal needs them: they load requests, twice the time of all else in `evertoken token`
-    from evertoken import errors  # noqa: PLC0415  loads requests
-
-    kinds = (errors.GrantRefused, errors.GrantUnavailable, errors.InvalidTokenResponse)
-    return {kind.__name__: kind for kind in kinds}
-
-
 def _error_fields(error: TokenError) -> Json:
     # a grant may raise a kind of its own, which siblings need not know
-    names = (name for name, kind in _kinds().items() if isinstance(error, kind))
+    names = (name for name, kind in _KINDS.items() if isinstance(error, kind))
     return {
         "kind": next(names, "GrantUnavailable"),
         "message": str(error),
@@ -183,8 +181,7 @@ def _error_fields(error: TokenError) -> Json:
 def _error(fields: _Fields | None) -> TokenError | None:
     if fields is None:
         return None
-    kinds = _kinds()
-    kind = kinds.get(fields.text("kind"), kinds["GrantUnavailable"])
+    kind = _KINDS.get(fields.text("kind"), GrantUnavailable)
     return kind(
         fields.text("message"),
         status=fields.optional_integer("status"),
