@@ -108,14 +108,12 @@ def capture(call: Callable[[], T]) -> T | TokenError:
     try:
         return call()
     except TokenError as raised:
-        error = raised
+        # not kept in a variable: its traceback holds this frame, and with it those that hold a form
+        return raised.again()
     # a callable that calls sys.exit() ends no thread of ours, and its caller is told why
     except (Exception, SystemExit) as raised:  # noqa: BLE001  it may raise anything else too
         name = type(raised).__name__
-        error = GrantUnavailable(
-            f"the renewal could not be done: {name}", transient=True, local=True
-        )
-    return error.again()
+    return GrantUnavailable(f"the renewal could not be done: {name}", transient=True, local=True)
 
 
 def rebuild(kind: type[E], message: str, attributes: dict[str, object]) -> E:

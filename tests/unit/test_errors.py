@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import traceback
+import weakref
 
 import pytest
 import requests
@@ -138,6 +140,26 @@ def test_a_captured_error_has_nothing_on_it_that_could_hold_a_secret() -> None: 
     assert error is not None
     assert told(error) == told(whole(GrantRefused))
     assert [error.__traceback__, error.__cause__, error.__context__] == [None] * 3
+
+
+class Form:
+    """Holds a password while a grant is asked for."""
+
+
+def test_what_a_captured_call_held_is_freed_at_once() -> None:  # S46
+    left = []
+
+    def call() -> None:
+        form = Form()
+        left.append(weakref.ref(form))
+        leak()
+
+    gc.disable()
+    try:
+        capture(call)
+        assert left[0]() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("kind", [LookupError, SystemExit])
