@@ -2,7 +2,7 @@
 
 What is simulated is time, the network and a Redis that answers at once or not at all, and for how
 long a worker leaves one alone that does not; when a worker renews, waits or looks is decided by
-`evertoken.policy`, and what is replaced by `supersedes`.
+`evertoken.core.state`, and what a store holds by `join`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from evertoken import RefreshPolicy, Token, policy
-from evertoken.instant import Instant
-from evertoken.policy import Action
+from evertoken import RefreshPolicy, Token
+from evertoken.core import state
+from evertoken.core.effects import Result, Source
+from evertoken.core.entry import Entry, join, next_generation
+from evertoken.core.instant import Instant
+from evertoken.core.state import Action
 from evertoken.stores.link import FIRST_PAUSE, JITTER, LONGEST_PAUSE
 from evertoken.stores.redis_lock import FIRST_POLL, LONGEST_POLL
-from evertoken.token import supersedes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evertoken.policy import Snapshot
+    from evertoken.core.state import Snapshot
 
 LIFETIME = 36_000.0
 RULES = RefreshPolicy()
@@ -64,7 +66,7 @@ class Worker:
 
     draw: float
     looked_at: float
-    snapshot: Snapshot = policy.EMPTY
+    snapshot: Snapshot = state.EMPTY
     flying: bool = False
     poll: float = FIRST_POLL
     pause: float = 0.0
@@ -87,22 +89,25 @@ class Fleet:
         self.scenario = scenario
         self.outcome = Outcome()
         self._random = random.Random(7)  # noqa: S311  a simulation that can be repeated
-        self._entry: Token | None = None
+        self._entry = Entry()
         self._holder: Worker | None = None
         self._lease_end = 0.0
         self._died = False
         self._order = itertools.count()
         self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
         if not scenario.cold:
-            self._entry = Token("first", START, START + LIFETIME)
+            self._entry = Entry.of_token(
+                Token("first", START, START + LIFETIME, generation=int(START))
+            )
         spread = 10.0 if scenario.cold else 1.0
         for _ in range(scenario.workers):
             worker = Worker(self._random.random(), 0.0)
             first = START + scenario.begin + spread * self._random.random()
             worker.looked_at = first - scenario.recheck * self._random.random()
-            if self._entry is not None:
-                worker.snapshot = policy.holding(
-                    self._entry, Instant(first, first), RULES, draw=worker.draw
+            if self._entry.token is not None:
+                now = Instant(first, first)
+                worker.snapshot = state.with_token(
+                    worker.snapshot, self._entry.token, now, RULES, jitter_fraction=worker.draw
                 )
             self._at(first, self._request, worker)
 
@@ -141,7 +146,7 @@ class Fleet:
         if known and time - worker.looked_at >= self.scenario.recheck:
             worker.looked_at = time
             self._look(worker, now)
-        action = policy.decide(worker.snapshot, now)
+        action = state.decide(worker.snapshot, now)
         self.outcome.waits += action is Action.REFRESH_OR_WAIT and known
         if action is not Action.USE and not worker.flying:
             worker.flying = True
@@ -150,8 +155,13 @@ class Fleet:
     def _look(self, worker: Worker, now: Instant) -> None:
         if self._answers(worker, now.boot):
             self._command(now.boot)
-            worker.snapshot = policy.absorbed(
-                worker.snapshot, self._entry, now, RULES, draw=worker.draw
+            worker.snapshot = state.merge_shared(
+                worker.snapshot,
+                self._entry,
+                now,
+                RULES,
+                jitter_fraction=worker.draw,
+                may_adopt=True,
             )
 
     def _fly(  # noqa: PLR0911  the steps of a renewal, each of which may be the last
@@ -166,7 +176,7 @@ class Fleet:
         if not waiting:
             self._command(time)
             if self._serves(worker, now):
-                return self._land(worker, time, self._entry)
+                return self._land(worker, time, self._entry.token)
         self._command(time)
         free = self._holder is None or time >= self._lease_end
         if free:
@@ -175,7 +185,7 @@ class Fleet:
             self._command(time)
             if self._serves(worker, now):
                 self._unlock(worker, time)
-                return self._land(worker, time, self._entry)
+                return self._land(worker, time, self._entry.token)
         if free and self.scenario.dead and not self._died:
             self._died = True
             return None
@@ -188,24 +198,24 @@ class Fleet:
 
     def _overdue(self, worker: Worker, now: Instant) -> bool:
         token = worker.snapshot.token
-        return token is None or RULES.overdue_at(token, draw=worker.draw).reached(now)
+        return token is None or RULES.overdue_at(token, jitter_fraction=worker.draw).reached(now)
 
     def _serves(self, worker: Worker, now: Instant) -> bool:
-        token = self._entry
+        token = self._entry.token
         if token is None or not RULES.usable(token, now):
             return False
-        return not RULES.due_at(token, draw=worker.draw).reached(now)
+        return not RULES.due_at(token, jitter_fraction=worker.draw).reached(now)
 
     def _grant(self, worker: Worker, time: float) -> None:
         self.outcome.grants[int(time - START)] += 1
-        token = Token(f"{time}", time, time + LIFETIME)
+        generation = next_generation(worker.snapshot.entry, time)
+        token = Token(f"{time}", time, time + LIFETIME, generation=generation)
         self._at(time + self.scenario.grant, lambda w, t: self._granted(w, t, token), worker)
 
     def _granted(self, worker: Worker, time: float, token: Token) -> None:
         if not self._down(time):
             self._command(time)
-            if supersedes(token, self._entry, Instant(time, time)):
-                self._entry = token
+            self._entry = join(self._entry, Entry.of_token(token))
             self._unlock(worker, time)
         self._land(worker, time, token)
 
@@ -217,7 +227,14 @@ class Fleet:
     def _land(self, worker: Worker, time: float, token: Token | None) -> None:
         worker.flying, worker.poll = False, FIRST_POLL
         now = Instant(time, time)
-        worker.snapshot = policy.landed(worker.snapshot, token, now, RULES, draw=worker.draw)
+        source = Source.BUSY if token is None else Source.STORE
+        worker.snapshot = state.apply_result(
+            worker.snapshot,
+            Result(source=source, token=token, entry=Entry(token)),
+            now,
+            RULES,
+            jitter_fraction=worker.draw,
+        )
 
 
 DUE = LIFETIME - 150.0

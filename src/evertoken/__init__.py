@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from evertoken import squadrun
     from evertoken.auth import BearerAuth
+    from evertoken.core.policy import RefreshPolicy
+    from evertoken.core.token import Token, TokenKey
+    from evertoken.engine.manager import TokenManager
     from evertoken.errors import (
         GrantRefused,
         GrantUnavailable,
@@ -21,13 +24,10 @@ if TYPE_CHECKING:
         TokenError,
     )
     from evertoken.grants.password import PasswordGrant
-    from evertoken.manager import TokenManager
     from evertoken.managers import TokenManagers
-    from evertoken.policy import RefreshPolicy
     from evertoken.status import Status
     from evertoken.stores.file import FileStore
     from evertoken.stores.memory import MemoryStore
-    from evertoken.token import Token, TokenKey
 
 __all__ = [
     "BearerAuth",
@@ -62,13 +62,13 @@ _ROOMS = {
         "TokenError",
     ],
     "grants.password": ["PasswordGrant"],
-    "manager": ["TokenManager"],
+    "engine.manager": ["TokenManager"],
     "managers": ["TokenManagers"],
-    "policy": ["RefreshPolicy"],
+    "core.policy": ["RefreshPolicy"],
     "status": ["Status"],
     "stores.file": ["FileStore"],
     "stores.memory": ["MemoryStore"],
-    "token": ["Token", "TokenKey"],
+    "core.token": ["Token", "TokenKey"],
 }
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from requests import PreparedRequest, Response
 
     from evertoken import events, replay, requests_errors
-    from evertoken.manager import TokenManager
+    from evertoken.engine.manager import TokenManager
 else:
     # most processes never meet a 401, nor an error
     events, replay, requests_errors = (

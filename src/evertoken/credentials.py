@@ -10,8 +10,8 @@ from evertoken.ownership import Source, source_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from evertoken.core.token import Token, TokenKey
     from evertoken.ports import Grant
-    from evertoken.token import Token, TokenKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from evertoken.manager import TokenManager
+    from evertoken.engine.manager import TokenManager
 
 
 @dataclass(frozen=True, slots=True)

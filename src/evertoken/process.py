@@ -1,4 +1,4 @@
-"""What belongs to one process: its lot for jitter, and what a forked child must renew."""
+"""What belongs to one process: its share of jitter, and what a forked child must renew."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Forkable(Protocol):
 
 
 _forkables: weakref.WeakSet[Forkable] = weakref.WeakSet()
-_lot = random.random()  # noqa: S311  it spreads load, it guards nothing
+_jitter_fraction = random.random()  # noqa: S311  it spreads load, it guards nothing
 
 
-def lot() -> float:
-    """This process's draw in [0, 1): processes that started together renew apart."""
-    return _lot
+def jitter_fraction() -> float:
+    """This process's own number in [0, 1): processes that started together renew apart."""
+    return _jitter_fraction
 
 
 def register(forkable: Forkable) -> None:
@@ -30,9 +30,9 @@ def register(forkable: Forkable) -> None:
 
 
 def _renew_in_child() -> None:
-    global _lot  # noqa: PLW0603  one draw per process is what it is
+    global _jitter_fraction  # noqa: PLW0603  there is one per process
     # a child inherits the parent's generator, and would draw what its siblings draw
-    _lot = random.SystemRandom().random()
+    _jitter_fraction = random.SystemRandom().random()
     for forkable in tuple(_forkables):
         forkable.renew_in_child()
 

@@ -6,17 +6,17 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from evertoken.engine.manager import TokenManager
 from evertoken.errors import GrantUnavailable
 from evertoken.grants.password import PasswordGrant
-from evertoken.manager import TokenManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evertoken.auth import BearerAuth
+    from evertoken.core.policy import RefreshPolicy
     from evertoken.events import Event
     from evertoken.grants.credentials import Secret
-    from evertoken.policy import RefreshPolicy
     from evertoken.ports import TokenStore
     from evertoken.stores.memory import MemoryStore
 

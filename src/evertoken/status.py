@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evertoken.policy import next_try
-
 if TYPE_CHECKING:
+    from evertoken.core.failure import Failure
+    from evertoken.core.instant import Instant
+    from evertoken.core.state import Snapshot
     from evertoken.errors import TokenError
-    from evertoken.instant import Instant
-    from evertoken.policy import Snapshot
-    from evertoken.token import Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +25,14 @@ class Counters:
     grants: int = 0
     adoptions: int = 0
     failures: int = 0
+
+    def plus(self, *, grants: int = 0, adoptions: int = 0, failures: int = 0) -> Counters:
+        """These counts, each with so many more."""
+        return Counters(
+            grants=self.grants + grants,
+            adoptions=self.adoptions + adoptions,
+            failures=self.failures + failures,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,8 @@ class Status:
 
 def status_of(snapshot: Snapshot, now: Instant, counters: Counters, *, renewing: bool) -> Status:
     """What `snapshot` means at `now`."""
-    token, refusal = snapshot.token, snapshot.refusal
+    token, failure = snapshot.token, snapshot.failure
+    waiting = failure is not None and failure.remaining(now) > 0
     return Status(
         state=_state(snapshot, now),
         issued_at=None if token is None else token.issued_at,
@@ -68,18 +75,26 @@ def status_of(snapshot: Snapshot, now: Instant, counters: Counters, *, renewing:
         seconds_left=snapshot.seconds_left(now),
         scope=None if token is None else token.scope,
         counters=counters,
-        last_error=None if refusal is None else refusal.error,
-        retry_at=None
-        if refusal is None or not refusal.remaining(now)
-        else next_try(snapshot, refusal, now),
+        last_error=None if failure is None else failure.error,
+        retry_at=next_try(snapshot, failure, now) if failure and waiting else None,
         renewing=renewing,
     )
+
+
+def next_try(snapshot: Snapshot, failure: Failure, now: Instant) -> float:
+    """When the endpoint may be asked again after `failure`, in Unix seconds.
+
+    An outage is not waited out beyond the end of a token that lives.
+    """
+    if failure.refused or not snapshot.usable(now):
+        return failure.until
+    return min(failure.until, snapshot.usable_until.wall)
 
 
 def _state(snapshot: Snapshot, now: Instant) -> str:
     if snapshot.usable(now):
         return "stale" if snapshot.due(now) else "fresh"
-    refusal: Refusal | None = snapshot.refusal
-    if refusal is not None and refusal.remaining(now):
-        return "refused" if refusal.tag else "cooling"
+    failure = snapshot.failure
+    if failure is not None and failure.remaining(now):
+        return "refused" if failure.refused else "cooling"
     return "none" if snapshot.token is None else "expired"

@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from evertoken import policy, process, urls
+from evertoken import process, urls
 from evertoken.cli import config, secrets
 from evertoken.cli.exits import Unusable
 from evertoken.cli.settings import Settings, checked, merged
+from evertoken.core import state
+from evertoken.core.policy import RefreshPolicy
 from evertoken.stores.file import FileStore
-from evertoken.token import Refusal, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from evertoken.instant import Instant
-    from evertoken.manager import TokenManager
-    from evertoken.policy import Snapshot
-    from evertoken.token import Entry, TokenKey
+    from evertoken.core.entry import Entry
+    from evertoken.core.instant import Instant
+    from evertoken.core.state import Snapshot
+    from evertoken.core.token import TokenKey
+    from evertoken.engine.manager import TokenManager
 
-POLICY = policy.RefreshPolicy()
+POLICY = RefreshPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +141,15 @@ def load(options: Mapping[str, str | None], *, new: bool = False) -> Account:
 
 def standing(entry: Entry | None, now: Instant) -> Snapshot:
     """What `entry` of a token file means at `now`."""
-    token = token_of(entry)
-    if isinstance(entry, Refusal) and entry.error is None:
-        entry = token
-    if entry is None or (token is not None and not token.plausible(now)):
-        return policy.EMPTY
-    return policy.landed(policy.EMPTY, entry, now, POLICY, draw=process.lot())
+    fraction = process.jitter_fraction()
+    snapshot, token = state.EMPTY, None if entry is None else entry.token
+    if token is not None and token.plausible(now):
+        snapshot = state.with_token(snapshot, token, now, POLICY, jitter_fraction=fraction)
+    for failure in () if entry is None else entry.failures:
+        # an older refusal may be of other credentials: the newest failure is the one to tell
+        if POLICY.in_force(failure, token, now):
+            return state.with_failure(snapshot, failure, now, POLICY)
+    return snapshot
 
 
 def _profile(path: Path, name: str | None, *, new: bool, given: bool) -> Mapping[str, object]:

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from evertoken.token import TokenKey
+from evertoken.core.token import TokenKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -30,6 +30,10 @@ class Hold(enum.Enum):
     BUSY = "another holds it"
     ABSENT = "the store offers no lock, or is away"
 
+    def __bool__(self) -> bool:
+        """Whether a renewal may go on: a store of a user's own yields a bool."""
+        return self is not Hold.BUSY
+
 
 class Source(enum.Enum):
     """Where the result of a renewal came from."""
@@ -39,6 +43,7 @@ class Source(enum.Enum):
     REMEMBERED = "a failure that the manager remembered"
     BUSY = "another process is renewing"
     REVOKED = "the token was revoked while it was on its way"
+    LATE = "the request failed after its deadline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +214,8 @@ class Plan:
         stores: how many there are; 0 is the nearest, and locks are taken in this order.
         policy: the rules.
         lock_timeout: seconds to wait for a lock before going on without it.
-        deadline: seconds after which a renewal is late, and an expired token that it brings is
-            dropped.
+        deadline: seconds after its request was sent from when on a renewal is late: its process
+            was frozen, and neither an expired token nor an error that it brings counts.
         jitter_fraction: in [0, 1), this process's own.
         exclusive: whether the grant has a rotating refresh token. The farthest store keeps it.
     """

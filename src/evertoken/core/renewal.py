@@ -71,6 +71,7 @@ class Renewal:
         self.known = demoted(request.snapshot.entry, request.start.wall)
         self.reading: Reading | None = None
         self.generation = 0
+        self._sent = request.start
         self._held: dict[int, Entry] = {}
 
     def steps(self) -> Steps[Result]:
@@ -269,7 +270,10 @@ class Renewal:
         answer = yield from self._answer()
         if isinstance(answer, Token):
             return (yield from self.granted(answer))
-        return (yield from self.failed(answer))
+        result = yield from self.result(Source.LATE)
+        now = yield Now()
+        # the process was frozen: the error says nothing of the endpoint as it is now
+        return result if result.late(now) else (yield from self.failed(answer))
 
     def _answer(self) -> Steps[Token | TokenError]:
         """Post; a cold renewal retries, so that a passing error costs a caller a pause at most.
@@ -297,6 +301,7 @@ class Renewal:
         A revocation during the request thereby covers the token that it brings.
         """
         sent: Instant = yield Now()
+        self._sent = sent
         self.generation = next_generation(self.known, sent.wall)
         answer: Token | TokenError = yield Request(self.read, refresh_token)
         if not isinstance(answer, Token):
@@ -420,7 +425,7 @@ class Renewal:
             key=None if reading is None else reading.key,
             fingerprint=b"" if reading is None else reading.fingerprint,
             seconds=now.boot - start.boot,
-            deadline=start.boot + self.plan.deadline,
+            deadline=self._sent.boot + self.plan.deadline,
         )
 
     def _jittered(self, seconds: float) -> float:

@@ -194,7 +194,7 @@ def merge_shared(
     Returns:
         The same object if nothing new was learnt.
     """
-    snapshot = _knowing(snapshot, entry or NOTHING, now)
+    snapshot = knowing(snapshot, entry or NOTHING, now)
     known, token = snapshot.entry, snapshot.entry.token
     if may_adopt and token is not None and _replaces(token, snapshot) and policy.usable(token, now):
         snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
@@ -218,7 +218,7 @@ def apply_result(
     had exceeded its deadline, because a process that was frozen would send a dead token.
     """
     snapshot = _identified(snapshot, result)
-    snapshot = _knowing(snapshot, result.entry, now)
+    snapshot = knowing(snapshot, result.entry, now)
     snapshot = replace(closed(snapshot), rejected=False)
     token = result.token
     if token is not None and _arrives(token, snapshot, result, now, policy):
@@ -228,19 +228,25 @@ def apply_result(
     return postponed(snapshot, now, policy) if token is None else snapshot
 
 
-def received(snapshot: Snapshot, result: Result, now: Instant) -> Token | None:
+def received(snapshot: Snapshot, result: Result, now: Instant, *, came: Instant) -> Token | None:
     """The token that a caller who waited for `result` gets; None: its error, or it asks again.
+
+    A token that had expired when it arrived is good for those alone who waited before that: one
+    with a lifetime of 0 would otherwise never be used. A caller that came later, after its process
+    was frozen, would send a token that it knows to be dead.
 
     Args:
         snapshot: what `apply_result` made of the result.
         result: what came of the renewal.
         now: when the caller goes on.
+        came: when it began to wait.
     """
     if snapshot.usable(now):
         return snapshot.token
     own, new = snapshot.token, result.token
     arrived = own is not None and new is not None and own.value == new.value
-    return own if arrived and not result.late(now) else None
+    waited = arrived and not result.late(now) and snapshot.usable_until.left(came) >= 0
+    return own if waited else None
 
 
 def _arrives(
@@ -260,7 +266,7 @@ def _identified(snapshot: Snapshot, result: Result) -> Snapshot:
     return replace(snapshot, key=result.key, fingerprint=result.fingerprint)
 
 
-def _knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
+def knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
     """`snapshot` that knows `entry` too; the same object if that is no news.
 
     The manager's own token is demoted like the entry: otherwise it would look newer than every

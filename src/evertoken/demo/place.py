@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from evertoken import FileStore
 from evertoken.demo.plan import SCHEMES, Unready
 from evertoken.demo.report import Line, file_lines, redis_lines
-from evertoken.token import token_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +56,11 @@ def store_at(place: str) -> FileStore | RedisStore:
 def lines(store: FileStore | RedisStore, key: TokenKey) -> list[Line]:
     """What is found there of the token of `key`."""
     if not isinstance(store, FileStore):
-        return redis_lines(store.entry_name(key), held=token_of(store.load(key)) is not None)
+        return redis_lines(store.entry_name(key), held=_holds_token(store, key))
     file = store.path(key)
     return file_lines(file.name, stat.S_IMODE(file.stat().st_mode) if file.exists() else 0)
+
+
+def _holds_token(store: RedisStore, key: TokenKey) -> bool:
+    entry = store.load(key)
+    return entry is not None and entry.token is not None

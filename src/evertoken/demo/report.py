@@ -6,8 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from evertoken.policy import RefreshPolicy
-from evertoken.token import Token
+from evertoken.core.policy import RefreshPolicy
+from evertoken.core.token import Token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,5 +134,5 @@ def redis_lines(name: str, *, held: bool) -> list[Line]:
 def lifetimes(seconds: float, expires_in: float) -> int:
     """Tokens that one process alone may need in `seconds`, renewing each as early as it may."""
     token = Token(value="", issued_at=0.0, expires_at=expires_in)
-    in_use = RefreshPolicy().due_at(token, draw=1.0).wall
+    in_use = RefreshPolicy().due_at(token, jitter_fraction=1.0).wall
     return max(1, math.ceil(seconds / in_use))

@@ -14,10 +14,10 @@ import threading
 from typing import TYPE_CHECKING, Literal, Self
 
 from evertoken import clock, ownership, urls
+from evertoken.core.token import LONGEST_LIFETIME, Token, TokenKey
 from evertoken.errors import RevocationFailed
 from evertoken.grants.credentials import given, read
 from evertoken.lazy import lazy
-from evertoken.token import LONGEST_LIFETIME, Token, TokenKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, quote_plus
 
+from evertoken.core.token import LONGEST_LIFETIME
 from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
-from evertoken.token import LONGEST_LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -11,9 +11,9 @@ from evertoken.grants import response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from evertoken.core.token import Token
     from evertoken.grants.client_auth import Client
     from evertoken.grants.endpoint import Endpoint
-    from evertoken.token import Token
 
 _OK = 200
 

@@ -21,10 +21,8 @@ def revoke(account: Account) -> None:
     It is forgotten here whatever the server says. All that share the token file drop it within a
     second.
     """
-    # only now: `--help` needs no token file
-    from evertoken.token import token_of  # noqa: PLC0415  not for --help
-
-    known = token_of(account.store.load(account.key)) is not None
+    entry = account.store.load(account.key)
+    known = entry is not None and entry.token is not None
     if known:
         account.manager(password=False).revoke()
     click.echo("revoked" if known else "there is no token to revoke", err=True)

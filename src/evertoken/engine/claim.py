@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from evertoken.errors import capture
 from evertoken.ownership import fingerprint, source_of
-from evertoken.token import Refusal, token_of
 
 if TYPE_CHECKING:
+    from evertoken.core.token import TokenKey
     from evertoken.credentials import Credentials
     from evertoken.ownership import Source
     from evertoken.ports import Grant
     from evertoken.stores.memory import MemoryStore
-    from evertoken.token import Entry, TokenKey
 
 
 class Claim(NamedTuple):
@@ -40,23 +38,24 @@ class Claim(NamedTuple):
         """Where the credentials come from."""
         return source_of(self.grant)
 
-    def covered(self, key: TokenKey, entry: Entry | None) -> Entry | None:
-        """`entry`, without its token where that is not the manager's; reads no credentials."""
-        if token_of(entry) is None or self.memory.admits(key, self.source, proof=self.proof):
-            return entry
-        return replace(entry, token=None) if isinstance(entry, Refusal) else None
+    def admits_unread(self, key: TokenKey) -> bool:
+        """Whether the stored tokens of `key` are the manager's, as far as can be told unread."""
+        return self.memory.admits(key, self.source, proof=self.proof)
 
-    def identified(self, credentials: Credentials) -> bytes | None:
-        """The fingerprint by which `credentials` are recognised; None where their source says it.
+    def admits(self, credentials: Credentials, fingerprint: bytes) -> bool:
+        """Whether the stored tokens of their identity belong to `credentials`."""
+        return self.memory.admits(
+            credentials.key, credentials.source, fingerprint=fingerprint, proof=self.proof
+        )
 
-        It may ask callables, the owner's too, so it is called before any lock is taken.
+    def recognise(self, key: TokenKey) -> None:
+        """Read the credentials of the owner of `key`, if only that can tell them from ours.
+
+        It may ask callables, so it is called before any lock is taken.
         """
-        owner = self.memory.owner(credentials.key)
-        if owner is None or credentials.source in owner.sources:
-            return credentials.fingerprint
-        if owner.fingerprint is None:
-            theirs = capture(lambda: fingerprint(owner.sources[0]))
-            if isinstance(theirs, bytes):
-                self.memory.recognise(credentials.key, owner, theirs)
-        ours = credentials.fingerprint or capture(lambda: fingerprint(credentials.source))
-        return ours if isinstance(ours, bytes) else None
+        owner = self.memory.owner(key)
+        if owner is None or owner.fingerprint is not None or self.source in owner.sources:
+            return
+        theirs = capture(lambda: fingerprint(owner.sources[0]))
+        if isinstance(theirs, bytes):
+            self.memory.recognise(key, owner, theirs)

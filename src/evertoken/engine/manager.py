@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import time
 from typing import TYPE_CHECKING, Self
 
 from evertoken import clock, process
-from evertoken.errors import RefreshTimeout
+from evertoken.core.failure import remembered
+from evertoken.core.policy import RefreshPolicy
+from evertoken.core.state import Action, decide, received
+from evertoken.engine.renewer import Renewer
+from evertoken.errors import RefreshTimeout, RevocationFailed
 from evertoken.lazy import lazy
-from evertoken.policy import Action, RefreshPolicy, decide
-from evertoken.renewer import Renewer
 from evertoken.stores.memory import process_wide
-from evertoken.token import Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from evertoken import demand as demands
-    from evertoken import events, keeper, revocation
+    from evertoken import events
+    from evertoken.core import effects
+    from evertoken.core.instant import Instant
+    from evertoken.core.state import Snapshot
+    from evertoken.core.token import Token, TokenKey
+    from evertoken.engine import background
+    from evertoken.engine.background import BackgroundRefresher
     from evertoken.errors import TokenError
     from evertoken.events import Event
-    from evertoken.flight import Flight
-    from evertoken.instant import Instant
-    from evertoken.keeper import Keeper
-    from evertoken.policy import Snapshot
     from evertoken.ports import Grant, TokenStore
     from evertoken.status import Status
     from evertoken.stores.memory import MemoryStore
-    from evertoken.token import TokenKey
 else:
     # a process that finds a token in its store needs none of them
-    demands, events, keeper, revocation = (
-        lazy(f"evertoken.{room}") for room in ("demand", "events", "keeper", "revocation")
+    events, effects, background = map(
+        lazy, ("evertoken.events", "evertoken.core.effects", "evertoken.engine.background")
     )
 
 FORCED_PERIOD = 60.0
@@ -67,8 +67,8 @@ class TokenManager:
     __slots__ = (
         "__weakref__",
         "_closed",
-        "_keeper",
         "_memory",
+        "_refresher",
         "grant",
         "keep_fresh",
         "on_event",
@@ -110,7 +110,7 @@ class TokenManager:
             proof=prove_credentials,
             on_event=on_event,
         )
-        self._keeper: Keeper | None = None
+        self._refresher: BackgroundRefresher | None = None
         process.register(self)
         self._keep()
 
@@ -118,8 +118,7 @@ class TokenManager:
         """Start over without the threads and locks of the parent."""
         self.renewer.renew_in_child()
         # the next call that looks at the clock starts another
-        self._keeper = None
-        self.renewer.on_landing = None
+        self._refresher = None
 
     def token(self, *, timeout: float | None = None) -> Token:
         """A usable token; waits only when there is none.
@@ -149,28 +148,25 @@ class TokenManager:
 
     def _obtain(self, timeout: float | None) -> Snapshot:
         self._keep()
-        now = clock.now()
+        came = now = clock.now()
         until = self._deadline(now, timeout)
         while True:
-            snapshot = self.renewer.look(now)
+            snapshot = self.renewer.poll(now)
             action = decide(snapshot, now)
-            if _is_rejected(snapshot, self.renewer.flight):
-                action = Action.REFRESH_OR_WAIT
             if action is Action.USE:
-                return self.renewer.watch(snapshot, now)
+                return self.renewer.with_fast_path(snapshot, now)
             if action is Action.FAIL:
                 raise _remembered(snapshot)
-            demand = demands.Demand(snapshot=snapshot, start=now, latest=snapshot.token)
-            flight = self.renewer.launch(demand)
+            request = effects.RenewalRequest(snapshot=snapshot, start=now)
+            renewal = self.renewer.start(request)
             if action is Action.REFRESH_IF_FREE:
                 return snapshot
-            landing = flight.wait(until=until)
+            result, snapshot = renewal.wait(until=until)
             now = clock.now()
-            landed = landing.snapshot
-            # without a token where it was revoked on its way
-            if landed.usable(now) or (landed.token and isinstance(landing.outcome.entry, Token)):
-                return landed
-            _raise(landing.outcome.error)
+            if received(snapshot, result, now, came=came) is not None:
+                return snapshot
+            if not result.late(now):
+                _raise(result.error)
 
     def refresh(self, *, timeout: float | None = None) -> Token:
         """Renew now, even if the token is fresh, and even after a refusal.
@@ -183,12 +179,14 @@ class TokenManager:
         start = clock.now()
         until = self._deadline(start, timeout)
         while True:
-            demand = demands.Demand(snapshot=self.renewer.snapshot, start=start, force=True)
-            outcome = self.renewer.launch(demand).wait(until=until).outcome
-            _raise(outcome.error)
-            token = outcome.entry
-            asked = outcome.source == demands.GRANT
-            if isinstance(token, Token) and (asked or token.issued_since(start)):
+            request = effects.RenewalRequest(
+                snapshot=self.renewer.snapshot, start=start, force=True
+            )
+            result = self.renewer.start(request).wait(until=until).result
+            _raise(result.error)
+            token = result.token
+            asked = result.source is effects.Source.GRANT
+            if token is not None and (asked or token.issued_since(start)):
                 return token
 
     def replacement(self, rejected: str, *, timeout: float | None = None) -> str | None:
@@ -198,73 +196,75 @@ class TokenManager:
         current one is renewed, at most once a minute per identity and process.
 
         Returns:
-            None where there is no other token to be had now.
+            None if no other token is available now.
 
         Raises:
             TokenError: as `token()` does.
         """
         now = clock.now()
-        if self.renewer.look_anew(now).header != rejected:
+        if self.renewer.poll_now(now).header != rejected:
             return self._obtain(timeout).header
-        flight = self.renewer.launch_forced(rejected, now, self._may_force)
-        if flight is None:
+        renewal = self.renewer.replace_rejected(rejected, now, self._may_force)
+        if renewal is None:
             header = self.renewer.snapshot.header
         else:
-            landing = flight.wait(until=self._deadline(now, timeout))
-            _raise(landing.outcome.error)
-            header = landing.snapshot.header
+            published = renewal.wait(until=self._deadline(now, timeout))
+            _raise(published.result.error)
+            header = published.snapshot.header
         return header if header not in {"", rejected} else None
 
     def invalidate(self, token: Token) -> None:
         """Drop `token` here and in the stores, so that the next call renews; a later one stays."""
-        self.renewer.drop([token])
-        key = self.renewer.identity()
-        for store in reversed(self.renewer.stores):
-            store.forget(key, token)
+        self.renewer.invalidate(token)
 
     def revoke(self) -> None:
         """Revoke the token and its refresh token (RFC 7009); forget them here and in the stores.
 
-        They are forgotten whatever the server answers. Without any token nothing is sent.
+        They are forgotten whatever the server answers. Without any token nothing is sent. A token
+        that the stores hold for other credentials stays.
 
         Raises:
             RevocationFailed: the server did not confirm, or there is no `revoke_url`.
         """
-        if (flight := self.renewer.under_way()) is not None:
-            # its token would otherwise come to life behind the revocation
-            with contextlib.suppress(RefreshTimeout):
-                flight.wait(until=self._deadline(clock.now(), None))
-        renewer = self.renewer
-        revoked, error = revocation.revoke(
-            renewer.claim,
-            renewer.identity(),
-            renewer.stores,
-            renewer.snapshot.token,
-            patience=renewer.patience,
-        )
-        self.renewer.drop(revoked)
+        revoked, error = self.renewer.revoke()
+        if error is not None and not isinstance(error, RevocationFailed):
+            error = RevocationFailed(f"the token was not revoked: {error}")
         if revoked:
             events.emit(self.on_event, events.TokenRevoked(confirmed=error is None))
-        _raise(error)
+            _raise(error)
 
     def status(self) -> Status:
         """What stands at this moment, without a secret and without asking anything."""
         return self.renewer.status()
 
-    def tend(self) -> float:
-        """Renew if that is due; seconds until it may be due again."""
+    def refresh_if_due(self) -> float:
+        """Start a renewal if one is due; seconds until one may be due again."""
         now = clock.now()
-        snapshot = self.renewer.look(now)
+        snapshot = self.renewer.poll(now)
         if not snapshot.due(now):
             return snapshot.due_at.boot - now.boot
-        self.renewer.launch(demands.Demand(snapshot=snapshot, start=now, latest=snapshot.token))
-        return keeper.LONGEST_NAP
+        self.renewer.start(effects.RenewalRequest(snapshot=snapshot, start=now))
+        return background.LONGEST_SLEEP
+
+    def settle(self, *, timeout: float | None = None) -> TokenError | None:
+        """Wait for the renewal in flight, if there is one: for a process that ends soon.
+
+        Returns:
+            Its error; None if it brought a token, or if there is no renewal.
+        """
+        renewal = self.renewer.in_flight
+        if renewal is None:
+            return None
+        try:
+            return renewal.wait(until=self._deadline(clock.now(), timeout)).result.error
+        except RefreshTimeout as error:
+            return error
 
     def close(self) -> None:
         """End `keep_fresh`; never waits for a renewal. Calls still work afterwards."""
         self._closed = True
-        if self._keeper is not None:
-            self._keeper.stop()
+        if self._refresher is not None:
+            self._refresher.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -296,17 +296,12 @@ class TokenManager:
         return configured, ()
 
     def _keep(self) -> None:
-        if self.keep_fresh and self._keeper is None:
-            # two threads would start one each
-            with self.renewer.lock:
-                self._start_keeper()
-
-    def _start_keeper(self) -> None:
-        if self._keeper is None and not self._closed:
-            self._keeper = keeper.Keeper(self)
-            # before it runs: a first grant that lands at once would wake nobody
-            self.renewer.on_landing = self._keeper.wake
-            self._keeper.start()
+        if self.keep_fresh and self._refresher is None and not self._closed:
+            refresher = background.BackgroundRefresher(self)
+            # before it runs: a first grant that ends at once would wake nobody
+            if self.renewer.listen(refresher.wake):
+                self._refresher = refresher
+                refresher.start()
 
     def _may_force(self, key: TokenKey) -> bool:
         return (self._memory or process_wide()).claim(key, seconds=FORCED_PERIOD)
@@ -315,16 +310,10 @@ class TokenManager:
         return now.boot + (self.timeout if timeout is None else timeout)
 
 
-def _is_rejected(snapshot: Snapshot, flight: Flight | None) -> bool:
-    """Whether the token is being replaced because an API refused it."""
-    rejected = None if flight is None else flight.demand.rejected
-    return rejected is not None and rejected is snapshot.token
-
-
 def _remembered(snapshot: Snapshot) -> TokenError:
-    error = None if snapshot.refusal is None else snapshot.refusal.error
-    assert error is not None  # noqa: S101  only a refusal puts a renewal off beyond a token's end
-    return error.again()
+    failure = snapshot.failure
+    assert failure is not None  # noqa: S101  only a failure puts a renewal off beyond a token's end
+    return remembered(failure)
 
 
 def _raise(error: TokenError | None) -> None:

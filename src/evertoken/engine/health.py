@@ -1,4 +1,4 @@
-"""Health: tells of a store that stopped serving, and of one that serves again, once each."""
+"""Tells of a store that stopped serving, and of one that serves again, once each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from evertoken.ports import name_of, trouble_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from evertoken.core.token import TokenKey
     from evertoken.events import Event
     from evertoken.ports import TokenStore
-    from evertoken.token import TokenKey
 
 
 class Health:

@@ -1,0 +1,167 @@
+"""Performs the effects of a renewal or a revocation, with blocking stores and a blocking grant."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, TypeVar
+
+from evertoken import clock, credentials, ownership
+from evertoken.core import effects
+from evertoken.core.effects import Hold
+from evertoken.credentials import Credentials
+from evertoken.engine.naming import account_of, describe, named, url_of
+from evertoken.errors import RevocationFailed, TokenError, capture
+from evertoken.ports import LeasedStore, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from evertoken.core.effects import Effect, Reading, Result, Steps
+    from evertoken.core.instant import Instant
+    from evertoken.core.token import Token, TokenKey
+    from evertoken.engine.claim import Claim
+    from evertoken.ports import TokenStore
+
+R = TypeVar("R")
+
+_log = logging.getLogger("evertoken")
+
+_slow_hash = threading.Lock()
+"""Held around a slow hash: each takes 16 MiB, and thousands of accounts may be refused at once."""
+
+
+class Driver:
+    """Runs one generator of effects for one manager.
+
+    Args:
+        claim: the grant, and which tokens of the stores are its manager's.
+        stores: near to far; the first one is the process's memory.
+        start: the caller's reading of both clocks, which travels with the renewal.
+        publish: told the result that waiting callers receive before the renewal has ended.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        stores: Sequence[TokenStore],
+        start: Instant,
+        publish: Callable[[Result], None],
+    ) -> None:
+        self._claim = claim
+        self._stores = stores
+        self._start = start
+        self._publish = publish
+        self._reading: Reading | None = None
+
+    def run(self, steps: Steps[R]) -> R:
+        """Perform `steps` to their end; every lock that they took is released then."""
+        answer: object = None
+        with ExitStack() as locks:
+            while True:
+                try:
+                    effect = steps.send(answer)
+                except StopIteration as end:
+                    result: R = end.value
+                    return result
+                answer = self._perform(effect, locks)
+
+    def _perform(self, effect: Effect, locks: ExitStack) -> object:  # noqa: C901, PLR0911, PLR0912  a table
+        match effect:
+            case effects.ReadCredentials():
+                return self._read()
+            case effects.Now():
+                return clock.elapsed(self._start)
+            case effects.Sleep(seconds):
+                clock.sleep(seconds)
+            case effects.Lock(store, timeout):
+                return self._lock(self._stores[store], timeout, locks)
+            case effects.StillHeld(store):
+                return self._still_held(self._stores[store])
+            case effects.LockTimedOut(store):
+                self._warn_of_lock(self._stores[store])
+            case effects.Load(store):
+                return self._stores[store].load(self._key)
+            case effects.Save(store, entry):
+                return self._stores[store].save(self._key, entry)
+            case effects.Request(reading):
+                return self._request(reading)
+            case effects.Revoke(_, token):
+                return self._revoke(token)
+            case effects.Hash(reading, salt):
+                return self._hash(reading, salt)
+            case effects.NewSalt():
+                return os.urandom(16)
+            case effects.MayAdopt(reading):
+                return self._claim.admits(_posted(reading), reading.fingerprint)
+            case effects.Publish(result):
+                self._publish(result)
+        return None
+
+    @property
+    def _key(self) -> TokenKey:
+        assert self._reading is not None  # noqa: S101  every generator reads the credentials first
+        return self._reading.key
+
+    def _read(self) -> Reading | TokenError:
+        reading = capture(self._read_once)
+        if isinstance(reading, TokenError):
+            return named(reading, account=None, token_url=url_of(self._claim.grant))
+        self._reading = reading
+        return reading
+
+    def _read_once(self) -> Reading:
+        found = credentials.read(self._claim.grant)
+        self._claim.recognise(found.key)
+        fingerprint = found.fingerprint or ownership.fingerprint(found.source)
+        return effects.Reading(found.key, fingerprint, found)
+
+    def _lock(self, store: TokenStore, timeout: float, locks: ExitStack) -> Hold:
+        with ExitStack() as lock:
+            # a store that was written for version 0.1 answers with a truth value
+            held: object = lock.enter_context(store.lock(self._key, timeout=timeout))
+            if not held:
+                return Hold.BUSY
+            locks.push(lock.pop_all())
+        return held if isinstance(held, Hold) else Hold.HELD
+
+    def _still_held(self, store: TokenStore) -> bool:
+        return store.still_held(self._key) if isinstance(store, LeasedStore) else True
+
+    def _warn_of_lock(self, store: TokenStore) -> None:
+        _log.warning(
+            "timed out waiting for the lock of the %s store of %s; renewing without it",
+            name_of(store),
+            describe(self._key),
+        )
+
+    def _request(self, reading: Reading) -> Token | TokenError:
+        posted = _posted(reading)
+        answer = capture(posted.request)
+        if isinstance(answer, TokenError):
+            return named(answer, account=account_of(reading.key), token_url=reading.key.token_url)
+        # before any store has the token: the owner of the last one may be another
+        self._claim.memory.obtained(reading.key, posted.source, reading.fingerprint)
+        return answer
+
+    def _revoke(self, token: Token) -> TokenError | None:
+        error = capture(lambda: self._claim.grant.revoke(token))
+        if error is None or isinstance(error, RevocationFailed):
+            return error
+        return RevocationFailed(f"the token was not revoked: {error}", transient=error.transient)
+
+    def _hash(self, reading: Reading, salt: bytes) -> bytes:
+        """Slow where others could read the result; inside the process a keyed hash is enough."""
+        if len(self._stores) == 1:
+            return hashlib.blake2b(salt, key=reading.fingerprint).digest()
+        with _slow_hash:
+            tag = capture(lambda: _posted(reading).tag(salt))
+        return b"" if isinstance(tag, TokenError) else tag
+
+
+def _posted(reading: Reading) -> Credentials:
+    assert isinstance(reading.credentials, Credentials)  # noqa: S101  made by `_read_once`
+    return reading.credentials

@@ -1,0 +1,88 @@
+"""What a manager tells of itself: log records, events and counters. It changes no state."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from evertoken.core.effects import Source
+from evertoken.engine.naming import describe
+from evertoken.events import RenewalFailed, TokenRefused, TokenRenewed, emit
+from evertoken.ports import name_of
+from evertoken.status import Counters, next_try
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from evertoken.core.effects import Result
+    from evertoken.core.failure import Failure
+    from evertoken.core.instant import Instant
+    from evertoken.core.state import Snapshot
+    from evertoken.core.token import Token
+    from evertoken.events import Event
+    from evertoken.ports import TokenStore
+
+_log = logging.getLogger("evertoken")
+
+GRANT = "grant"
+"""What events call the token endpoint as the source of a token."""
+
+
+def counted(counters: Counters, result: Result) -> Counters:
+    """`counters` after a renewal."""
+    asked = result.source is Source.GRANT
+    if result.token is not None:
+        return counters.plus(grants=asked, adoptions=not asked)
+    return counters.plus(failures=asked and result.failure is not None)
+
+
+def report_result(
+    result: Result,
+    before: Snapshot,
+    after: Snapshot,
+    now: Instant,
+    *,
+    stores: Sequence[TokenStore],
+    on_event: Callable[[Event], None] | None,
+) -> None:
+    """Tell what came of a renewal; `before` and `after` are the snapshots around it."""
+    if result.failure is not None:
+        report_failure(result.failure, before, after, now, on_event=on_event)
+    elif result.token is not None:
+        source = GRANT if result.store is None else name_of(stores[result.store])
+        report_token(result.token, source, result.seconds, after, on_event=on_event)
+
+
+def report_token(
+    token: Token,
+    source: str,
+    seconds: float,
+    snapshot: Snapshot,
+    *,
+    on_event: Callable[[Event], None] | None,
+) -> None:
+    """Tell of a token that is used from now on."""
+    whose = "" if snapshot.key is None else describe(snapshot.key)
+    text = "%s: token from %s in %.3f s, expires %.0f s after its issue"
+    _log.info(text, whose, source, seconds, token.lifetime)
+    if on_event is not None:
+        emit(on_event, TokenRenewed(source, seconds, token.lifetime, token.expires_at))
+
+
+def report_failure(
+    failure: Failure,
+    before: Snapshot,
+    after: Snapshot,
+    now: Instant,
+    *,
+    on_event: Callable[[Event], None] | None,
+) -> None:
+    """Tell of a failure, once: repetitions of the same one are logged at DEBUG."""
+    known = before.failure
+    if failure == known:
+        return
+    same = known is not None and str(known.error) == str(failure.error)
+    # its message names the account and the token URL
+    _log.log(logging.DEBUG if same else logging.WARNING, "no new token: %s", failure.error)
+    kind = TokenRefused if failure.refused else RenewalFailed
+    emit(on_event, kind(failure.error, next_try(after, failure, now)))
