@@ -40,7 +40,7 @@ BEFORE_OUTAGE = 5.0
 
 OUTAGE = 10.0
 
-IN_USE = RefreshPolicy().due_at(Token("", 0.0, LIFETIME), draw=1.0).wall
+IN_USE = RefreshPolicy().due_at(Token("", 0.0, LIFETIME), jitter_fraction=1.0).wall
 """Seconds from one grant to the next, if each comes as early as jitter allows."""
 
 

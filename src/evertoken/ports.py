@@ -40,7 +40,7 @@ class Grant(Protocol):
 
 @runtime_checkable
 class TokenStore(Protocol):
-    """Where what is known about an identity is shared. Whatever the medium does, no method raises."""
+    """Shares what is known about an identity. Whatever the medium does, no method raises."""
 
     def load(self, key: TokenKey) -> Entry | None:
         """The entry; None for what is absent, unreadable or not to be trusted."""

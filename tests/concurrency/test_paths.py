@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken import FileStore, Token, clock
-from evertoken.policy import holding
+from evertoken.core.policy import holding
 from evertoken.stores.file_lock import Hold
 from evertoken.stores.record import MAX_BYTES, Record, encode
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling

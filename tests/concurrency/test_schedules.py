@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken import FileStore, MemoryStore, RefreshPolicy, Token, TokenManager
-from evertoken.renewal import Renewal
+from evertoken.engine.driver import Driver
 from support.fleet import CountingGrant
 from support.schedule import Deadlock, Lock, Schedule
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from evertoken.demand import Demand, Outcome
+    from evertoken.core.effects import Steps
 
 LIFETIME = 3600.0
 TAKES = (0.0, 0.1, 0.2, 0.3)
@@ -75,9 +75,9 @@ class Fleet:
     def _had(self, which: int) -> Token:
         manager = self.managers[which]
         killed = set(self.killed) if which == 0 else set[str]()
-        flight = manager.renewer.flight
+        renewal = manager.renewer.in_flight
         token = manager.token()
-        assert flight is None or token != flight.demand.rejected, "a token that an API refused"
+        assert renewal is None or token != renewal.request.rejected, "a token that an API refused"
         assert token.value not in killed, "a token that this very manager had dropped"
         now = self.schedule.seconds
         assert token.issued_at + token.lifetime > self.schedule.wall(), "a token after its end"
@@ -119,17 +119,17 @@ def nobody_has_a_token(fleet: Fleet) -> None:
 def one_manager_is_asked_by_all(fleet: Fleet) -> None:
     manager = TokenManager(fleet.grant, memory=MemoryStore(), policy=POLICY)
     running = [0]
-    run = Renewal.run
+    run = Driver.run
 
-    def counted(self: Renewal, demand: Demand) -> Outcome:
+    def counted(self: Driver, steps: Steps[R]) -> R:
         running.append(running[-1] + 1)
         try:
-            return run(self, demand)
+            return run(self, steps)
         finally:
             running.append(running[-1] - 1)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Renewal, "run", counted)
+        patch.setattr(Driver, "run", counted)
         fleet.run(*[manager.token] * 4)
     assert max(running) == 1, "two renewals at a time"
     assert fleet.grant.requests == 1

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from evertoken.instant import Instant
+    from evertoken.core.instant import Instant
     from evertoken.token import Entry
 
     Sealing = Callable[..., TokenStore]

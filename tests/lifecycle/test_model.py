@@ -47,7 +47,7 @@ from support.valkey import Valkey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evertoken.instant import Instant
+    from evertoken.core.instant import Instant
     from evertoken.ports import TokenStore
 
 T = TypeVar("T")

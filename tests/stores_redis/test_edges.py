@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken import MemoryStore, RefreshPolicy, Token, TokenManager, clock
-from evertoken.policy import holding
+from evertoken.core.policy import holding
 from evertoken.stores.redis import RedisStore
 from support.fleet import CountingGrant, eventually
 

@@ -16,7 +16,7 @@ from support.fleet import BOUND, CountingGrant, eventually
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from evertoken.instant import Instant
+    from evertoken.core.instant import Instant
     from evertoken.ports import RemoteStore
     from evertoken.token import Entry
     from support.valkey import Valkey

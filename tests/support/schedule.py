@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from evertoken import clock, flight, manager, process, renewal, renewer
+from evertoken import clock, process
+from evertoken.core import renewal, revocation, state
+from evertoken.engine import driver, in_flight, manager, renewer
 from evertoken.stores import file, file_lock, memory
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ BOUND = 20.0
 
 START = 1_800_000_000.0
 
-TRACED = [manager, renewer, renewal, flight, memory, file, file_lock]
+TRACED = [manager, renewer, driver, renewal, revocation, state, in_flight, memory, file, file_lock]
 """Between any two lines of these another thread may go on."""
 
 SHARES = (0.02, 0.1, 0.5)
@@ -244,7 +246,7 @@ class Schedule:
         # what the collector finds would be another thing in each run
         gc.disable()
         with pytest.MonkeyPatch.context() as patch:
-            for module in (renewer, flight, memory, concurrent.futures._base):
+            for module in (renewer, driver, in_flight, memory, concurrent.futures._base):
                 patch.setattr(module, "threading", parts)
             patch.setattr(time, "time", self.wall)
             patch.setattr(time, "perf_counter", self._boot)
@@ -252,7 +254,7 @@ class Schedule:
             patch.setattr(time, "sleep", sleep)
             patch.setattr(clock, "_since_boot", self._boot)
             patch.setattr(clock, "sleep", sleep)
-            patch.setattr(process, "_lot", 0.5)
+            patch.setattr(process, "_jitter_fraction", 0.5)
             try:
                 yield self
             finally:

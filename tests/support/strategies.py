@@ -14,7 +14,7 @@ from evertoken import (
     TokenError,
     TokenKey,
 )
-from evertoken.instant import Instant
+from evertoken.core.instant import Instant
 from evertoken.token import Mark, Refusal
 from support.values import DAY, HOUR, NOW
 

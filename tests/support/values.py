@@ -6,7 +6,7 @@ import pickle
 from typing import TYPE_CHECKING, TypeVar
 
 from evertoken.errors import GrantRefused, GrantUnavailable, TokenError
-from evertoken.instant import Instant
+from evertoken.core.instant import Instant
 from evertoken.token import Refusal, Token, TokenKey
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from evertoken import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
 from evertoken.grants.response import MAX_DESCRIPTION, Answer, Granted, clean, failure, parse
-from evertoken.token import LONGEST_LIFETIME
+from evertoken.core.token import LONGEST_LIFETIME
 from support.strategies import TRIES
 from support.values import PLANTED
 

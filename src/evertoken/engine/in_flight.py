@@ -60,6 +60,6 @@ class InFlight:
         with contextlib.suppress(TimeoutError):
             return self._published.result(timeout=left)
         raise RefreshTimeout(
-            "no token within the timeout; the renewal goes on: try again, or allow a longer timeout",
+            "no token within the timeout; the renewal goes on: try again, or allow more time",
             transient=True,
         )

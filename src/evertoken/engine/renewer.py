@@ -107,8 +107,8 @@ class Renewer:
 
     def renew_in_child(self) -> None:
         """Start over without the parent's lock and the thread that ran its renewal."""
-        # Guards snapshot, in_flight, _listener and _counters. Reentrant, since a signal handler or a
-        # destructor may ask for a token while its own thread is in here; one more renewal is all
+        # Guards snapshot, in_flight, _listener and _counters. Reentrant, since a signal handler or
+        # a destructor may ask for a token while its own thread is in here; one more renewal is all
         # that it costs.
         self._lock = threading.RLock()
         self.in_flight: InFlight | None = None
@@ -221,11 +221,11 @@ class Renewer:
 
     def _mend(self, key: TokenKey, store: TokenStore, found: Entry | None, known: Entry) -> None:
         """Save what a store has lost (flushed, restored from a backup), in the background."""
-        if store is self.stores[0] or known == (found or NOTHING):
+        held = found or NOTHING
+        if store is self.stores[0] or known == held or self.in_flight is not None:
             return
-        if self.in_flight is None and trouble_of(store, key) is None:
-            if entry.adds(known, found or NOTHING):
-                _in_background(functools.partial(store.save, key, known))
+        if trouble_of(store, key) is None and entry.adds(known, held):
+            _in_background(functools.partial(store.save, key, known))
 
     # -- renewals ----------------------------------------------------------------------------------
 
