@@ -8,7 +8,7 @@ import select
 import time
 from typing import TYPE_CHECKING
 
-from evertoken.instant import Instant
+from evertoken.core.instant import Instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from evertoken.token import Entry, Token, TokenKey
+    from evertoken.core.effects import Hold
+    from evertoken.core.entry import Entry
+    from evertoken.core.token import Token, TokenKey
 
 
 @runtime_checkable
@@ -38,23 +40,36 @@ class Grant(Protocol):
 
 @runtime_checkable
 class TokenStore(Protocol):
-    """Where the token of an identity is shared. Whatever the medium does, no method raises."""
+    """Shares what is known about an identity. Whatever the medium does, no method raises."""
 
     def load(self, key: TokenKey) -> Entry | None:
         """The entry; None for what is absent, unreadable or not to be trusted."""
 
-    def save(self, key: TokenKey, entry: Entry) -> None:
-        """Replace the entry, unless it holds a later token."""
+    def save(self, key: TokenKey, entry: Entry) -> Entry | None:
+        """Join `entry` to what is held, as one step (`core.entry.join_at`).
 
-    def forget(self, key: TokenKey, token: Token) -> None:
-        """Mark `token` as dead for all who share this store; a later token stays."""
+        Returns:
+            What the store holds afterwards. None if it was not saved: the medium is away, busy or
+            full, or holds a newer schema, which is never overwritten.
+        """
 
-    def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[bool]:
-        """Hold the identity's lock; False where another holds it beyond `timeout` seconds.
+    def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[Hold]:
+        """Hold the identity's lock.
 
-        True also where the medium offers no lock: it saves grants, and nothing depends on it. A
-        `timeout` of 0 is of a renewal that can be put off: where the medium is only away for now,
-        False lets it try again.
+        `BUSY` if another process holds it beyond `timeout` seconds, `ABSENT` if the medium offers
+        no lock. A `timeout` of 0 means that the renewal can be put off: a medium that is away for
+        the moment answers `BUSY`, so that it is tried again.
+        """
+
+
+@runtime_checkable
+class LeasedStore(TokenStore, Protocol):
+    """A store whose lock can be lost while it is held: a lease ends, a lock file is removed."""
+
+    def still_held(self, key: TokenKey) -> bool:
+        """Whether the lock of `key` that this process took is still its own.
+
+        False also if the medium does not say.
         """
 
 

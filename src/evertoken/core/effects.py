@@ -30,6 +30,10 @@ class Hold(enum.Enum):
     BUSY = "another holds it"
     ABSENT = "the store offers no lock, or is away"
 
+    def __bool__(self) -> bool:
+        """Whether a renewal may go on: a store of a user's own yields a bool."""
+        return self is not Hold.BUSY
+
 
 class Source(enum.Enum):
     """Where the result of a renewal came from."""
