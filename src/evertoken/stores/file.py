@@ -8,24 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from evertoken import clock
+from evertoken.core.effects import Hold
+from evertoken.core.entry import NOTHING, Entry, adds, demoted, join_at
 from evertoken.lazy import lazy
 from evertoken.stores import private_files
 from evertoken.stores.encryption import codec
 from evertoken.stores.private_folders import UntrustedFolder
-from evertoken.stores.record import Flaw, Record, decode, encode
-from evertoken.token import forgotten, supersedes
+from evertoken.stores.record import Flaw, decode, encode
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from evertoken.core.token import TokenKey
     from evertoken.stores import file_lock
     from evertoken.stores.encryption import EncryptionKey
-    from evertoken.stores.file_lock import Hold
-    from evertoken.token import Entry, Token, TokenKey
+    from evertoken.stores.file_lock import FileLock
 else:
-    # filelock takes a quarter of the import time of requests, which who finds a token need not pay
+    # filelock takes a quarter of the import time of requests; a process that finds a token in the
+    # file does without it
     file_lock = lazy("evertoken.stores.file_lock")
 
 _log = logging.getLogger("evertoken")
@@ -43,7 +45,7 @@ class FileStore:
     The folder and its missing parents are created with mode 0700, whatever the umask.
 
     Three files per identity: `<id>.json`, `<id>.lock` (held during a renewal) and `<id>.save`
-    (held while the first is compared and replaced, since a renewal may go on without its lock).
+    (held while the first is read, joined and replaced, since a renewal may go on without its lock).
     Whatever the disk does, nothing is raised: the file is a miss, and requests go on from memory.
     Each cause is said once in the log, and once that all is well again. A file that others can read
     or write, that is owned by another user, linked, or no regular file is never trusted. A folder
@@ -73,7 +75,8 @@ class FileStore:
         self._codec = codec(encryption_key)
         self._said: set[object] = set()
         self._troubles: dict[Path, str] = {}
-        self._seen: dict[TokenKey, tuple[private_files.Signature, Record | Flaw]] = {}
+        self._seen: dict[TokenKey, tuple[private_files.Signature, Entry | Flaw]] = {}
+        self._locks: dict[TokenKey, FileLock] = {}
 
     def path(self, key: TokenKey) -> Path:
         """Where the token of `key` is."""
@@ -81,25 +84,48 @@ class FileStore:
 
     def load(self, key: TokenKey) -> Entry | None:
         """The entry of `key`; if its file has not changed, at the cost of two `stat` calls."""
-        record = self._read(key)
-        return record.entry if isinstance(record, Record) else None
+        entry = self._read(key)
+        return entry if isinstance(entry, Entry) else None
 
-    def save(self, key: TokenKey, entry: Entry) -> None:
-        """Replace the entry of `key`, unless the file holds a later token or a newer schema."""
-        self._update(key, lambda held: entry if supersedes(entry, held, clock.now()) else None)
+    def save(self, key: TokenKey, entry: Entry) -> Entry | None:
+        """Join `entry` to what the file holds, as one step among processes.
 
-    def forget(self, key: TokenKey, token: Token) -> None:
-        """Leave a mark in place of `token`, so that processes that hold it drop it."""
-        self._update(key, lambda held: forgotten(held, token, clock.now()))
+        Returns:
+            What the file holds afterwards; None if it could not be written, is being written by
+            another process for too long, or has a newer schema.
+        """
+        with self._locked(self._beside(key, ".save"), SAVE_PATIENCE) as lock:
+            if lock.hold is Hold.BUSY:
+                self._say(f"{self.path(key)} is being written by another process for too long")
+                return None
+            found = self._read(key)
+            if found is Flaw.NEWER:
+                return None
+            held = found if isinstance(found, Entry) else NOTHING
+            joined = join_at(held, entry, clock.now().wall)
+            if adds(joined, held) and not self._write(key, joined, alone=lock.hold is Hold.HELD):
+                return None
+            return joined
 
     @contextlib.contextmanager
-    def lock(self, key: TokenKey, *, timeout: float) -> Iterator[bool]:
-        """Hold the lock of `key`; False where another process holds it beyond `timeout` seconds.
+    def lock(self, key: TokenKey, *, timeout: float) -> Iterator[Hold]:
+        """Hold the lock of `key`; `BUSY` if another process holds it beyond `timeout` seconds.
 
-        True also where the file system offers no lock, said once: each process then renews alone.
+        `ABSENT` where the file system offers no lock, said once: each process then renews alone.
         """
-        with self._locked(self._beside(key, ".lock"), timeout) as hold:
-            yield hold is not file_lock.Hold.BUSY
+        with self._locked(self._beside(key, ".lock"), timeout) as lock:
+            if lock.hold is Hold.HELD:
+                self._locks[key] = lock
+            try:
+                yield lock.hold
+            finally:
+                if self._locks.get(key) is lock:
+                    del self._locks[key]
+
+    def still_held(self, key: TokenKey) -> bool:
+        """Whether the lock file of `key` is still the one that was locked here."""
+        lock = self._locks.get(key)
+        return lock is not None and lock.in_place()
 
     def trouble(self, key: TokenKey) -> str | None:
         """Why it does not serve `key` for now; None: it does."""
@@ -122,58 +148,56 @@ class FileStore:
     def _beside(self, key: TokenKey, suffix: str) -> Path:
         return self.path(key).with_suffix(suffix)
 
-    def _read(self, key: TokenKey) -> Record | Flaw | None:
+    def _read(self, key: TokenKey) -> Entry | Flaw | None:
+        found = self._found(key)
+        # each time it is asked for, since the clock may have been set meanwhile
+        return demoted(found, clock.now().wall) if isinstance(found, Entry) else found
+
+    def _found(self, key: TokenKey) -> Entry | Flaw | None:
         path = self.path(key)
         seen = self._seen.get(key)
         try:
             if seen is not None and seen[0] == private_files.signature(path):
-                if isinstance(seen[1], Record):
+                if isinstance(seen[1], Entry):
                     self._note_success(path)
                 return seen[1]
-            found, stored = private_files.read(path)
+            signature, stored = private_files.read(path)
         except FileNotFoundError:
             self._note_success(path)
             return None
         except OSError as error:
             self._note_error(path, error)
             return None
-        data = self._codec.unseal(stored)
-        record = Flaw.SEALED if data is None else decode(data, key, boot=clock.boot_id())
-        if isinstance(record, Flaw):
-            self._note(path, f"the token file {path} is not used: {record.value}")
+        entry = self._opened(key, stored)
+        if isinstance(entry, Flaw):
+            self._note(path, f"the token file {path} is not used: {entry.value}")
         else:
             self._note_success(path)
-        self._seen[key] = found, record
-        return record
+        self._seen[key] = signature, entry
+        return entry
 
-    def _update(self, key: TokenKey, change: Callable[[Entry | None], Entry | None]) -> None:
-        """Compare and replace as one step among processes."""
-        with self._locked(self._beside(key, ".save"), SAVE_PATIENCE) as hold:
-            if hold is file_lock.Hold.BUSY:
-                self._say(f"{self.path(key)} is being written by another process for too long")
-                return
-            record = self._read(key)
-            entry = change(record.entry if isinstance(record, Record) else None)
-            if record is not Flaw.NEWER and entry is not None:
-                self._write(key, entry, record, sweep=hold is file_lock.Hold.HELD)
+    def _opened(self, key: TokenKey, stored: bytes) -> Entry | Flaw:
+        data = self._codec.unseal(stored)
+        if data is None:
+            return Flaw.SEALED
+        return decode(data, key, boot=clock.boot_id(), wall=clock.now().wall)
 
-    def _write(
-        self, key: TokenKey, entry: Entry, before: Record | Flaw | None, *, sweep: bool
-    ) -> None:
-        generation = before.generation + 1 if isinstance(before, Record) else 1
-        data = encode(Record(entry, generation), key, boot=clock.boot_id())
+    def _write(self, key: TokenKey, entry: Entry, *, alone: bool) -> bool:
+        """Replace the file; whether that was done."""
         path = self.path(key)
+        data = encode(entry, key, boot=clock.boot_id())
+        if data is None:
+            self._say(f"{path} is not written: its entry has characters or a size that none may")
+            return False
         try:
-            # where others may write at the same time, a draft may be one of theirs
-            if sweep:
-                private_files.sweep(path)
-            private_files.replace(path, self._codec.seal(data))
+            private_files.replace(path, self._codec.seal(data), alone=alone)
         except OSError as error:
             self._note_error(path.with_suffix(".tmp"), error)
-        else:
-            self._note_success(path.with_suffix(".tmp"))
+            return False
+        self._note_success(path.with_suffix(".tmp"))
+        return True
 
-    def _locked(self, path: Path, timeout: float) -> AbstractContextManager[Hold]:
+    def _locked(self, path: Path, timeout: float) -> AbstractContextManager[FileLock]:
         def note(error: OSError | None) -> None:
             self._note_success(path) if error is None else self._note_error(path, error)
 

@@ -1,14 +1,16 @@
-"""A lock on a file, between processes: had, busy, or not to be had on this file system."""
+"""A lock on a file, between processes."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
+import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import filelock
 
 from evertoken import clock
+from evertoken.core.effects import Hold
 from evertoken.stores import private_files, private_folders
 
 if TYPE_CHECKING:
@@ -21,16 +23,33 @@ POLL = 0.02
 """Seconds between tries of a waiter; filelock's own 0.05 shows in the slowest first call."""
 
 
-class Hold(enum.Enum):
-    """What came of asking for a lock."""
+@dataclass(slots=True, eq=False)
+class FileLock:
+    """A lock that was asked for.
 
-    HELD = "held"
-    BUSY = "another process holds it"
-    ABSENT = "the file system offers none"
+    Attributes:
+        path: of the lock file.
+        hold: what came of it; `ABSENT` if the file system offers no lock.
+        descriptors: what the lock hangs on.
+    """
+
+    path: Path
+    hold: Hold = Hold.ABSENT
+    descriptors: list[int] = field(default_factory=list)
+
+    def in_place(self) -> bool:
+        """Whether the file that was locked is still the one that others would lock."""
+        try:
+            there = os.stat(self.path, follow_symlinks=False)
+            return any(os.path.samestat(os.fstat(each), there) for each in self.descriptors)
+        except OSError:
+            return False
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, timeout: float, note: Callable[[OSError | None], None]) -> Iterator[Hold]:
+def locked(
+    path: Path, *, timeout: float, note: Callable[[OSError | None], None]
+) -> Iterator[FileLock]:
     """Hold the lock at `path`, whose folder is made if it is missing.
 
     Args:
@@ -38,22 +57,21 @@ def locked(path: Path, *, timeout: float, note: Callable[[OSError | None], None]
         timeout: seconds to wait for another process that holds it.
         note: told what fails, and None where the lock could be asked.
     """
+    asked = FileLock(path)
     lock = None
-    hold = Hold.ABSENT
-    descriptors: list[int] = []
     try:
         # by default it falls back to a lock that outlives a killed holder
         lock = filelock.FileLock(
-            path, mode=0o600, fallback_to_soft=False, on_acquired=descriptors.append
+            path, mode=0o600, fallback_to_soft=False, on_acquired=asked.descriptors.append
         )
-        hold = _acquired(lock, path, timeout)
+        asked.hold = _acquired(lock, path, timeout)
         note(None)
     except OSError as error:
         note(error)
     try:
-        yield hold
+        yield asked
     finally:
-        if lock is not None and (failure := _released(lock, descriptors)) is not None:
+        if lock is not None and (failure := _released(lock, asked.descriptors)) is not None:
             note(failure)
 
 

@@ -12,9 +12,10 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Self
 
 from evertoken import clock, process
+from evertoken.core.effects import Hold
+from evertoken.core.entry import NOTHING, NOTHING_REVOKED, Entry, join_at
 from evertoken.lazy import lazy
 from evertoken.ownership import Owner
-from evertoken.token import Entry, Token, TokenKey, forgotten, supersedes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
     import cachetools
     from cachetools import TLRUCache
 
+    from evertoken.core.token import TokenKey
     from evertoken.ownership import Source
 else:
     cachetools = lazy("cachetools")
 
 
 class MemoryStore:
-    """Tokens of up to `maxsize` identities, each kept until it expires.
+    """Entries of up to `maxsize` identities, each kept while its token lives or a failure lasts.
+
+    A revocation and a login are kept for as long as there is room: a manager may come back long
+    after the token has expired.
 
     Managers share the process-wide one unless they are given one of their own. Those that share one
     share a token only where their credentials match: the store remembers, by keyed fingerprints
@@ -71,27 +76,21 @@ class MemoryStore:
         with self._guard:
             return self._held(key)
 
-    def save(self, key: TokenKey, entry: Entry) -> None:
-        """Replace the entry of `key`, unless it holds a later token."""
+    def save(self, key: TokenKey, entry: Entry) -> Entry:
+        """Join `entry` to what is held; returns the join."""
         with self._guard:
-            if supersedes(entry, self._held(key), clock.now()):
-                self._keep(key, entry)
-
-    def forget(self, key: TokenKey, token: Token) -> None:
-        """Leave a tombstone in place of `token`, so that managers that hold it drop it."""
-        with self._guard:
-            entry = forgotten(self._held(key), token, clock.now())
-            if entry is not None:
-                self._keep(key, entry)
+            joined = join_at(self._held(key) or NOTHING, entry, time.time())
+            self._keep(key, joined)
+            return joined
 
     @contextlib.contextmanager
-    def lock(self, key: TokenKey, *, timeout: float) -> Iterator[bool]:
-        """Hold the lock of `key`; False where another thread holds it beyond `timeout` seconds."""
+    def lock(self, key: TokenKey, *, timeout: float) -> Iterator[Hold]:
+        """Hold the lock of `key`; `BUSY` if another thread holds it beyond `timeout` seconds."""
         with self._guard:
             lock = self._locks.setdefault(key, threading.Lock())
         held = lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
         try:
-            yield held
+            yield Hold.HELD if held else Hold.BUSY
         finally:
             if held:
                 lock.release()
@@ -172,6 +171,8 @@ class MemoryStore:
     def _keep(self, key: TokenKey, entry: Entry) -> None:
         if self._entries is None:
             self._entries = cachetools.TLRUCache(self._maxsize, _kept_until, timer=_wall)
+        # first: the cache ignores an entry that is over, and would keep the older one
+        self._entries.pop(key, None)
         self._entries[key] = entry
 
     def __reduce__(self) -> tuple[type[Self], tuple[int]]:
@@ -183,12 +184,11 @@ def _wall() -> float:
 
 
 def _kept_until(_key: TokenKey, entry: Entry, _now: float) -> float:
-    if isinstance(entry, Token):
-        return entry.expires_at
-    if entry.forgets is not None:
-        # whoever holds that token may come back long after the refusal that bears the mark
+    if entry.revoked_through > NOTHING_REVOKED or entry.login is not None:
+        # a holder of that token may come back long after, and a login outlives its tokens
         return math.inf
-    return entry.until if entry.token is None else max(entry.until, entry.token.expires_at)
+    ends = [each.until for each in entry.failures]
+    return max(ends if entry.token is None else [entry.token.expires_at, *ends], default=-math.inf)
 
 
 def _claimed_until(_key: TokenKey, seconds: float, now: float) -> float:

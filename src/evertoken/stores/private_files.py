@@ -70,8 +70,15 @@ def read(path: Path) -> tuple[Signature, bytes]:
         os.close(descriptor)
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes, *, alone: bool = False) -> None:
     """Put `data` at `path` in one step, with mode 0600; a killed process leaves old or new.
+
+    Args:
+        path: of the file.
+        data: its new content.
+        alone: whether this process alone may write `path` now. Its draft then has a fixed name,
+            so that the next writer finds and removes what a killed one left, without a listing of
+            the folder, which may hold thousands of files.
 
     Raises:
         UntrustedFolder: others can change its folder.
@@ -79,22 +86,16 @@ def replace(path: Path, data: bytes) -> None:
     """
     private_folders.check(path.parent)
     # no Path: it interns its parts, and Python 3.12 keeps what is interned for ever
-    draft = f"{path.with_suffix('')}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
+    stem = f"{path.with_suffix('')}"
+    draft = f"{stem}.tmp" if alone else f"{stem}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
+    if alone:
+        _remove(draft)
     try:
-        _write(draft, data)
+        _check_own(draft, _write(draft, data))
         os.replace(draft, path)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(draft)
+        _remove(draft)
         raise
-
-
-def sweep(path: Path) -> None:
-    """Remove the drafts that killed processes left; only for who alone may write `path`."""
-    # whoever can still save is not to be stopped by a draft that cannot be removed
-    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
-        for entry in [e for e in entries if e.name.startswith(path.stem) and _is_draft(e.name)]:
-            os.unlink(entry.path)
 
 
 def restore_mode(descriptor: int) -> None:
@@ -111,11 +112,19 @@ def let_go(*descriptors: int) -> None:
     os.close(nothing)
 
 
-def _is_draft(name: str) -> bool:
-    return name.endswith(".tmp")
+def _remove(draft: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(draft)
 
 
-def _write(path: str, data: bytes) -> None:
+def _check_own(draft: str, written: os.stat_result) -> None:
+    # a process that took the lock after its file was removed may be writing a draft of this name
+    if not os.path.samestat(os.stat(draft, follow_symlinks=False), written):
+        raise OSError(errno.EBUSY, "another process writes the same draft", draft)
+
+
+def _write(path: str, data: bytes) -> os.stat_result:
+    """Write a new file; says which one it is."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
     descriptor = os.open(path, flags, _OWN)
     try:
@@ -127,6 +136,7 @@ def _write(path: str, data: bytes) -> None:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             rest = rest[taken:]
         os.fsync(descriptor)
+        return os.fstat(descriptor)
     finally:
         os.close(descriptor)
 

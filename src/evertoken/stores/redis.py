@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from evertoken import clock, process
+from evertoken.core.entry import NOTHING, NOTHING_REVOKED, Entry, adds, demoted, join_at
+from evertoken.core.token import LONGEST_LIFETIME
 from evertoken.lazy import loading
 from evertoken.stores.encryption import codec
-from evertoken.stores.record import MAX_BYTES, Flaw, Record, decode, encode
+from evertoken.stores.record import MAX_BYTES, Flaw, decode, encode
+from evertoken.stores.redis_clock import Reading
 from evertoken.stores.redis_lock import Locks
-from evertoken.token import Refusal, Token, forgotten, supersedes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
 
     from redis import Redis, RedisCluster
 
+    from evertoken.core.effects import Hold
+    from evertoken.core.token import TokenKey
     from evertoken.stores.encryption import EncryptionKey
     from evertoken.stores.redis_client import Server
-    from evertoken.token import Entry, TokenKey
 
 _log = logging.getLogger("evertoken")
 
@@ -31,35 +34,53 @@ TRIES = 5
 """How often a save begins anew because another one came in between."""
 
 SHORTEST_KEEP = 1.0
-"""Seconds for which even a token that is used up is kept, for who waited for it."""
+"""Seconds for which even an expired token is kept, for those who waited for it."""
 
-# Compared is the whole value: a generation begins anew when a key expires, and then two different
-# entries have the same one. A mark is kept for as long as what stood there: it is of a token that
-# siblings may hold for longer than the refusal lasts that bears it.
+REVOCATION_KEPT = 24 * 3600.0
+"""Seconds for which a revocation is kept at least: a renewal under way, or a sibling that was out
+of reach, may still bring the dead token."""
+
+LOGIN_KEPT = LONGEST_LIFETIME
+"""Seconds for which a login is kept that nobody renews."""
+
+_LOAD = """
+local time = redis.call('TIME')
+return {redis.call('GETRANGE', KEYS[1], 0, ARGV[1]), time[1], time[2]}
+"""
+
+# The whole value is compared: nothing shorter tells two entries apart after a key has expired. A
+# revocation is kept for as long as what stood there: siblings may hold the dead token so long.
 _REPLACE = """
-local held = redis.call('GETRANGE', KEYS[1], 0, ARGV[4])
-if held ~= ARGV[1] then return held end
+if redis.call('GETRANGE', KEYS[1], 0, ARGV[4]) ~= ARGV[1] then return 0 end
 local keep = tonumber(ARGV[3])
 if ARGV[5] == '1' then keep = math.max(keep, redis.call('PTTL', KEYS[1])) end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', keep)
+redis.call('SET', KEYS[1], ARGV[2], 'PX', string.format('%.0f', keep))
 return 1
 """
+
+
+class _Stored(NamedTuple):
+    """What the server holds, empty for nothing, and its time when it said so."""
+
+    value: bytes
+    reading: Reading
 
 
 class RedisStore:
     """Shares tokens through Redis or Valkey: one grant per lifetime for a fleet of machines.
 
     Two keys per identity, in one slot of a cluster and without a user's name:
-    `<prefix>{<id>}:token`, which expires with its token, and `<prefix>{<id>}:lock`, held during a
-    renewal. Every operation ends within `timeout`, or twice that until the server has answered
-    once, whatever it does, and nothing is raised: requests go on from memory, one warning says so,
-    and one notice when it is over. A server that gives no answer is left alone for a second, then
+    `<prefix>{<id>}:token`, which expires when nobody needs it any more, and
+    `<prefix>{<id>}:lock`, held during a renewal. Every question to the server ends within
+    `timeout`, or twice that until it has answered once, whatever it does (a save asks two), and
+    nothing is raised: requests go on from memory, one warning says so, and one notice when it is
+    over. A server that gives no answer is left alone for a second, then
     for up to 30.
 
-    Who dies with the lock keeps others from a renewal for `lease` seconds at most; those that
-    have no token wait for half of their manager's `timeout`, and go on without the lock then. A
-    holder that outlives its lease costs one more grant; an older token never replaces a newer
-    one. The clocks of the machines must agree within a minute.
+    A process that dies with the lock keeps others from a renewal for `lease` seconds at most; those
+    that have no token wait for half of their manager's `timeout`, and go on without the lock then.
+    A holder that outlives its lease costs one more grant; an older token never replaces a newer
+    one. The clocks of the machines need not agree: times are kept on the server's clock.
 
     Args:
         client: a `redis.Redis`, a `redis.RedisCluster`, what `Sentinel.master_for` returns, or a
@@ -105,39 +126,55 @@ class RedisStore:
         self._codec = codec(encryption_key)
         self._server = _server(client, timeout=timeout)
         self._locks = Locks(self._server, lease=lease)
-        self._seen: dict[TokenKey, bytes] = {}
         self._said: set[str] = set()
         self._flaws: dict[TokenKey, str] = {}
         process.register(self._locks)
 
     def load(self, key: TokenKey) -> Entry | None:
-        """The entry of `key`; None also while the server gives no answer."""
+        """The entry of `key`, on this machine's clock; None also while the server gives no answer.
+
+        The server is asked once: its clock is read together with the entry.
+        """
         self._locks.settle()
         stored = self._read(key)
-        record = None if stored is None else self._opened(key, stored)
-        return record.entry if isinstance(record, Record) else None
+        found = None if stored is None else self._opened(key, stored)
+        return stored.reading.arrived(found) if stored and isinstance(found, Entry) else None
 
-    def save(self, key: TokenKey, entry: Entry) -> None:
-        """Replace the entry of `key`, unless there is a later token or a newer schema."""
-        now = clock.now()
-        self._update(key, lambda held: entry if supersedes(entry, held, now) else None)
+    def save(self, key: TokenKey, entry: Entry) -> Entry | None:
+        """Join `entry` to what is held, as one step among machines, on the server's clock.
 
-    def forget(self, key: TokenKey, token: Token) -> None:
-        """Leave a mark in place of `token`, so that processes that hold it drop it."""
-        now = clock.now()
-        self._update(key, lambda held: forgotten(held, token, now))
+        Returns:
+            What is held afterwards, on this machine's clock; None if the server gives no answer or
+            refuses, if others always came in between, or if it holds a newer schema.
+        """
+        for _ in range(TRIES):
+            stored = self._read(key)
+            found = None if stored is None else self._opened(key, stored)
+            if stored is None or found is Flaw.NEWER:
+                return None
+            held = found if isinstance(found, Entry) else NOTHING
+            joined = join_at(held, stored.reading.sent(entry), stored.reading.server)
+            replaced = self._replace(key, stored, joined) if adds(joined, held) else 1
+            if replaced != 0:
+                return stored.reading.arrived(joined) if replaced == 1 else None
+        return None
 
     def trouble(self, key: TokenKey) -> str | None:
         """Why it does not serve `key` for now; None: it does."""
         return self._server.trouble or self._flaws.get(key)
 
-    def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[bool]:
-        """Hold the lock of `key`; False where another holds it beyond `timeout` seconds.
+    def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[Hold]:
+        """Hold the lock of `key`; `BUSY` if another holds it beyond `timeout` seconds.
 
-        Where the server gives no answer, or refuses, True for who waits, since each process then
-        renews alone; False where `timeout` is 0, since the server may be back at the next try.
+        If the server gives no answer, or refuses, a caller that waits gets `ABSENT`, since each
+        process then renews alone. With a `timeout` of 0 it gets `BUSY`, since the server may be
+        back at the next try.
         """
         return self._locks.held(self._name(key, "lock"), timeout=timeout)
+
+    def still_held(self, key: TokenKey) -> bool:
+        """Whether the lease of the lock that was taken here has not ended; asks the server."""
+        return self._locks.still_held(self._name(key, "lock"))
 
     def entry_name(self, key: TokenKey) -> str:
         """The Redis key in which the entry of `key` is."""
@@ -157,56 +194,44 @@ class RedisStore:
     def _name(self, key: TokenKey, suffix: str) -> str:
         return f"{self._prefix}{{{key.digest()}}}:{suffix}"
 
-    def _read(self, key: TokenKey) -> bytes | None:
-        """What is stored, empty where nothing is; None without an answer."""
-        name = self.entry_name(key)
-        return self._noted(key, self._server.ask("load", "GETRANGE", name, 0, MAX_BYTES))
-
-    def _noted(self, key: TokenKey, answer: object) -> bytes | None:
-        if not isinstance(answer, bytes):
+    def _read(self, key: TokenKey) -> _Stored | None:
+        """What is stored; None without an answer."""
+        asked = clock.now().wall
+        answer = self._server.ask("load", "EVAL", _LOAD, 1, self.entry_name(key), MAX_BYTES)
+        if not isinstance(answer, list):
             return None
-        self._seen[key] = answer
-        return answer
+        value, seconds, microseconds = answer
+        server = int(seconds) + int(microseconds) / 1e6
+        return _Stored(value, Reading(server, asked, clock.now().wall))
 
-    def _opened(self, key: TokenKey, stored: bytes) -> Record | Flaw | None:
-        """What `stored` says; a flaw is said once."""
+    def _opened(self, key: TokenKey, stored: _Stored) -> Entry | Flaw | None:
+        """What `stored` says, on the server's clock; a flaw is said once."""
         self._flaws.pop(key, None)
-        if not stored:
+        if not stored.value:
             return None
-        data = self._codec.unseal(stored)
-        record = Flaw.SEALED if data is None else decode(data, key, boot=clock.boot_id())
-        if isinstance(record, Flaw):
-            flaw = f"the entry {self.entry_name(key)} is not used: {record.value}"
-            self._flaws[key] = flaw
-            self._say(flaw)
-        return record
+        now = stored.reading.server
+        data = self._codec.unseal(stored.value)
+        found: Entry | Flaw = Flaw.SEALED
+        if data is not None:
+            found = decode(data, key, boot=clock.boot_id(), wall=now)
+        if isinstance(found, Entry):
+            return demoted(found, now)
+        flaw = f"the entry {self.entry_name(key)} is not used: {found.value}"
+        self._flaws[key] = flaw
+        self._say(flaw)
+        return found
 
-    def _update(self, key: TokenKey, change: Callable[[Entry | None], Entry | None]) -> None:
-        """Compare and replace as one step, beginning with what was read last."""
-        stored = self._seen.get(key, b"")
-        current = False
-        for _ in range(TRIES):
-            held = self._opened(key, stored)
-            entry = change(held.entry if isinstance(held, Record) else None)
-            if entry is not None and held is not Flaw.NEWER:
-                generation = held.generation + 1 if isinstance(held, Record) else 1
-                found = self._replace(key, stored, Record(entry, generation))
-            else:
-                found = None if current else self._read(key)
-            if found is None:
-                return
-            stored, current = found, True
-
-    def _replace(self, key: TokenKey, before: bytes, record: Record) -> bytes | None:
-        """Put `record` in place of `before`; what was there instead, or None."""
-        after = self._codec.seal(encode(record, key, boot=clock.boot_id()))
-        keep = int(1000 * _keep(record.entry, clock.now().wall))
-        marked = isinstance(record.entry, Refusal) and record.entry.forgets is not None
-        values = before, after, keep, MAX_BYTES, int(marked)
-        answer = self._server.ask("save", "EVAL", _REPLACE, 1, self.entry_name(key), *values)
-        if isinstance(answer, int):
-            self._seen[key] = after
-        return self._noted(key, answer)
+    def _replace(self, key: TokenKey, before: _Stored, entry: Entry) -> object:
+        """Put `entry` in place of `before`: 1 if that was done, 0 if another stands there now."""
+        name = self.entry_name(key)
+        data = encode(entry, key, boot=clock.boot_id())
+        if data is None:
+            self._say(f"{name} is not written: its entry has characters or a size that none may")
+            return None
+        keep = int(1000 * _keep(entry, before.reading.server))
+        revoked = int(entry.revoked_through > NOTHING_REVOKED)
+        values = before.value, self._codec.seal(data), keep, MAX_BYTES, revoked
+        return self._server.ask("save", "EVAL", _REPLACE, 1, name, *values)
 
     def _say(self, what: str) -> None:
         if what not in self._said:
@@ -227,12 +252,16 @@ def _server(client: Redis | RedisCluster | str, *, timeout: float) -> Server:
 
 def _keep(entry: Entry, now: float) -> float:
     """Seconds for which the server keeps `entry`."""
-    ends = [entry.expires_at] if isinstance(entry, Token) else []
-    if isinstance(entry, Refusal):
-        # twice its pause, since a failure soon after doubles it, whoever meets that one
-        ends = [2 * entry.until - entry.refused_at]
-        ends += [] if entry.token is None else [entry.token.expires_at]
-    return max(SHORTEST_KEEP, max(ends) - now)
+    ends = [now + SHORTEST_KEEP]
+    if entry.token is not None:
+        ends.append(entry.token.expires_at)
+    if entry.revoked_through > NOTHING_REVOKED:
+        ends.append(now + REVOCATION_KEPT)
+    if entry.login is not None:
+        ends.append(now + LOGIN_KEPT)
+    # twice its pause: a failure soon after doubles it, whichever process meets that one
+    ends += [2 * each.until - each.at for each in entry.failures]
+    return max(ends) - now
 
 
 def _has_secret(url: str) -> bool:

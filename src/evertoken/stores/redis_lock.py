@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evertoken import clock
+from evertoken.core.effects import Hold
 from evertoken.stores.link import Lost
 
 if TYPE_CHECKING:
@@ -61,27 +62,42 @@ class Locks:
         self._server = server
         self._lease = lease
         self._doubts: set[_Claim] = set()
+        self._held: dict[str, _Claim] = {}
         self._polls: dict[str, float] = {}
         self._said: set[str] = set()
 
     def renew_in_child(self) -> None:
         """Leave to the parent what it may hold."""
         self._doubts = set()
+        self._held = {}
 
     @contextlib.contextmanager
-    def held(self, name: str, *, timeout: float) -> Iterator[bool]:
-        """Hold the lock in the key `name`; False where another holds it beyond `timeout` seconds.
+    def held(self, name: str, *, timeout: float) -> Iterator[Hold]:
+        """Hold the lock in the key `name`; `BUSY` if another holds it beyond `timeout` seconds.
 
-        Where the server offers none, who waits has it: each process then renews alone. Who only
-        tries (a `timeout` of 0) has not: until it tries again, the server may be back.
+        If the server offers none, a caller that waits gets `ABSENT`: each process then renews
+        alone. One that only tries (a `timeout` of 0) gets `BUSY`: the server may be back at its
+        next try.
         """
         self.settle()
         claim = _Claim(name, secrets.token_hex(16))
         try:
-            yield self._acquire(claim, timeout)
+            hold = self._acquire(claim, timeout)
+            if hold is Hold.HELD:
+                self._held[name] = claim
+            yield hold
         finally:
+            if self._held.get(name) is claim:
+                del self._held[name]
             if claim.perhaps:
                 self._release(claim)
+
+    def still_held(self, name: str) -> bool:
+        """Whether the lock in the key `name` that was taken here has not been lost."""
+        claim = self._held.get(name)
+        if claim is None:
+            return False
+        return self._server.ask("lock", "GET", name) == claim.value.encode()
 
     def settle(self) -> None:
         """Release what may have come to be held by a command that got no answer."""
@@ -89,7 +105,7 @@ class Locks:
             if not self._release(claim):
                 return
 
-    def _acquire(self, claim: _Claim, timeout: float) -> bool:
+    def _acquire(self, claim: _Claim, timeout: float) -> Hold:
         end = clock.since_boot() + timeout
         while (answer := self._try(claim)) is False:
             pause = self._next_poll(claim.name)
@@ -97,10 +113,11 @@ class Locks:
             # Event.wait, since under libfaketime time.sleep() fails with EINVAL
             threading.Event().wait(max(0.0, min(pause, left)))
             if pause >= left:
-                return False
+                return Hold.BUSY
         if answer is True:
             self._polls.pop(claim.name, None)
-        return answer is True or timeout > 0
+            return Hold.HELD
+        return Hold.ABSENT if timeout > 0 else Hold.BUSY
 
     def _try(self, claim: _Claim) -> bool | Lost:
         claim.perhaps = True

@@ -1,0 +1,144 @@
+"""The members of a record of schema 2: one entry of the core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evertoken.core.entry import KEPT, NOTHING, NOTHING_REVOKED, Entry, Initial, Login, join
+from evertoken.core.failure import LONGEST_WAIT, Failure, FailureKind
+from evertoken.core.token import LONGEST_LIFETIME, Token
+from evertoken.stores.fields import HIGHEST_COUNT
+from evertoken.stores.stored_error import error_fields, read_error
+
+if TYPE_CHECKING:
+    from evertoken.stores.fields import Fields, Json
+
+_SHARED = {kind.value: kind for kind in (FailureKind.REFUSED, FailureKind.UNAVAILABLE)}
+"""The kinds of failures that are stored, by their names there."""
+
+
+def entry_fields(entry: Entry) -> Json:
+    """The members of `entry`."""
+    return {
+        "token": None if entry.token is None else _token_fields(entry.token),
+        "login": None if entry.login is None else _login_fields(entry.login),
+        "revoked_through": entry.revoked_through,
+        "failures": [_failure_fields(each) for each in entry.failures],
+        "salt": entry.salt.hex(),
+    }
+
+
+def read_entry(fields: Fields, *, same_boot: bool) -> Entry:
+    """The entry in these members.
+
+    Raises:
+        ValueError: a member is missing, of another type, or out of bounds.
+    """
+    # an outage beside the refusals
+    failures = fields.parts("failures", most=KEPT + 1)
+    entry = Entry(
+        token=fields.maybe(lambda name: _token(fields.part(name), same_boot=same_boot), "token"),
+        login=fields.maybe(lambda name: _login(fields.part(name)), "login"),
+        revoked_through=fields.generation("revoked_through", low=NOTHING_REVOKED),
+        failures=tuple(_failure(each, same_boot=same_boot) for each in failures),
+        salt=fields.hash("salt"),
+    )
+    return join(entry, NOTHING)
+
+
+def checked_token(token: Token) -> Token:
+    """`token`, if its lifetime can be true; ValueError if not."""
+    # a second more, as in `Token.plausible`
+    if 0 <= token.lifetime < LONGEST_LIFETIME + 1:
+        return token
+    raise ValueError("lifetime")
+
+
+def checked_failure(failure: Failure) -> Failure:
+    """`failure`, if it ends as soon as failures do; ValueError if not."""
+    if 0 <= failure.until - failure.at <= LONGEST_WAIT:
+        return failure
+    raise ValueError("until")
+
+
+def _token_fields(token: Token) -> Json:
+    return {
+        "value": token.value,
+        "generation": token.generation,
+        "issued_at": token.issued_at,
+        "expires_at": token.expires_at,
+        "scope": token.scope,
+        "refresh_token": token.refresh_token,
+        "issued_boot": token.issued_boot,
+    }
+
+
+def _token(fields: Fields, *, same_boot: bool) -> Token:
+    issued_boot = fields.maybe(fields.reading, "issued_boot")
+    return checked_token(
+        Token(
+            value=fields.access_token("value"),
+            issued_at=fields.time("issued_at"),
+            expires_at=fields.time("expires_at"),
+            scope=fields.maybe(fields.scope, "scope"),
+            refresh_token=fields.maybe(fields.refresh_token, "refresh_token"),
+            issued_boot=issued_boot if same_boot else None,
+            generation=fields.generation("generation"),
+        )
+    )
+
+
+def _login_fields(login: Login) -> Json:
+    return {
+        "refresh_token": login.refresh_token,
+        "generation": login.generation,
+        "being_spent": login.being_spent,
+        "initials": [
+            {"generation": each.generation, "digest": each.digest} for each in login.initials
+        ],
+    }
+
+
+def _login(fields: Fields) -> Login:
+    initials = fields.parts("initials", most=KEPT)
+    return Login(
+        refresh_token=fields.maybe(fields.refresh_token, "refresh_token"),
+        generation=fields.generation("generation"),
+        being_spent=fields.flag("being_spent"),
+        initials=tuple(
+            Initial(each.generation("generation"), each.digest("digest")) for each in initials
+        ),
+    )
+
+
+def _failure_fields(failure: Failure) -> Json:
+    return {
+        "kind": failure.kind.value,
+        "at": failure.at,
+        # a policy may wait longer than siblings believe; a second less, since doubles are rounded
+        "until": min(failure.until, failure.at + LONGEST_WAIT - 1),
+        "error": error_fields(failure.error),
+        "count": failure.count,
+        "generation": failure.generation,
+        "credentials_hash": failure.credentials_hash.hex(),
+        "at_boot": failure.at_boot,
+    }
+
+
+def _failure(fields: Fields, *, same_boot: bool) -> Failure:
+    kind = _SHARED.get(fields.text("kind"))
+    if kind is None:
+        raise ValueError("kind")
+    at_boot = fields.maybe(fields.reading, "at_boot")
+    return checked_failure(
+        Failure(
+            kind=kind,
+            at=fields.time("at"),
+            until=fields.time("until"),
+            error=read_error(fields.part("error")),
+            count=fields.whole("count", 0, HIGHEST_COUNT),
+            generation=fields.generation("generation"),
+            credentials_hash=fields.hash("credentials_hash"),
+            at_boot=at_boot if same_boot else None,
+        )
+    )
