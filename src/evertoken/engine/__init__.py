@@ -2,13 +2,14 @@
 
 The core decides, the engine performs. Which thread runs what:
 
-| thread | runs | may wait for |
-|---|---|---|
-| a caller's | `TokenManager.token()`, `header()`: one attribute while the token is fresh; at most once per `recheck` one `stat` of a file | the result of a renewal, only if no token is usable, for its own timeout; 20 ms for a poll of Redis |
-| `evertoken-renewal` | one renewal of one manager: a `Driver` performs the effects of `core.renewal` | locks of stores, the token endpoint, a slow hash |
-| `evertoken-poll` | one poll of a store across a network (`StoreWatcher`) | that store |
-| `evertoken-save` | a save that mends a store which has lost what this process knows | that store |
-| `evertoken-refresher` | the clock of one manager with `keep_fresh` | nothing but time |
+- A caller's thread reads one attribute while the token is fresh. At most once per `recheck` it polls
+  the stores: one `stat` of a file, and 20 ms at most for Redis. It waits for a renewal only if no
+  token is usable, and no longer than its own timeout.
+- `evertoken-renewal` runs one renewal of one manager: a `Driver` performs the effects of
+  `core.renewal`. It may wait for the locks of stores, the token endpoint and a slow hash.
+- `evertoken-poll` polls one store across a network (`StoreWatcher`).
+- `evertoken-save` mends a store that has lost what this process knows.
+- `evertoken-refresher` starts the renewals of one manager with `keep_fresh`.
 
 All are daemon threads: an exit waits for none of them. Where no thread can start, the caller that
 has to wait renews in its own call.
