@@ -15,7 +15,6 @@ from evertoken import (
     TokenKey,
 )
 from evertoken.core.instant import Instant
-from evertoken.token import Mark, Refusal
 from support.values import DAY, HOUR, NOW
 
 TRIES = settings(max_examples=80, deadline=None)
@@ -88,21 +87,3 @@ def token_errors(draw: st.DrawFn) -> TokenError:
         retry_after=draw(st.none() | st.floats(0.0, DAY)),
         transient=draw(st.booleans()),
     )
-
-
-marks = st.builds(Mark, digest=texts, issued_at=times, issued_boot=st.none() | readings)
-
-refusals = st.builds(
-    Refusal,
-    refused_at=times,
-    until=times,
-    error=st.none() | token_errors(),
-    failures=st.integers(0, 2**40),
-    salt=st.binary(max_size=16),
-    tag=st.binary(max_size=64),
-    token=st.none() | tokens,
-    forgets=st.none() | marks,
-    refused_boot=st.none() | readings,
-)
-
-entries = tokens | refusals

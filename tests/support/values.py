@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from evertoken.errors import GrantRefused, GrantUnavailable, TokenError
+from evertoken.core.failure import Failure, FailureKind
 from evertoken.core.instant import Instant
-from evertoken.token import Refusal, Token, TokenKey
-
-if TYPE_CHECKING:
-    from evertoken.token import Entry
+from evertoken.core.token import Token, TokenKey
+from evertoken.errors import GrantRefused, GrantUnavailable, TokenError
 
 T = TypeVar("T")
 
@@ -49,46 +47,34 @@ def ago(seconds: float) -> Instant:
     return NOW.after(-seconds)
 
 
-def outage(
-    at: Instant = NOW, *, pause: float = 60.0, token: Token | None = None, reading: bool = True
-) -> Refusal:
+def outage(at: Instant = NOW, *, pause: float = 60.0, reading: bool = True) -> Failure:
     """A failure that has nothing to do with the credentials."""
-    return Refusal(
-        refused_at=at.wall,
+    return Failure(
+        kind=FailureKind.UNAVAILABLE,
+        at=at.wall,
         until=at.wall + pause,
         error=GrantUnavailable("the endpoint is down", status=503, transient=True),
-        failures=1,
-        token=token,
-        refused_boot=at.boot if reading else None,
+        generation=int(at.wall),
+        at_boot=at.boot if reading else None,
     )
 
 
-def refusal(at: Instant = NOW, *, pause: float = 300.0, token: Token | None = None) -> Refusal:
+def refusal(at: Instant = NOW, *, pause: float = 300.0) -> Failure:
     """Refused credentials."""
-    return Refusal(
-        refused_at=at.wall,
+    return Failure(
+        kind=FailureKind.REFUSED,
+        at=at.wall,
         until=at.wall + pause,
         error=GrantRefused("the endpoint refused", status=400, error="invalid_grant"),
-        failures=1,
-        salt=b"salt",
-        tag=b"tag",
-        token=token,
-        refused_boot=at.boot,
+        generation=int(at.wall),
+        credentials_hash=b"hash",
+        at_boot=at.boot,
     )
 
 
 def told(error: TokenError | None) -> object:
     """All that an error says, to compare by: exceptions themselves compare by identity."""
     return None if error is None else (type(error), str(error), vars(error))
-
-
-def content(entry: Entry | None) -> object:
-    """All that an entry says, to compare by; the readings that take no part in `==` included."""
-    if not isinstance(entry, Refusal):
-        return entry and (entry, entry.issued_boot)
-    mark = entry.forgets and (entry.forgets, entry.forgets.issued_boot)
-    rest = (entry.refused_at, entry.until, entry.failures, entry.salt, entry.tag, mark)
-    return rest, entry.refused_boot, told(entry.error), content(entry.token)
 
 
 def pickled(value: T, protocol: int | None = None) -> T:
