@@ -141,6 +141,11 @@ class PasswordGrant:
         )
 
     @property
+    def deadline(self) -> float:
+        """Seconds after which a request ends in any case."""
+        return self._reach[1]
+
+    @property
     def source(self) -> Source:
         """Where the credentials come from: a seal for text, and callables as they are."""
         given = (self._client_id, self._client_secret, self._username, self._password)
