@@ -38,6 +38,11 @@ class Claim(NamedTuple):
         """Where the credentials come from."""
         return source_of(self.grant)
 
+    def recognised_unread(self, key: TokenKey) -> bool:
+        """Whether the source of the credentials alone tells if the tokens of `key` are ours."""
+        owner = self.memory.owner(key)
+        return owner is None or owner.matches(self.source, None)
+
     def admits_unread(self, key: TokenKey) -> bool:
         """Whether the stored tokens of `key` are the manager's, as far as can be told unread."""
         return self.memory.admits(key, self.source, proof=self.proof)

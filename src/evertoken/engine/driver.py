@@ -42,6 +42,8 @@ class Driver:
         stores: near to far; the first one is the process's memory.
         start: the caller's reading of both clocks, which travels with the renewal.
         publish: told the result that waiting callers receive before the renewal has ended.
+        known: the identity, for a revocation: it needs no password where the sources of the
+            credentials tell that the stored tokens are the manager's.
     """
 
     def __init__(
@@ -50,11 +52,14 @@ class Driver:
         stores: Sequence[TokenStore],
         start: Instant,
         publish: Callable[[Result], None],
+        *,
+        known: TokenKey | None = None,
     ) -> None:
         self._claim = claim
         self._stores = stores
         self._start = start
         self._publish = publish
+        self._known = known
         self._reading: Reading | None = None
 
     def run(self, steps: Steps[R]) -> R:
@@ -96,7 +101,7 @@ class Driver:
             case effects.NewSalt():
                 return os.urandom(16)
             case effects.MayAdopt(reading):
-                return self._claim.admits(_posted(reading), reading.fingerprint)
+                return self._may_adopt(reading)
             case effects.Publish(result):
                 self._publish(result)
         return None
@@ -114,10 +119,17 @@ class Driver:
         return reading
 
     def _read_once(self) -> Reading:
+        if self._known is not None and self._claim.recognised_unread(self._known):
+            return effects.Reading(self._known, b"")
         found = credentials.read(self._claim.grant)
         self._claim.recognise(found.key)
         fingerprint = found.fingerprint or ownership.fingerprint(found.source)
         return effects.Reading(found.key, fingerprint, found)
+
+    def _may_adopt(self, reading: Reading) -> bool:
+        if reading.credentials is None:
+            return self._claim.admits_unread(reading.key)
+        return self._claim.admits(_posted(reading), reading.fingerprint)
 
     def _lock(self, store: TokenStore, timeout: float, locks: ExitStack) -> Hold:
         with ExitStack() as lock:

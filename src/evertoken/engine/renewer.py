@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from evertoken import clock, process
 from evertoken.core import state
-from evertoken.core.entry import NOTHING
+from evertoken.core.entry import NOTHING, adds, join
 from evertoken.core.state import EMPTY
 from evertoken.engine.claim import Claim
 from evertoken.errors import TokenError, capture
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from evertoken import status
-    from evertoken.core import effects, entry, protocol
+    from evertoken.core import effects, protocol
     from evertoken.core.effects import Plan, RenewalRequest, Result
     from evertoken.core.entry import Entry
     from evertoken.core.instant import Instant
@@ -42,9 +42,7 @@ else:
         lazy(f"evertoken.engine.{name}")
         for name in ("driver", "health", "in_flight", "reporting", "store_watcher")
     )
-    effects, entry, protocol = (
-        lazy(f"evertoken.core.{name}") for name in ("effects", "entry", "protocol")
-    )
+    effects, protocol = (lazy(f"evertoken.core.{name}") for name in ("effects", "protocol"))
     status = lazy("evertoken.status")
 
 LONGEST_REQUEST = 30.0
@@ -224,7 +222,7 @@ class Renewer:
         held = found or NOTHING
         if store is self.stores[0] or known == held or self.in_flight is not None:
             return
-        if trouble_of(store, key) is None and entry.adds(known, held):
+        if trouble_of(store, key) is None and adds(known, held):
             _in_background(functools.partial(store.save, key, known))
 
     # -- renewals ----------------------------------------------------------------------------------
@@ -328,7 +326,7 @@ class Renewer:
         held = [store.load(key) or NOTHING for store in self.stores]
         with self._lock:
             before = self.snapshot
-            known = functools.reduce(entry.join, held)
+            known = functools.reduce(join, held)
             self.snapshot = after = state.invalidated(before, token.value, known)
         if after is not before:
             self._save(key, after.entry)
@@ -336,7 +334,9 @@ class Renewer:
     def revoke(self) -> tuple[Sequence[Token], TokenError | None]:
         """Revoke the tokens of this manager's credentials; those, and the first error."""
         now = clock.now()
-        performer = driver.Driver(self._claim, self.stores, now, _ignore)
+        key = capture(self.identity)
+        known = None if isinstance(key, TokenError) else key
+        performer = driver.Driver(self._claim, self.stores, now, _ignore, known=known)
         outcome = performer.run(protocol.revocation(self.plan(), self.snapshot))
         with self._lock:
             self.snapshot = after = state.revoked(self.snapshot, outcome.entry)

@@ -122,7 +122,9 @@ class Link:
             self._gone = told if first else self._gone
             self._pause = FIRST_PAUSE if first else min(2 * self._pause, LONGEST_PAUSE)
             self._failed_at = clock.since_boot()
-            self._closed_until = self._failed_at + self._pause * (1 - JITTER * process.jitter_fraction())
+            self._closed_until = self._failed_at + self._pause * (
+                1 - JITTER * process.jitter_fraction()
+            )
         if first:
             _log.warning("%s is not used for now, memory goes on: %s", self._server, told)
 
