@@ -516,3 +516,11 @@ def test_a_hash_is_asked_for_only_with_refused_credentials_about() -> None:
     script = Script(answers=[TokenError("any")])
     script.renew()
     assert script.count(Hash) == 0
+
+
+def test_an_error_that_comes_after_the_deadline_is_no_failure() -> None:  # F30
+    script = Script(latency=4 * HOUR, answers=[DOWN])
+    result = script.renew()
+    assert result.source is Source.LATE
+    assert result.failure is None
+    assert script.stores == [NOTHING]

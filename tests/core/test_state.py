@@ -348,15 +348,23 @@ def test_a_token_that_was_revoked_on_its_way_is_not_used() -> None:
     after = applied(snapshot, token=NEW, entry=Entry.of_token(NEW))
     assert after.token is None
     assert decide(after, NOW) is Action.REFRESH_OR_WAIT
-    assert received(after, Result(source=Source.GRANT, token=NEW), NOW) is None
+    assert received(after, Result(source=Source.GRANT, token=NEW), NOW, came=NOW) is None
 
 
 def test_a_token_that_had_expired_when_it_arrived_is_served_once() -> None:  # S18
     expired = issued(lifetime=0)
     result = Result(source=Source.GRANT, token=expired, deadline=NOW.boot)
     after = apply_result(EMPTY, result, NOW, POLICY, jitter_fraction=0)
-    assert received(after, result, NOW) == expired
+    assert received(after, result, NOW, came=NOW) == expired
     assert decide(after, NOW) is Action.REFRESH_OR_WAIT
+
+
+def test_a_caller_that_came_after_a_token_had_expired_does_not_receive_it() -> None:  # F30
+    expired = issued(ago(10), lifetime=4)
+    result = Result(source=Source.GRANT, token=expired, deadline=NOW.boot)
+    after = apply_result(EMPTY, result, NOW, POLICY, jitter_fraction=0)
+    assert received(after, result, NOW, came=ago(7)) == expired
+    assert received(after, result, NOW, came=ago(1)) is None
 
 
 def test_an_expired_token_of_a_late_renewal_is_dropped() -> None:  # F30
@@ -364,10 +372,10 @@ def test_an_expired_token_of_a_late_renewal_is_dropped() -> None:  # F30
     result = Result(source=Source.GRANT, token=expired, deadline=NOW.boot - 1)
     after = apply_result(EMPTY, result, NOW, POLICY, jitter_fraction=0)
     assert after.token is None
-    assert received(after, result, NOW) is None
+    assert received(after, result, NOW, came=NOW) is None
     # frozen between the result and its receiver
     early = apply_result(EMPTY, result, ago(3600), POLICY, jitter_fraction=0)
-    assert received(early, result, NOW) is None
+    assert received(early, result, NOW, came=NOW) is None
 
 
 def test_a_usable_token_of_a_late_renewal_is_kept() -> None:
@@ -375,11 +383,11 @@ def test_a_usable_token_of_a_late_renewal_is_kept() -> None:
 
 
 def test_a_waiting_caller_receives_the_newest_usable_token() -> None:
-    assert received(held(NEW), Result(source=Source.BUSY), NOW) == NEW
-    assert received(EMPTY, Result(source=Source.BUSY), NOW) is None
+    assert received(held(NEW), Result(source=Source.BUSY), NOW, came=NOW) == NEW
+    assert received(EMPTY, Result(source=Source.BUSY), NOW, came=NOW) is None
     over = held(issued(lifetime=0))
-    assert received(over, Result(source=Source.GRANT, token=NEW), NOW) is None
-    assert received(over, Result(source=Source.BUSY), NOW) is None
+    assert received(over, Result(source=Source.GRANT, token=NEW), NOW, came=NOW) is None
+    assert received(over, Result(source=Source.BUSY), NOW, came=NOW) is None
 
 
 def test_behind_a_sibling_a_renewal_is_postponed() -> None:

@@ -2,7 +2,7 @@
 
 The core decides, the engine performs. Which thread runs what:
 
-- A caller's thread reads one attribute while the token is fresh. At most once per `recheck` it polls
+- A caller's thread reads one attribute while the token is fresh. Once per `recheck` it polls
   the stores: one `stat` of a file, and 20 ms at most for Redis. It waits for a renewal only if no
   token is usable, and no longer than its own timeout.
 - `evertoken-renewal` runs one renewal of one manager: a `Driver` performs the effects of
