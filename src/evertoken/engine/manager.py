@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from evertoken import events
     from evertoken.core import effects
+    from evertoken.core.effects import Result
     from evertoken.core.instant import Instant
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token, TokenKey
@@ -166,7 +167,7 @@ class TokenManager:
             if received(snapshot, result, now, came=came) is not None:
                 return snapshot
             if not result.late(now):
-                _raise(result.error)
+                _raise(_error_of(result))
 
     def refresh(self, *, timeout: float | None = None) -> Token:
         """Renew now, even if the token is fresh, and even after a refusal.
@@ -183,7 +184,7 @@ class TokenManager:
                 snapshot=self.renewer.snapshot, start=start, force=True
             )
             result = self.renewer.start(request).wait(until=until).result
-            _raise(result.error)
+            _raise(_error_of(result))
             token = result.token
             asked = result.source is effects.Source.GRANT
             if token is not None and (asked or token.issued_since(start)):
@@ -209,7 +210,7 @@ class TokenManager:
             header = self.renewer.snapshot.header
         else:
             published = renewal.wait(until=self._deadline(now, timeout))
-            _raise(published.result.error)
+            _raise(_error_of(published.result))
             header = published.snapshot.header
         return header if header not in {"", rejected} else None
 
@@ -314,6 +315,14 @@ def _remembered(snapshot: Snapshot) -> TokenError:
     failure = snapshot.failure
     assert failure is not None  # noqa: S101  only a failure puts a renewal off beyond a token's end
     return remembered(failure)
+
+
+def _error_of(result: Result) -> TokenError | None:
+    """What a caller that waited for `result` is told."""
+    if result.error is None or result.failure is None:
+        return None
+    asked = result.source is effects.Source.GRANT
+    return result.error if asked else remembered(result.failure)
 
 
 def _raise(error: TokenError | None) -> None:

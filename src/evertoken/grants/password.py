@@ -184,9 +184,11 @@ class PasswordGrant:
         answer = self._endpoint.post(self.token_url, [*form, *client.form], basic=client.basic)
         granted = response.parse(answer, secrets=secrets)
         if not granted.typed:
-            self._say("the answer names no token_type: it is taken for Bearer")
+            self._say(form, "the answer names no token_type: it is taken for Bearer")
         if granted.lifetime is None:
-            self._say(f"the answer names no expires_in: {self.default_lifetime:g} s are assumed")
+            self._say(
+                form, f"the answer names no expires_in: {self.default_lifetime:g} s are assumed"
+            )
         lifetime = self.default_lifetime if granted.lifetime is None else granted.lifetime
         return Token(
             value=granted.value,
@@ -258,10 +260,10 @@ class PasswordGrant:
         secret = read("client_secret", self._client_secret)
         return client_auth.Client(identity, secret, in_body=self.client_auth == "body")
 
-    def _say(self, what: str) -> None:
+    def _say(self, form: list[tuple[str, str]], what: str) -> None:
         if what not in self._said:
             self._said |= {what}
-            _log.warning("%s: %s", self.token_url, what)
+            _log.warning("%s at %s: %s", dict(form)["username"], self.token_url, what)
 
 
 @functools.lru_cache(maxsize=64)
