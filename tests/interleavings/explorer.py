@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from evertoken.core.effects import Load, Lock, Request, Save
 from evertoken.core.entry import join
 from interleavings.managers import begin, call, replace_rejected, revoke
-from interleavings.scenario import EXTRA_GRANTS, SCENARIOS, Fault, Scenario
+from interleavings.scenario import EXTRA_GRANTS, RIGHT, SCENARIOS, Fault, Scenario
 from interleavings.server import Violation
 
 if TYPE_CHECKING:
@@ -171,8 +171,14 @@ def check(world: World) -> None:
     if len(server.grants) > allowed:
         raise Violation(f"{len(server.grants)} grants, and only {allowed} have a reason")
     check_refusals(world)
+    if server.reused and not MAY_LOSE_A_LOGIN.intersection(world.faults):
+        raise Violation("a refresh token was sent again, and its login is lost")
     if world.time > HORIZON:
         raise Violation("somebody waits for ever")
+
+
+MAY_LOSE_A_LOGIN = frozenset({Fault.CRASH, Fault.LOST, Fault.PAUSE, Fault.AWAY})
+"""Faults after which a spent refresh token may be sent again: its successor was never saved."""
 
 
 def check_refusals(world: World) -> None:
@@ -184,7 +190,11 @@ def check_refusals(world: World) -> None:
 
 
 def settle(world: World) -> None:
-    """What holds at the end: a revoked token is nowhere."""
+    """What holds at the end: a revoked token is nowhere, and nobody was sent away in vain."""
+    if not (world.actors or world.faults) and world.scenario.grants:
+        for process in world.processes:
+            if process.password == RIGHT and set(process.outcomes) != {"token"}:
+                raise explained(world, Violation(f"calls got {process.outcomes}"))
     for process in world.processes:
         known = join(world.loaded(process), process.memory)
         for token in (process.snapshot.token, known.token):

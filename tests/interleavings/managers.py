@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from evertoken.core.effects import Load, Now, RenewalRequest, Save
@@ -17,7 +18,7 @@ from evertoken.core.state import (
     with_rejected,
 )
 from evertoken.core.token import Token
-from interleavings.scenario import LIFETIME, POLICY, RIGHT, START, WRONG, Scenario
+from interleavings.scenario import LIFETIME, POLICY, RIGHT, START, WRONG, Fault, Scenario
 from interleavings.server import Violation
 from interleavings.world import SHARED, Begin, Process, Unlock, Wait, World
 
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 TIMEOUT = 40.0
 """Seconds after which a call gives up."""
+
+PATIENCE = 22.0
+"""Seconds that a call lasts at most: the timeout of a lock with jitter, and a few requests.
+
+As much again for each token that dies when it arrives.
+"""
 
 
 def begin(scenario: Scenario, *, verbose: bool = False) -> World:
@@ -76,42 +83,47 @@ def calls(world: World, process: Process) -> Actions:
 
 def call(world: World, process: Process) -> Actions:
     """One call of `token()`."""
-    give_up = world.time + TIMEOUT
-    while world.time < give_up:
+    begun, outcome = world.time, ""
+    while world.time < begun + TIMEOUT and not outcome:
         yield from poll(world, process)
         now = world.now(process)
         action = decide(process.snapshot, now)
-        if action is Action.FAIL:
-            return
-        if action is not Action.REFRESH_OR_WAIT:
-            hand_out(process, process.snapshot.token, now, arrived=False)
-        if action is Action.USE:
-            return
+        if action in {Action.USE, Action.REFRESH_IF_FREE}:
+            hand_out(world, process, process.snapshot.token, now, arrived=False)
+            outcome = "token"
+        elif action is Action.FAIL:
+            outcome = "error"
+        if action in {Action.USE, Action.FAIL}:
+            break
         if process.renewing:
             yield Wait()
-            result = None
-        else:
-            request = RenewalRequest(snapshot=process.snapshot, start=now)
-            result = yield from renew(world, process, request)
-        if action is Action.REFRESH_IF_FREE:
-            return
-        if result is not None and finished(world, process, result):
-            return
+            continue
+        request = RenewalRequest(snapshot=process.snapshot, start=now)
+        result = yield from renew(world, process, request)
+        outcome = outcome or finished(world, process, result)
+    process.outcomes += (outcome,)
+    renewals = 1 + sum(fault in {Fault.REVOKE, Fault.REJECT} for fault in world.faults)
+    if world.time - begun > PATIENCE * renewals and process.frozen_until < begun:
+        raise Violation(f"a caller waited for {world.time - begun:.0f} s")
 
 
-def finished(world: World, process: Process, result: Result) -> bool:
-    """Whether a caller that waited for `result` got a token or an error."""
+def finished(world: World, process: Process, result: Result) -> str:
+    """What a caller that waited for `result` gets; empty if it asks again."""
     now = world.now(process)
     token = received(process.snapshot, result, now)
     if token is not None:
-        hand_out(process, token, now, arrived=token == result.token and not result.late(now))
-    return token is not None or result.error is not None
+        arrived = token == result.token and not result.late(now)
+        hand_out(world, process, token, now, arrived=arrived)
+        return "token"
+    return "" if result.error is None else "error"
 
 
 def poll(world: World, process: Process) -> Generator[Step, Any, None]:
     """Merge what siblings share, and mend a store that has forgotten something."""
     entry = yield Load(SHARED)
     now = world.now(process)
+    if entry is not None:
+        process.dead_through = max(process.dead_through, entry.revoked_through)
     for known in (entry, process.memory):
         token = None if known is None else known.token
         may_adopt = token is not None and world.may_adopt(process, token)
@@ -142,8 +154,10 @@ def own(process: Process) -> None:
 
 def revoke(world: World, process: Process) -> Actions:
     """One call of `revoke()`."""
+    begun = world.time
     outcome = yield from revocation(world.plan(process), process.snapshot)
     process.snapshot = revoked(process.snapshot, outcome.entry)
+    process.revoked_before = begun
     yield Unlock()
     yield from call(world, process)
 
@@ -159,12 +173,16 @@ def replace_rejected(world: World, process: Process) -> Actions:
     yield from call(world, process)
 
 
-def hand_out(process: Process, token: Token | None, now: Instant, *, arrived: bool) -> None:
+def hand_out(
+    world: World, process: Process, token: Token | None, now: Instant, *, arrived: bool
+) -> None:
     """Check the token that a caller gets; one that just `arrived` may have expired on its way."""
     if token is None:
         raise Violation("a caller was told to use a token that is not there")
-    if process.snapshot.entry.kills(token):
+    if token.generation <= max(process.dead_through, process.snapshot.entry.revoked_through):
         raise Violation(f"{token.value} is dead by the process's own knowledge")
+    if world.server.sent.get(token.value, math.inf) < process.revoked_before:
+        raise Violation(f"{token.value} was in flight when this process revoked")
     if not arrived and POLICY.usable_until(token).reached(now):
         raise Violation(f"{token.value} had expired when it was handed out")
     if process.password == WRONG:

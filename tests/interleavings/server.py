@@ -27,6 +27,8 @@ class Server:
         revoked: the values that were revoked.
         refusals: the wrong passwords that were posted, with their times.
         spent: each refresh token that was spent, and who spent it.
+        reused: how often one was sent again.
+        sent: when the request for each token was sent.
     """
 
     valid: str = RIGHT
@@ -34,6 +36,8 @@ class Server:
     revoked: set[str] = field(default_factory=set)
     refusals: list[tuple[str, float]] = field(default_factory=list)
     spent: dict[str, int] = field(default_factory=dict)
+    reused: int = 0
+    sent: dict[str, float] = field(default_factory=dict)
 
     def answer(
         self, password: str, refresh_token: str | None, time: float, actor: int
@@ -44,14 +48,17 @@ class Server:
             return GrantRefused("wrong password", status=400, error="invalid_grant")
         if refresh_token is not None:
             if refresh_token in self.spent:
+                self.reused += 1
                 return GrantRefused("spent", status=400, error="invalid_grant")
             self.spent[refresh_token] = actor
         value = f"{password}-{len(self.grants)}"
         self.grants.append(value)
+        self.sent[value] = time
         successor = None if refresh_token is None else f"refresh-{len(self.grants)}"
         return Token(value, 0.0, LIFETIME, refresh_token=successor)
 
     def state(self) -> object:
         """Tells this state from others."""
         spent = tuple(self.spent.items())
-        return self.valid, tuple(self.grants), frozenset(self.revoked), tuple(self.refusals), spent
+        sent = tuple(self.sent.items())
+        return self.valid, sent, frozenset(self.revoked), tuple(self.refusals), spent, self.reused

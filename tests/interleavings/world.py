@@ -90,6 +90,12 @@ class Process:
     renewing: bool = False
     owned: frozenset[str] = frozenset()
     """The tokens that were granted to this process's credentials, or adopted by them."""
+    dead_through: int = -1
+    """The newest revocation that this process has read in the store."""
+    revoked_before: float = -math.inf
+    """When this process revoked: no token whose request was sent before is handed out."""
+    outcomes: tuple[str, ...] = ()
+    """What its calls got."""
 
 
 @dataclass(eq=False)
@@ -319,6 +325,10 @@ class World:
         joined = join_at(held, entry, self.now(process).wall)
         if joined.revoked_through < held.revoked_through:
             raise Violation("a revocation was lost")
+        before = -1 if held.token is None else held.token.generation
+        after = joined.revoked_through if joined.token is None else joined.token.generation
+        if after < before:
+            raise Violation("a newer token was lost to an older one")
         self.store(process, joined)
 
     def _sent_out(self, entry: Entry, process: Process) -> Entry:
