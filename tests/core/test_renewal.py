@@ -331,6 +331,15 @@ def test_a_success_clears_the_outage_for_everyone() -> None:
     assert script.stores[0].failures == ()
 
 
+def test_the_error_of_a_late_renewal_is_neither_told_nor_remembered() -> None:  # F30
+    script = Script(latency=61.0, answers=[DOWN])
+    result = script.renew()
+    assert (result.source, result.failure, result.error) == (Source.LATE, None, None)
+    assert script.stores[0] == NOTHING
+    verdict = Script(latency=61.0, answers=[REFUSED]).renew()
+    assert isinstance(verdict.error, GrantRefused)
+
+
 # -- a local failure -------------------------------------------------------------------------------
 
 

@@ -46,8 +46,8 @@ effect and sends its result back: a thread does so in production, a simulator in
     read the credentials    once, before any lock: this reading is the identity, the request and
                             the memory of a refusal, even if a callable answers differently later
     lock each store,        so that one process of a fleet asks; waiting is cut into slices, since
-      near to far           the holder may save a token meanwhile. After the timeout the renewal goes
-                            on without the lock: it only saves grants
+      near to far           the holder may save a token meanwhile. After the timeout the renewal
+                            goes on without the lock: it only saves grants
     load each store         a token that a sibling has just saved makes the request needless; a
                             token in a near store is believed only after the far ones were asked
     may we adopt it?        inside a process a token belongs to the credentials that obtained it
@@ -85,6 +85,6 @@ request, or that is killed between the answer and the save: the login is lost un
 allows a grace period.
 
 Modules: `instant`, `token`, `failure`, `entry` are values; `policy` and `state` decide; `effects`
-names what a driver must do; `renewal`, `exclusive`, `revocation` are the generators, and `protocol`
-is where a driver enters.
+names what a driver must do; `exchange`, `renewal`, `exclusive` and `revocation` are the generators,
+and `protocol` is where a driver enters.
 """

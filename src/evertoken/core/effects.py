@@ -39,6 +39,7 @@ class Source(enum.Enum):
     REMEMBERED = "a failure that the manager remembered"
     BUSY = "another process is renewing"
     REVOKED = "the token was revoked while it was on its way"
+    LATE = "the renewal failed after its deadline: its error means nothing by now"
 
 
 @dataclass(frozen=True, slots=True)

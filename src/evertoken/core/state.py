@@ -198,6 +198,9 @@ def merge_shared(
     known, token = snapshot.entry, snapshot.entry.token
     if may_adopt and token is not None and _replaces(token, snapshot) and policy.usable(token, now):
         snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
+    if decide(snapshot, now) is Action.USE:
+        # nobody would ask now; a renewal meets the outage in the store if it is still there then
+        return snapshot
     outage = known.outage
     if outage is None or outage == snapshot.failure or not policy.in_force(outage, token, now):
         return snapshot
