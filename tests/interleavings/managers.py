@@ -42,7 +42,7 @@ As much again for each token that dies when it arrives.
 
 def begin(scenario: Scenario, *, verbose: bool = False) -> World:
     """A world in which every process is about to make its first call."""
-    world = World(scenario, verbose=verbose)
+    world = World(scenario, offsets=[0.0, scenario.skew], verbose=verbose)
     for number, machine in enumerate(scenario.machines):
         process = Process(number, machine, scenario.passwords[number])
         world.processes.append(process)

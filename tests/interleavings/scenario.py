@@ -67,6 +67,7 @@ class Scenario:
         exclusive: whether the grant has a rotating refresh token.
         calls: how many calls each process makes.
         grants: how many grants this takes if nothing goes wrong.
+        skew: seconds by which the clock of the second machine is ahead.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Scenario:
     exclusive: bool = False
     calls: int = 1
     grants: int = 1
+    skew: float = 0.0
 
 
 SCENARIOS = {
@@ -86,6 +88,8 @@ SCENARIOS = {
         Scenario("cold-redis", (0, 1), "redis"),
         Scenario("stale-file", age=LIFETIME - 60),
         Scenario("stale-redis", (0, 1), "redis", age=LIFETIME - 60),
+        Scenario("skewed-redis", (0, 1), "redis", age=LIFETIME - 60, skew=3600.0),
+        Scenario("decades-redis", (0, 1), "redis", skew=2.0e9),
         Scenario("expired-file", age=LIFETIME),
         Scenario("exclusive-file", exclusive=True),
         Scenario("exclusive-redis", (0, 1), "redis", exclusive=True),

@@ -16,6 +16,7 @@ from evertoken.core.effects import (
     MayAdopt,
     NewSalt,
     Now,
+    OrderingTime,
     Plan,
     ReadCredentials,
     Reading,
@@ -141,6 +142,12 @@ class World:
         wall = START + self.offsets[process.machine] + self.time
         return Instant(wall, 1000.0 + 500.0 * process.machine + self.time)
 
+    def ordering_time(self, process: Process) -> float:
+        """The clock by which generations are counted: that of Redis where it is shared."""
+        if self.scenario.shared == "redis":
+            return START + self.time
+        return self.now(process).wall
+
     def plan(self, process: Process) -> Plan:
         """How a manager renews; jitter lets siblings give up one after another."""
         return Plan(
@@ -237,6 +244,8 @@ class World:
             return start.after(self.time - time)
         if kind is Now:
             return self.now(process)
+        if kind is OrderingTime:
+            return self.ordering_time(process)
         if isinstance(effect, Begin):
             actor.start = effect.start, self.time
             return None
@@ -246,7 +255,7 @@ class World:
         if isinstance(effect, Load):
             return process.memory
         if isinstance(effect, Save):
-            process.memory = join_at(process.memory, effect.entry, self.now(process).wall)
+            process.memory = join_at(process.memory, effect.entry, self.ordering_time(process))
             return process.memory
         if isinstance(effect, Hash):
             return b"hash of " + effect.reading.fingerprint
@@ -322,7 +331,7 @@ class World:
 
     def _save(self, process: Process, entry: Entry) -> None:
         held = self.loaded(process)
-        joined = join_at(held, entry, self.now(process).wall)
+        joined = join_at(held, entry, self.ordering_time(process))
         if joined.revoked_through < held.revoked_through:
             raise Violation("a revocation was lost")
         before = -1 if held.token is None else held.token.generation

@@ -10,9 +10,10 @@ idempotent, so reports may arrive in any order, late or twice: a newer token is 
 dead one never returns. Adopting, saving, revoking and failing are all joins.
 
 One order. `next_generation` gives each token a generation under the renewal lock: one more than
-anything known, or the whole seconds of the clock if that is more. Clocks that step or disagree
-therefore cannot decide which of two tokens is newer. It is taken before the request is sent, so a
-revocation also covers a token that is on its way. A generation from the far future, which a clock
+anything known, or the whole seconds of the clock if that is more (`OrderingTime`: Redis's own
+clock where a store is Redis). Clocks that step or disagree therefore cannot decide which of two
+tokens is newer. It is taken before the request is sent, so a revocation also covers a token that is
+on its way. A generation from the far future, which a clock
 set to another year leaves behind, is demoted wherever it is met (`demoted`, `join_at`).
 
 One decision. A manager publishes a `Snapshot`; `decide` reads nothing else, and nobody changes what

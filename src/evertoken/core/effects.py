@@ -73,6 +73,15 @@ class Now:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderingTime:
+    """Unix seconds on the clock by which generations are counted. Result: `float`.
+
+    Redis's own where a store is Redis, as far as it was seen there last; else the wall clock, as
+    `Now` reads it. It needs no I/O.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """Wait. Result: None."""
 
@@ -116,7 +125,7 @@ class Load:
 class Save:
     """Join `entry` to what the store holds, as one step. Result: the join, or None if not saved.
 
-    The store merges by `join_at`, with its own clock.
+    The store merges by `join_at`, at its `OrderingTime`.
     """
 
     store: int
@@ -182,6 +191,7 @@ class Publish:
 Effect = (
     ReadCredentials
     | Now
+    | OrderingTime
     | Sleep
     | Lock
     | StillHeld

@@ -9,6 +9,7 @@ from evertoken.core.effects import (
     Hash,
     NewSalt,
     Now,
+    OrderingTime,
     Publish,
     Reading,
     Request,
@@ -107,7 +108,7 @@ class Exchange:
         A revocation during the request thereby covers the token that it brings.
         """
         sent: Instant = yield Now()
-        self.generation = next_generation(self.known, sent.wall)
+        self.generation = next_generation(self.known, (yield OrderingTime()))
         answer: Token | TokenError = yield Request(self.read, refresh_token)
         if not isinstance(answer, Token):
             return answer

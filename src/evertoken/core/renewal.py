@@ -15,6 +15,7 @@ from evertoken.core.effects import (
     LockTimedOut,
     MayAdopt,
     Now,
+    OrderingTime,
     ReadCredentials,
     Reading,
     Result,
@@ -139,9 +140,8 @@ class Renewal(Exchange):
 
     def _load(self, store: int) -> Steps[None]:
         entry = yield Load(store)
-        now = yield Now()
         self._held[store] = entry or NOTHING
-        self.known = join_at(self.known, self._held[store], now.wall)
+        self.known = join_at(self.known, self._held[store], (yield OrderingTime()))
 
     def save(self, store: int) -> Steps[bool]:
         """Save what is known, if it is news to `store`; whether the store has it now."""
