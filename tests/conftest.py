@@ -15,6 +15,7 @@ pytest_plugins = ("support.output_watch",)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="make the long runs: tens of minutes")
+    parser.addoption("--schedule", help="the line of a simulated schedule to replay")
     parser.addoption("--schedule-seed", type=int, help="the interleaving of threads to replay")
 
 

@@ -50,8 +50,13 @@ def test_a_failure_is_over_when_either_clock_says_so() -> None:
 def test_a_failure_from_the_future_or_of_days_is_over() -> None:  # S57
     assert failure(ago(-60)).remaining(NOW) > 0
     assert failure(ago(-61)).remaining(NOW) == 0
+    assert failure(ago(-61), reading=False).remaining(NOW) == 0
     assert failure(pause=LONGEST_WAIT).remaining(NOW) == LONGEST_WAIT
     assert failure(pause=LONGEST_WAIT + 1).remaining(NOW) == 0
+
+
+def test_a_wall_clock_that_is_set_back_does_not_end_a_cool_down() -> None:
+    assert refusal().remaining(Instant(NOW.wall - HOUR, NOW.boot + 1)) == 299
 
 
 def test_a_remembered_failure_says_so_since_when_and_until_when() -> None:  # S64

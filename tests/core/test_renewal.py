@@ -80,6 +80,15 @@ def test_a_token_is_newer_than_all_that_is_known_whatever_the_clock_says() -> No
     assert token.generation == GENERATION + 51
 
 
+def test_generations_are_counted_by_the_clock_that_the_fleet_shares() -> None:  # S58
+    token = Script(ahead=100.0).renew().token
+    assert token is not None
+    assert (token.issued_at, token.generation) == (NOW.wall, GENERATION + 100)
+    future = issued(generation=GENERATION + 40_000_000)
+    kept = Script(stores=[Entry.of_token(future)], ahead=20_000_000.0)
+    assert kept.renew().token == future
+
+
 def test_what_was_posted_is_what_was_read() -> None:  # S51
     script = Script()
     script.renew()
@@ -329,6 +338,15 @@ def test_a_success_clears_the_outage_for_everyone() -> None:
     script = Script(stores=[Entry.of_failure(failure(ago(61)))])
     script.renew()
     assert script.stores[0].failures == ()
+
+
+def test_the_error_of_a_late_renewal_is_neither_told_nor_remembered() -> None:  # F30
+    script = Script(latency=61.0, answers=[DOWN])
+    result = script.renew()
+    assert (result.source, result.failure, result.error) == (Source.LATE, None, None)
+    assert script.stores[0] == NOTHING
+    verdict = Script(latency=61.0, answers=[REFUSED]).renew()
+    assert isinstance(verdict.error, GrantRefused)
 
 
 # -- a local failure -------------------------------------------------------------------------------

@@ -290,6 +290,15 @@ def test_an_outage_that_siblings_met_is_waited_out() -> None:
     assert merged(snapshot, Entry.of_failure(failure())) is snapshot
 
 
+def test_an_outage_that_siblings_met_does_not_bring_the_renewal_of_a_fresh_token_forward() -> None:
+    fresh = merged(held(issued(ago(60))), Entry.of_failure(failure(pause=1)))
+    assert fresh.failure is None
+    assert decide(fresh, NOW.after(60)) is Action.USE
+    due = merged(held(OLD), Entry.of_failure(failure(pause=1)))
+    assert decide(due, NOW) is Action.USE
+    assert decide(due, NOW.after(1)) is Action.REFRESH_IF_FREE
+
+
 @pytest.mark.parametrize(
     "entry",
     [

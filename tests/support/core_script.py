@@ -15,6 +15,7 @@ from evertoken.core.effects import (
     MayAdopt,
     NewSalt,
     Now,
+    OrderingTime,
     Plan,
     Publish,
     ReadCredentials,
@@ -57,6 +58,7 @@ class Script:
         foreign: the values of tokens that belong to other credentials.
         during: what happens while a request is under way.
         latency: seconds that a request takes.
+        ahead: seconds by which the clock of the store is ahead.
     """
 
     stores: list[Entry] = field(default_factory=lambda: [NOTHING])
@@ -70,6 +72,7 @@ class Script:
     hashed: bytes = b"hash"
     exclusive: bool = False
     latency: float = 0.0
+    ahead: float = 0.0
     during: dict[int, Entry] = field(default_factory=dict)
     now: Instant = NOW
     log: list[Effect] = field(default_factory=list)
@@ -104,7 +107,7 @@ class Script:
 
     def names(self) -> list[str]:
         """What was done to the world, in short."""
-        quiet = (Now, ReadCredentials, MayAdopt, NewSalt)
+        quiet = (Now, OrderingTime, ReadCredentials, MayAdopt, NewSalt)
         return [
             f"{type(each).__name__} {store}" if (store := getattr(each, "store", None)) is not None
             else type(each).__name__
@@ -137,6 +140,8 @@ class Script:
                 return self.reading
             case Now():
                 return self.now
+            case OrderingTime():
+                return self.now.wall + self.ahead
             case Sleep(seconds):
                 self.now = self.now.after(seconds)
             case Lock(store, timeout):
@@ -171,11 +176,11 @@ class Script:
     def _save(self, store: int, entry: Entry) -> Entry | None:
         if store in self.broken:
             return None
-        self.stores[store] = join_at(self.stores[store], entry, self.now.wall)
+        self.stores[store] = join_at(self.stores[store], entry, self.now.wall + self.ahead)
         return self.stores[store]
 
     def _answer(self) -> Token | TokenError:
         self.now = self.now.after(self.latency)
         for store, entry in self.during.items():
-            self.stores[store] = join_at(self.stores[store], entry, self.now.wall)
+            self.stores[store] = join_at(self.stores[store], entry, self.now.wall + self.ahead)
         return self.answers.pop(0) if self.answers else issued(NOW, value="granted", generation=0)

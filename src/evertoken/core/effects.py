@@ -43,7 +43,7 @@ class Source(enum.Enum):
     REMEMBERED = "a failure that the manager remembered"
     BUSY = "another process is renewing"
     REVOKED = "the token was revoked while it was on its way"
-    LATE = "the request failed after its deadline"
+    LATE = "the renewal failed after its deadline: its error means nothing by now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,15 @@ class Now:
     """Read the clocks, as the caller's reading moved on by the time since boot. Result: `Instant`.
 
     A renewal runs in a thread, where freezegun shows the real wall time.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class OrderingTime:
+    """Unix seconds on the clock by which generations are counted. Result: `float`.
+
+    Redis's own where a store is Redis, as far as it was seen there last; else the wall clock, as
+    `Now` reads it. It needs no I/O.
     """
 
 
@@ -120,7 +129,7 @@ class Load:
 class Save:
     """Join `entry` to what the store holds, as one step. Result: the join, or None if not saved.
 
-    The store merges by `join_at`, with its own clock.
+    The store merges by `join_at`, at its `OrderingTime`.
     """
 
     store: int
@@ -186,6 +195,7 @@ class Publish:
 Effect = (
     ReadCredentials
     | Now
+    | OrderingTime
     | Sleep
     | Lock
     | StillHeld

@@ -147,11 +147,15 @@ def join(a: Entry, b: Entry) -> Entry:
         token = None
     over = revoked if token is None else token.generation
     salt = min(filter(None, (a.salt, b.salt)), default=b"")
+    failures = _remembered(a, b, over, salt) if a.failures or b.failures else ()
+    return Entry(token, _merged(a.login, b.login), revoked, failures, salt)
+
+
+def _remembered(a: Entry, b: Entry, over: int, salt: bytes) -> tuple[Failure, ...]:
     outages = (each for each in (*a.failures, *b.failures) if _outlasts(each, over))
     # a hash under another salt matches nobody's credentials
     refusals = (each for entry in (a, b) if salt and entry.salt == salt for each in entry.refusals)
-    failures = *_last(outages, lambda each: each.kind, 1), *_last(refusals, _credentials, KEPT)
-    return Entry(token, _merged(a.login, b.login), revoked, failures, salt)
+    return (*_last(outages, lambda each: each.kind, 1), *_last(refusals, _credentials, KEPT))
 
 
 def _outlasts(failure: Failure, generation: int) -> bool:
@@ -172,8 +176,9 @@ def _merged(a: Login | None, b: Login | None) -> Login | None:
 
 
 def _newest(a: T | None, b: T | None) -> T | None:
-    known = (each for each in (a, b) if each is not None)
-    return max(known, key=lambda each: each.order, default=None)
+    if a is None or b is None:
+        return b if a is None else a
+    return a if a.order > b.order else b
 
 
 def _last(items: Iterable[T], group: Callable[[T], object], limit: int) -> tuple[T, ...]:

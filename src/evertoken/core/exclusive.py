@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from evertoken.core.effects import Hold, Now, Publish, Save, Sleep, StillHeld
+from evertoken.core.effects import Hold, Now, OrderingTime, Publish, Save, Sleep, StillHeld
 from evertoken.core.entry import Entry, Initial, Login, digest_of, join, next_generation
 from evertoken.core.failure import FailureKind
 from evertoken.core.renewal import Renewal
@@ -44,8 +44,7 @@ class ExclusiveRenewal(Renewal):
 
     def exchange(self) -> Steps[Result]:
         """Spend the refresh token, and save its successor."""
-        now = yield Now()
-        login = self._login(now.wall)
+        login = self._login((yield OrderingTime()))
         if login is None or login.refresh_token is None:
             error = GrantRefused("there is no refresh token: log in again", error="invalid_grant")
             return (yield from self.failed(error, kind=FailureKind.LOCAL))

@@ -77,11 +77,13 @@ class Failure:
 
         A failure from the future, or one that claims to last longer than any failure may, is over.
         """
-        by_wall = now.wall - self.at
-        if by_wall < -FUTURE_TOLERANCE or self.until - self.at > LONGEST_WAIT:
+        age = now.wall - self.at
+        if self.at_boot is not None:
+            # a wall clock that was set back does not end a cool-down
+            age = max(age, now.boot - self.at_boot)
+        if age < -FUTURE_TOLERANCE or self.until - self.at > LONGEST_WAIT:
             return 0.0
-        by_boot = 0.0 if self.at_boot is None else now.boot - self.at_boot
-        return max(0.0, self.until - self.at - max(by_wall, by_boot))
+        return max(0.0, self.until - self.at - max(0.0, age))
 
 
 def remembered(failure: Failure) -> TokenError:

@@ -9,69 +9,41 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evertoken.core.effects import (
-    Hash,
     Hold,
     Load,
     Lock,
     LockTimedOut,
     MayAdopt,
-    NewSalt,
     Now,
-    Publish,
+    OrderingTime,
     ReadCredentials,
     Reading,
-    Request,
     Result,
     Revoke,
     Save,
     Sleep,
     Source,
 )
-from evertoken.core.entry import NOTHING, Entry, adds, demoted, join, join_at, next_generation
+from evertoken.core.entry import NOTHING, Entry, adds, join, join_at
+from evertoken.core.exchange import Exchange
 from evertoken.core.failure import Failure, FailureKind
 from evertoken.core.policy import GRANT_FLOOR
 from evertoken.core.state import EMPTY
-from evertoken.core.token import Token
 
 if TYPE_CHECKING:
     from evertoken.core.effects import Plan, RenewalRequest, Steps
     from evertoken.core.instant import Instant
-    from evertoken.errors import TokenError
+    from evertoken.core.token import Token
 
 LOCK_POLL_INTERVAL = 1.0
 """Seconds of waiting for a lock after which the store is loaded again."""
 
-FIRST_TRIES = 3
-"""Requests of a cold renewal: nobody has a token, and no failure is known."""
 
-FIRST_PAUSE = 0.2
-"""Seconds between the first two of them; it doubles."""
-
-LAST_TRY = 1.0
-"""Seconds after the first of them within which the last one is sent.
-
-It bounds how much longer than one request the lock is held. A request that hung is not retried.
-"""
-
-_TRANSIENT = frozenset({None, 408, 425, 429})
-_SERVER_ERROR = 500
-
-
-class Renewal:
-    """One renewal: what it was asked, and what it has learnt so far.
-
-    Attributes:
-        known: the join of all that the manager and the stores know, the tokens of other
-            credentials included: a generation is newer than theirs too.
-    """
+class Renewal(Exchange):
+    """One renewal: locks and stores around one exchange."""
 
     def __init__(self, plan: Plan, request: RenewalRequest) -> None:
-        self.plan = plan
-        self.request = request
-        self.known = demoted(request.snapshot.entry, request.start.wall)
-        self.reading: Reading | None = None
-        self.generation = 0
-        self._sent = request.start
+        super().__init__(plan, request)
         self._held: dict[int, Entry] = {}
 
     def steps(self) -> Steps[Result]:
@@ -145,7 +117,7 @@ class Renewal:
             return (0.0, False) if tries == 0 else None
         blocked = self.request.snapshot.blocked_since
         since = self.request.start.boot if blocked is None else blocked
-        left = since + self._jittered(self.plan.lock_timeout) - now.boot
+        left = since + self.jittered(self.plan.lock_timeout) - now.boot
         if left > LOCK_POLL_INTERVAL:
             return LOCK_POLL_INTERVAL, False
         return max(0.0, left), True
@@ -168,9 +140,8 @@ class Renewal:
 
     def _load(self, store: int) -> Steps[None]:
         entry = yield Load(store)
-        now = yield Now()
         self._held[store] = entry or NOTHING
-        self.known = join_at(self.known, self._held[store], now.wall)
+        self.known = join_at(self.known, self._held[store], (yield OrderingTime()))
 
     def save(self, store: int) -> Steps[bool]:
         """Save what is known, if it is news to `store`; whether the store has it now."""
@@ -219,7 +190,7 @@ class Renewal:
         if self.request.force:
             return None
         if any(policy.in_force(each, known.token, now) for each in known.refusals):
-            refusal = known.refusal_of((yield from self._hash()))
+            refusal = known.refusal_of((yield from self.hash()))
             if refusal is not None and policy.in_force(refusal, known.token, now):
                 return replace(refusal, credentials_hash=self.read.fingerprint)
         outage = known.outage
@@ -244,16 +215,6 @@ class Renewal:
             return None
         return own if self.plan.policy.in_force(own, snapshot.token, now) else None
 
-    def _hash(self) -> Steps[bytes]:
-        hashed: bytes = yield Hash(self.read, self.known.salt)
-        return hashed
-
-    @property
-    def read(self) -> Reading:
-        """The credentials of this renewal."""
-        assert self.reading is not None  # noqa: S101  `steps` ends if there is none
-        return self.reading
-
     # -- the request -------------------------------------------------------------------------------
 
     def _ask(self) -> Steps[Result]:
@@ -265,84 +226,6 @@ class Renewal:
             yield Sleep(floor)
         return (yield from self.exchange())
 
-    def exchange(self) -> Steps[Result]:
-        """Ask the server, and remember what it answered."""
-        answer = yield from self._answer()
-        if isinstance(answer, Token):
-            return (yield from self.granted(answer))
-        result = yield from self.result(Source.LATE)
-        now = yield Now()
-        # the process was frozen: the error says nothing of the endpoint as it is now
-        return result if result.late(now) else (yield from self.failed(answer))
-
-    def _answer(self) -> Steps[Token | TokenError]:
-        """Post; a cold renewal retries, so that a passing error costs a caller a pause at most.
-
-        After a known failure the back-off alone decides: an outage is not asked three times.
-        """
-        now = yield Now()
-        last = min(now.boot + LAST_TRY, self.request.start.boot + self.plan.lock_timeout)
-        tries = 0
-        while True:
-            answer = yield from self.post()
-            tries += 1
-            if isinstance(answer, Token) or not (self._cold and _worth_retrying(answer)):
-                return answer
-            pause = FIRST_PAUSE * 2 ** (tries - 1)
-            pause = self._jittered(max(pause, answer.retry_after or 0.0))
-            now = yield Now()
-            if tries == FIRST_TRIES or now.boot + pause > last:
-                return answer
-            yield Sleep(pause)
-
-    def post(self, refresh_token: str | None = None) -> Steps[Token | TokenError]:
-        """Post once. The token counts its age, and takes its generation, from before the request.
-
-        A revocation during the request thereby covers the token that it brings.
-        """
-        sent: Instant = yield Now()
-        self._sent = sent
-        self.generation = next_generation(self.known, sent.wall)
-        answer: Token | TokenError = yield Request(self.read, refresh_token)
-        if not isinstance(answer, Token):
-            return answer
-        return replace(
-            answer,
-            issued_at=sent.wall,
-            expires_at=sent.wall + answer.lifetime,
-            issued_boot=sent.boot,
-            generation=self.generation,
-        )
-
-    def granted(self, token: Token) -> Steps[Result]:
-        """The result of a grant."""
-        yield from self._record_success(token)
-        self.known = join(self.known, Entry.of_token(token))
-        return (yield from self.result(Source.GRANT, token=token))
-
-    def _record_success(self, token: Token) -> Steps[None]:
-        """Tell those who remember these credentials as refused that they were accepted."""
-        if not self.known.refusals:
-            return
-        before = self.known.refusal_of((yield from self._hash()))
-        if before is not None and before.count:
-            over = replace(
-                before,
-                at=token.issued_at,
-                until=token.issued_at,
-                count=0,
-                generation=self.generation,
-                at_boot=token.issued_boot,
-            )
-            self.known = join(self.known, Entry.of_failure(over, self.known.salt))
-
-    @property
-    def _cold(self) -> bool:
-        """Whether a caller has nothing to send and no failure is known."""
-        snapshot = self.request.snapshot
-        failed = snapshot.failure or self.known.outage
-        return failed is None and not snapshot.usable(self.request.start)
-
     def _floor(self, now: Instant) -> float:
         """Seconds to wait, so that tokens which expire at once do not make a storm of grants."""
         latest = self.known.token
@@ -350,90 +233,3 @@ class Renewal:
             return 0.0
         wait = latest.issued_boot + GRANT_FLOOR - now.boot
         return wait if wait <= GRANT_FLOOR else 0.0
-
-    # -- failures ----------------------------------------------------------------------------------
-
-    def failed(self, error: TokenError, *, kind: FailureKind | None = None) -> Steps[Result]:
-        """The result of a failure, remembered by those whom it binds."""
-        kind = kind or FailureKind.of(error)
-        if kind is FailureKind.REFUSED:
-            return (yield from self._refused(error))
-        own = self.request.snapshot.failure
-        before = self.known.outage if kind is FailureKind.UNAVAILABLE else own
-        count = before.count if before is not None and before.kind is kind else 0
-        failure = yield from self._failure(kind, error, count + 1)
-        self.known = join(self.known, Entry.of_failure(failure))
-        return (yield from self.result(Source.GRANT, failure=failure))
-
-    def _refused(self, error: TokenError) -> Steps[Result]:
-        """Release the waiting callers before the slow hash, which is for the siblings alone."""
-        before = self.request.snapshot.failure
-        if self.known.refusals:
-            before = self.known.refusal_of((yield from self._hash()))
-        elif before and before.credentials_hash != self.read.fingerprint:
-            before = None
-        count = before.count if before is not None and before.refused else 0
-        failure = yield from self._failure(FailureKind.REFUSED, error, count + 1)
-        own = replace(failure, credentials_hash=self.read.fingerprint)
-        result = yield from self.result(Source.GRANT, failure=own)
-        yield Publish(result)
-        yield from self._remember_refusal(failure)
-        return result
-
-    def _remember_refusal(self, failure: Failure) -> Steps[None]:
-        if not self.known.salt:
-            salt = yield NewSalt()
-            self.known = replace(self.known, salt=salt)
-        hashed = yield from self._hash()
-        if hashed:
-            shared = replace(failure, credentials_hash=hashed)
-            self.known = join(self.known, Entry.of_failure(shared, self.known.salt))
-
-    def _failure(self, kind: FailureKind, error: TokenError, count: int) -> Steps[Failure]:
-        now = yield Now()
-        fraction = self.plan.jitter_fraction
-        pause = self.plan.policy.backoff(error, kind=kind, count=count, jitter_fraction=fraction)
-        return Failure(
-            kind=kind,
-            at=now.wall,
-            until=now.wall + pause,
-            error=error,
-            count=count,
-            generation=self.generation,
-            at_boot=now.boot,
-        )
-
-    # -- results -----------------------------------------------------------------------------------
-
-    def result(
-        self,
-        source: Source,
-        *,
-        token: Token | None = None,
-        failure: Failure | None = None,
-        store: int | None = None,
-    ) -> Steps[Result]:
-        """A result that bears the time and the identity of this renewal."""
-        now = yield Now()
-        reading, start = self.reading, self.request.start
-        return Result(
-            source=source,
-            entry=self.known,
-            token=token,
-            failure=failure,
-            store=store,
-            key=None if reading is None else reading.key,
-            fingerprint=b"" if reading is None else reading.fingerprint,
-            seconds=now.boot - start.boot,
-            deadline=self._sent.boot + self.plan.deadline,
-        )
-
-    def _jittered(self, seconds: float) -> float:
-        return seconds * (1 + self.plan.policy.jitter * self.plan.jitter_fraction)
-
-
-def _worth_retrying(error: TokenError) -> bool:
-    """Whether a second try at once may help: no answer, or one that says "not now"."""
-    status = error.status
-    temporary = status in _TRANSIENT or (status is not None and status >= _SERVER_ERROR)
-    return error.transient and temporary

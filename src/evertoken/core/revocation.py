@@ -10,7 +10,7 @@ from evertoken.core.effects import (
     Load,
     Lock,
     MayAdopt,
-    Now,
+    OrderingTime,
     ReadCredentials,
     Reading,
     Revocation,
@@ -53,12 +53,12 @@ def revocation(plan: Plan, snapshot: Snapshot) -> Steps[Revocation]:
         snapshot = replace(snapshot, token=None, entry=NOTHING)
     entries = yield from _held(plan)
     ours, foreign = yield from _owned(reading, snapshot, entries)
-    now = yield Now()
-    known = demoted(reduce(join, entries, snapshot.entry), now.wall)
+    time = yield OrderingTime()
+    known = demoted(reduce(join, entries, snapshot.entry), time)
     # the token of other credentials is not ours to end, nor is their login
-    through = _newest(ours) if foreign else next_generation(known, now.wall)
+    through = _newest(ours) if foreign else next_generation(known, time)
     known = join(known, Entry.of_revocation(through))
-    known = known if foreign else _without_login(known, now.wall)
+    known = known if foreign else _without_login(known, time)
     for store in reversed(range(plan.stores)):
         yield Save(store, known)
     return _ended(known, ours, through, (yield from _revoke(reading, ours)))

@@ -195,13 +195,22 @@ def merge_shared(
         The same object if nothing new was learnt.
     """
     snapshot = knowing(snapshot, entry or NOTHING, now)
-    known, token = snapshot.entry, snapshot.entry.token
+    token = snapshot.entry.token
     if may_adopt and token is not None and _replaces(token, snapshot) and policy.usable(token, now):
         snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
-    outage = known.outage
-    if outage is None or outage == snapshot.failure or not policy.in_force(outage, token, now):
+    return _with_outage(snapshot, now, policy)
+
+
+def _with_outage(snapshot: Snapshot, now: Instant, policy: RefreshPolicy) -> Snapshot:
+    """`snapshot`, waiting out the outage that it knows of.
+
+    A fresh token is left alone: a renewal meets the outage in the store if it is still there then.
+    """
+    outage, token = snapshot.entry.outage, snapshot.entry.token
+    if outage is None or outage == snapshot.failure or decide(snapshot, now) is Action.USE:
         return snapshot
-    return with_failure(snapshot, outage, now, policy)
+    in_force = policy.in_force(outage, token, now)
+    return with_failure(snapshot, outage, now, policy) if in_force else snapshot
 
 
 def apply_result(

@@ -1,0 +1,246 @@
+"""One exchange with the token endpoint: post, date the token, remember what was answered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from evertoken.core.effects import (
+    Hash,
+    NewSalt,
+    Now,
+    OrderingTime,
+    Publish,
+    Reading,
+    Request,
+    Result,
+    Sleep,
+    Source,
+)
+from evertoken.core.entry import Entry, demoted, join, next_generation
+from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.token import Token
+
+if TYPE_CHECKING:
+    from evertoken.core.effects import Plan, RenewalRequest, Steps
+    from evertoken.core.instant import Instant
+    from evertoken.errors import TokenError
+
+FIRST_TRIES = 3
+"""Requests of a cold renewal: nobody has a token, and no failure is known."""
+
+FIRST_PAUSE = 0.2
+"""Seconds between the first two of them; it doubles."""
+
+LAST_TRY = 1.0
+"""Seconds after the first of them within which the last one is sent.
+
+It bounds how much longer than one request the lock is held. A request that hung is not retried.
+"""
+
+_TRANSIENT = frozenset({None, 408, 425, 429})
+_SERVER_ERROR = 500
+
+
+class Exchange:
+    """What a renewal was asked, and what it has learnt so far.
+
+    Attributes:
+        known: the join of all that the manager and the stores know, the tokens of other
+            credentials included: a generation is newer than theirs too.
+    """
+
+    def __init__(self, plan: Plan, request: RenewalRequest) -> None:
+        self.plan = plan
+        self.request = request
+        self.known = demoted(request.snapshot.entry, request.start.wall)
+        self.reading: Reading | None = None
+        self.generation = 0
+        self._sent = request.start
+
+    @property
+    def deadline(self) -> float:
+        """When this renewal is late, on the clock since boot: a wait for a lock does not count."""
+        return self._sent.boot + self.plan.deadline
+
+    def hash(self) -> Steps[bytes]:
+        """The hash of the credentials under the salt of what is known."""
+        hashed: bytes = yield Hash(self.read, self.known.salt)
+        return hashed
+
+    @property
+    def read(self) -> Reading:
+        """The credentials of this renewal."""
+        assert self.reading is not None  # noqa: S101  `steps` ends if there is none
+        return self.reading
+
+    # -- the request -------------------------------------------------------------------------------
+
+    def exchange(self) -> Steps[Result]:
+        """Ask the server, and remember what it answered."""
+        answer = yield from self._answer()
+        if isinstance(answer, Token):
+            return (yield from self.granted(answer))
+        return (yield from self.failed(answer))
+
+    def _answer(self) -> Steps[Token | TokenError]:
+        """Post; a cold renewal retries, so that a passing error costs a caller a pause at most.
+
+        After a known failure the back-off alone decides: an outage is not asked three times.
+        """
+        now = yield Now()
+        last = min(now.boot + LAST_TRY, self.request.start.boot + self.plan.lock_timeout)
+        tries = 0
+        while True:
+            answer = yield from self.post()
+            tries += 1
+            if isinstance(answer, Token) or not (self._cold and _worth_retrying(answer)):
+                return answer
+            pause = FIRST_PAUSE * 2 ** (tries - 1)
+            pause = self.jittered(max(pause, answer.retry_after or 0.0))
+            now = yield Now()
+            if tries == FIRST_TRIES or now.boot + pause > last:
+                return answer
+            yield Sleep(pause)
+
+    def post(self, refresh_token: str | None = None) -> Steps[Token | TokenError]:
+        """Post once. The token counts its age, and takes its generation, from before the request.
+
+        A revocation during the request thereby covers the token that it brings.
+        """
+        sent: Instant = yield Now()
+        self._sent = sent
+        self.generation = next_generation(self.known, (yield OrderingTime()))
+        answer: Token | TokenError = yield Request(self.read, refresh_token)
+        if not isinstance(answer, Token):
+            return answer
+        return replace(
+            answer,
+            issued_at=sent.wall,
+            expires_at=sent.wall + answer.lifetime,
+            issued_boot=sent.boot,
+            generation=self.generation,
+        )
+
+    def granted(self, token: Token) -> Steps[Result]:
+        """The result of a grant."""
+        yield from self._record_success(token)
+        self.known = join(self.known, Entry.of_token(token))
+        return (yield from self.result(Source.GRANT, token=token))
+
+    def _record_success(self, token: Token) -> Steps[None]:
+        """Tell those who remember these credentials as refused that they were accepted."""
+        if not self.known.refusals:
+            return
+        before = self.known.refusal_of((yield from self.hash()))
+        if before is not None and before.count:
+            over = replace(
+                before,
+                at=token.issued_at,
+                until=token.issued_at,
+                count=0,
+                generation=self.generation,
+                at_boot=token.issued_boot,
+            )
+            self.known = join(self.known, Entry.of_failure(over, self.known.salt))
+
+    @property
+    def _cold(self) -> bool:
+        """Whether a caller has nothing to send and no failure is known."""
+        snapshot = self.request.snapshot
+        failed = snapshot.failure or self.known.outage
+        return failed is None and not snapshot.usable(self.request.start)
+
+    # -- failures ----------------------------------------------------------------------------------
+
+    def failed(self, error: TokenError, *, kind: FailureKind | None = None) -> Steps[Result]:
+        """The result of a failure, remembered by those whom it binds.
+
+        After the deadline only a verdict counts: a process that was frozen met no outage.
+        """
+        kind = kind or FailureKind.of(error)
+        if kind is FailureKind.REFUSED:
+            return (yield from self._refused(error))
+        now = yield Now()
+        if now.boot > self.deadline:
+            return (yield from self.result(Source.LATE))
+        own = self.request.snapshot.failure
+        before = self.known.outage if kind is FailureKind.UNAVAILABLE else own
+        count = before.count if before is not None and before.kind is kind else 0
+        failure = yield from self._failure(kind, error, count + 1)
+        self.known = join(self.known, Entry.of_failure(failure))
+        return (yield from self.result(Source.GRANT, failure=failure))
+
+    def _refused(self, error: TokenError) -> Steps[Result]:
+        """Release the waiting callers before the slow hash, which is for the siblings alone."""
+        before = self.request.snapshot.failure
+        if self.known.refusals:
+            before = self.known.refusal_of((yield from self.hash()))
+        elif before and before.credentials_hash != self.read.fingerprint:
+            before = None
+        count = before.count if before is not None and before.refused else 0
+        failure = yield from self._failure(FailureKind.REFUSED, error, count + 1)
+        own = replace(failure, credentials_hash=self.read.fingerprint)
+        result = yield from self.result(Source.GRANT, failure=own)
+        yield Publish(result)
+        yield from self._remember_refusal(failure)
+        return result
+
+    def _remember_refusal(self, failure: Failure) -> Steps[None]:
+        if not self.known.salt:
+            salt = yield NewSalt()
+            self.known = replace(self.known, salt=salt)
+        hashed = yield from self.hash()
+        if hashed:
+            shared = replace(failure, credentials_hash=hashed)
+            self.known = join(self.known, Entry.of_failure(shared, self.known.salt))
+
+    def _failure(self, kind: FailureKind, error: TokenError, count: int) -> Steps[Failure]:
+        now = yield Now()
+        fraction = self.plan.jitter_fraction
+        pause = self.plan.policy.backoff(error, kind=kind, count=count, jitter_fraction=fraction)
+        return Failure(
+            kind=kind,
+            at=now.wall,
+            until=now.wall + pause,
+            error=error,
+            count=count,
+            generation=self.generation,
+            at_boot=now.boot,
+        )
+
+    # -- results -----------------------------------------------------------------------------------
+
+    def result(
+        self,
+        source: Source,
+        *,
+        token: Token | None = None,
+        failure: Failure | None = None,
+        store: int | None = None,
+    ) -> Steps[Result]:
+        """A result that bears the time and the identity of this renewal."""
+        now = yield Now()
+        reading, start = self.reading, self.request.start
+        return Result(
+            source=source,
+            entry=self.known,
+            token=token,
+            failure=failure,
+            store=store,
+            key=None if reading is None else reading.key,
+            fingerprint=b"" if reading is None else reading.fingerprint,
+            seconds=now.boot - start.boot,
+            deadline=self.deadline,
+        )
+
+    def jittered(self, seconds: float) -> float:
+        """`seconds`, longer by this process's share of the jitter."""
+        return seconds * (1 + self.plan.policy.jitter * self.plan.jitter_fraction)
+
+
+def _worth_retrying(error: TokenError) -> bool:
+    """Whether a second try at once may help: no answer, or one that says "not now"."""
+    status = error.status
+    temporary = status in _TRANSIENT or (status is not None and status >= _SERVER_ERROR)
+    return error.transient and temporary

@@ -1,0 +1,221 @@
+"""Every interleaving to a depth, random ones beyond it, and the replay of one of them.
+
+A schedule is a line: the scenario's name, a colon, and for each step the number of the actor that
+goes on, with the letter of a fault behind it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from evertoken.core.effects import Load, Lock, Request, Save
+from evertoken.core.entry import join
+from interleavings.managers import begin, call, replace_rejected, revoke
+from interleavings.scenario import EXTRA_GRANTS, RIGHT, SCENARIOS, Fault, Scenario
+from interleavings.server import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from interleavings.world import Actor, World
+
+Choice = tuple[int, Fault | None]
+"""Which actor goes on, and what goes wrong."""
+
+HORIZON = 400.0
+"""Seconds after which somebody waits for ever."""
+
+
+@dataclass
+class Tally:
+    """What was explored."""
+
+    schedules: int = 0
+    states: int = 0
+    deepest: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+
+
+def explore(scenario: Scenario, faults: int, depth: int, limit: int | None = None) -> Tally:
+    """Follow every schedule of `scenario` with up to so many faults, to so many steps.
+
+    A state that was reached before is not followed again.
+    """
+    tally, seen = Tally(), set[int]()
+    waiting: list[list[Choice]] = [[]]
+    while waiting and (limit is None or tally.schedules < limit):
+        path = waiting.pop()
+        world = begin(scenario)
+        for choice in path:
+            advance(world, choice)
+        tally.schedules += 1
+        while (state := world.state()) not in seen:
+            seen.add(state)
+            choices = options(world, faults) if len(world.path) < depth else []
+            if not choices:
+                settle(world)
+                break
+            waiting += [[*world.path, choice] for choice in choices[1:]]
+            advance(world, choices[0])
+        tally.deepest = max(tally.deepest, len(world.path))
+    tally.states = len(seen)
+    return tally
+
+
+def wander(scenario: Scenario, faults: int, seeds: Iterable[int]) -> Tally:
+    """Follow one random schedule of `scenario` to its end for each seed."""
+    tally = Tally()
+    for seed in seeds:
+        dice = random.Random(seed)  # noqa: S311  to be repeated
+        world = begin(scenario)
+        while actors := world.runnable():
+            actor = dice.choice(actors)
+            fault = None
+            if len(world.faults) < faults and dice.random() < 0.15:
+                fault = dice.choice([None, *possible(world, actor)])
+            go_on(world, actor, fault)
+        settle(world)
+        tally.schedules += 1
+        tally.states += len(world.path)
+        tally.deepest = max(tally.deepest, len(world.path))
+        tally.faults.update(fault.name for fault in world.faults)
+    return tally
+
+
+def replay(line: str) -> list[str]:
+    """The script of the schedule in `line`, as readable steps; it fails as it failed before."""
+    name, _, steps = line.partition(":")
+    world = begin(SCENARIOS[name], verbose=True)
+    for step in steps.split():
+        letter = "" if step.isdigit() else step[-1]
+        advance(world, (int(step.removesuffix(letter)), Fault(letter) if letter else None))
+    settle(world)
+    return world.trace
+
+
+def options(world: World, faults: int) -> list[Choice]:
+    """What can happen next."""
+    actors = world.runnable()
+    choices: list[Choice] = [(actor.number, None) for actor in actors]
+    if len(world.faults) < faults:
+        choices += [(actor.number, fault) for actor in actors for fault in possible(world, actor)]
+    return choices
+
+
+def possible(world: World, actor: Actor) -> list[Fault]:
+    """The faults that make a difference before the next step of `actor`."""
+    faults = [Fault.CRASH, Fault.PAUSE, Fault.BACK, Fault.AHEAD, Fault.FORK, Fault.REVOKE]
+    process, effect = actor.process, actor.pending
+    if actor.answered:
+        return faults
+    if isinstance(effect, Request | Save):
+        faults.append(Fault.LOST)
+    if isinstance(effect, Lock | Load | Save):
+        faults.append(Fault.AWAY)
+    if process.snapshot.usable(world.now(process)) and not process.renewing:
+        faults.append(Fault.REJECT)
+    if not world.scenario.exclusive and Fault.ROTATE not in world.faults:
+        faults.append(Fault.ROTATE)
+    return faults
+
+
+def advance(world: World, choice: Choice) -> None:
+    """One step, checked."""
+    number, fault = choice
+    # lets time pass, if nobody can go on before
+    world.runnable()
+    go_on(world, next(each for each in world.actors if each.number == number), fault)
+
+
+def go_on(world: World, actor: Actor, fault: Fault | None) -> None:
+    """One step of `actor`, checked."""
+    world.path.append((actor.number, fault))
+    try:
+        if fault is not None:
+            world.faults.append(fault)
+            world.excused += EXTRA_GRANTS[fault]
+        if fault is None or fault in STEPPING:
+            world.step(actor, fault)
+        else:
+            disturb(world, actor, fault)
+        check(world)
+    except Violation as violation:
+        raise explained(world, violation) from None
+
+
+STEPPING = frozenset({Fault.LOST, Fault.AWAY})
+"""What goes wrong in a step; all else takes a step of its own."""
+
+
+def disturb(world: World, actor: Actor, fault: Fault) -> None:
+    """A fault that takes a step of its own."""
+    process = actor.process
+    world.disturb(actor, fault)
+    if fault is Fault.FORK:
+        child = replace(process, number=len(world.processes), renewing=False)
+        world.processes.append(child)
+        world.spawn(child, call(world, child))
+    elif fault is Fault.REVOKE:
+        world.spawn(process, revoke(world, process))
+    elif fault is Fault.REJECT:
+        world.spawn(process, replace_rejected(world, process))
+
+
+def check(world: World) -> None:
+    """What holds after every step."""
+    server, scenario = world.server, world.scenario
+    allowed = scenario.grants + world.excused
+    if len(server.grants) > allowed:
+        raise Violation(f"{len(server.grants)} grants, and only {allowed} have a reason")
+    check_refusals(world)
+    if server.reused and not MAY_LOSE_A_LOGIN.intersection(world.faults):
+        raise Violation("a refresh token was sent again, and its login is lost")
+    if world.time > HORIZON:
+        raise Violation("somebody waits for ever")
+
+
+MAY_LOSE_A_LOGIN = frozenset({Fault.CRASH, Fault.LOST, Fault.PAUSE, Fault.AWAY})
+"""Faults after which a spent refresh token may be sent again: its successor was never saved."""
+
+
+def check_refusals(world: World) -> None:
+    """A refused credential is posted once per cool-down, and once more for each fault."""
+    posts = Counter(password for password, time in world.server.refusals)
+    for password, count in posts.items():
+        if count > 1 + len(world.faults):
+            raise Violation(f"{password!r} was posted {count} times in one cool-down")
+
+
+def settle(world: World) -> None:
+    """What holds at the end: a revoked token is nowhere, and nobody was sent away in vain."""
+    if not (world.actors or world.faults) and world.scenario.grants:
+        for process in world.processes:
+            if process.password == RIGHT and set(process.outcomes) != {"token"}:
+                raise explained(world, Violation(f"calls got {process.outcomes}"))
+    for process in world.processes:
+        known = join(world.loaded(process), process.memory)
+        for token in (process.snapshot.token, known.token):
+            if token is not None and join(known, process.snapshot.entry).kills(token):
+                shared = process.alive and token is known.token
+                if shared or process.snapshot.entry.kills(token):
+                    raise explained(world, Violation(f"{token.value} is dead, and kept"))
+
+
+def explained(world: World, violation: Violation) -> Violation:
+    """`violation` with the script that leads to it, and the line that replays it."""
+    line = schedule(world)
+    if not world.verbose:
+        try:
+            replay(line)
+        except Violation as again:
+            return again
+    return Violation("\n".join([str(violation), *world.trace, f"replay: {line}"]))
+
+
+def schedule(world: World) -> str:
+    """The line that replays what was done so far."""
+    steps = (f"{number}{fault.value if fault else ''}" for number, fault in world.path)
+    return f"{world.scenario.name}:{' '.join(steps)}"

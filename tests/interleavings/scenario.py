@@ -1,0 +1,102 @@
+"""What is explored: who takes part, what they hold at first, and what each fault may cost."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from evertoken.core.policy import RefreshPolicy
+from evertoken.core.token import TokenKey
+
+POLICY = RefreshPolicy()
+KEY = TokenKey("https://tokens.example/", "client")
+START = 1_700_000_000.0
+LIFETIME = 300.0
+LATENCY = 0.25
+LEASE = 35.0
+LOCK_TIMEOUT = 15.0
+DEADLINE = 32.0
+JUMP = 3600.0
+PAUSE = 100.0
+RIGHT, ROTATED, WRONG = "right", "rotated", "wrong"
+
+
+class Fault(enum.Enum):
+    """What goes wrong at one step of one process; the value is its letter in a script."""
+
+    CRASH = "c"
+    LOST = "l"
+    AWAY = "a"
+    BACK = "b"
+    AHEAD = "h"
+    PAUSE = "p"
+    FORK = "f"
+    REVOKE = "r"
+    REJECT = "x"
+    ROTATE = "o"
+
+
+EXTRA_GRANTS = {
+    Fault.CRASH: 1,  # killed between the answer and the save
+    Fault.LOST: 1,  # the token was in the answer
+    Fault.AWAY: 1,  # without the store the process asks for itself
+    Fault.BACK: 1,  # the token seems to come from the future
+    Fault.AHEAD: 1,  # the token seems to have expired
+    Fault.PAUSE: 1,  # the others go on without the lock of the frozen one
+    Fault.FORK: 0,
+    Fault.REVOKE: 1,  # the token is dead
+    Fault.REJECT: 1,  # the token is dead
+    Fault.ROTATE: 1,  # a token of the old password is not handed to a process with the new one
+}
+"""How many grants a fault may cost, with the reason.
+
+A step of the clock may cost one more for each renewal that is under way on the machine: it goes on
+by the reading that its caller began with, and by that the tokens of others are from another time.
+"""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Who takes part.
+
+    Attributes:
+        machines: the machine of each process.
+        shared: "file" (one per machine) or "redis" (one for all).
+        passwords: what each process has.
+        age: of the token that all hold at first, in seconds; None: there is none.
+        exclusive: whether the grant has a rotating refresh token.
+        calls: how many calls each process makes.
+        grants: how many grants this takes if nothing goes wrong.
+        skew: seconds by which the clock of the second machine is ahead.
+    """
+
+    name: str
+    machines: tuple[int, ...] = (0, 0)
+    shared: str = "file"
+    passwords: tuple[str, ...] = (RIGHT, RIGHT, RIGHT)
+    age: float | None = None
+    exclusive: bool = False
+    calls: int = 1
+    grants: int = 1
+    skew: float = 0.0
+
+
+SCENARIOS = {
+    each.name: each
+    for each in (
+        Scenario("cold-file"),
+        Scenario("cold-redis", (0, 1), "redis"),
+        Scenario("stale-file", age=LIFETIME - 60),
+        Scenario("stale-redis", (0, 1), "redis", age=LIFETIME - 60),
+        Scenario("skewed-redis", (0, 1), "redis", age=LIFETIME - 60, skew=3600.0),
+        Scenario("decades-redis", (0, 1), "redis", skew=2.0e9),
+        Scenario("expired-file", age=LIFETIME),
+        Scenario("exclusive-file", exclusive=True),
+        Scenario("exclusive-redis", (0, 1), "redis", exclusive=True),
+        Scenario("refused-file", passwords=(WRONG, WRONG), calls=2, grants=0),
+        Scenario("mixed-file", passwords=(WRONG, RIGHT)),
+        Scenario("three-file", (0, 0, 0)),
+        Scenario("three-redis", (0, 1, 1), "redis", age=LIFETIME - 60),
+        Scenario("three-exclusive", (0, 1, 1), "redis", exclusive=True),
+    )
+}

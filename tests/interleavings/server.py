@@ -1,0 +1,64 @@
+"""The token endpoint: what it granted, revoked, refused, and whose refresh tokens were spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from evertoken.core.token import Token
+from evertoken.errors import GrantRefused
+from interleavings.scenario import LIFETIME, RIGHT
+
+if TYPE_CHECKING:
+    from evertoken.errors import TokenError
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+
+@dataclass
+class Server:
+    """Grants tokens that name the password they were granted for.
+
+    Attributes:
+        valid: the password that is right by now.
+        grants: the values that were granted.
+        revoked: the values that were revoked.
+        refusals: the wrong passwords that were posted, with their times.
+        spent: each refresh token that was spent, and who spent it.
+        reused: how often one was sent again.
+        sent: when the request for each token was sent.
+    """
+
+    valid: str = RIGHT
+    grants: list[str] = field(default_factory=list)
+    revoked: set[str] = field(default_factory=set)
+    refusals: list[tuple[str, float]] = field(default_factory=list)
+    spent: dict[str, int] = field(default_factory=dict)
+    reused: int = 0
+    sent: dict[str, float] = field(default_factory=dict)
+
+    def answer(
+        self, password: str, refresh_token: str | None, time: float, actor: int
+    ) -> Token | TokenError:
+        """The answer to one request."""
+        if password != self.valid:
+            self.refusals.append((password, time))
+            return GrantRefused("wrong password", status=400, error="invalid_grant")
+        if refresh_token is not None:
+            if refresh_token in self.spent:
+                self.reused += 1
+                return GrantRefused("spent", status=400, error="invalid_grant")
+            self.spent[refresh_token] = actor
+        value = f"{password}-{len(self.grants)}"
+        self.grants.append(value)
+        self.sent[value] = time
+        successor = None if refresh_token is None else f"refresh-{len(self.grants)}"
+        return Token(value, 0.0, LIFETIME, refresh_token=successor)
+
+    def state(self) -> object:
+        """Tells this state from others."""
+        spent = tuple(self.spent.items())
+        sent = tuple(self.sent.items())
+        return self.valid, sent, frozenset(self.revoked), tuple(self.refusals), spent, self.reused

@@ -1,0 +1,444 @@
+"""Simulated processes, machines, stores, locks and clocks, one step of one actor at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from evertoken.core.effects import (
+    Effect,
+    Hash,
+    Hold,
+    Load,
+    Lock,
+    MayAdopt,
+    NewSalt,
+    Now,
+    OrderingTime,
+    Plan,
+    ReadCredentials,
+    Reading,
+    Request,
+    Revoke,
+    Save,
+    Sleep,
+    StillHeld,
+)
+from evertoken.core.entry import NOTHING, Entry, join_at
+from evertoken.core.instant import Instant
+from evertoken.core.state import EMPTY, Snapshot
+from evertoken.errors import GrantUnavailable, TokenError
+from interleavings.scenario import (
+    DEADLINE,
+    JUMP,
+    KEY,
+    LATENCY,
+    LEASE,
+    LOCK_TIMEOUT,
+    PAUSE,
+    POLICY,
+    ROTATED,
+    START,
+    Fault,
+    Scenario,
+)
+from interleavings.server import Server, Violation
+
+if TYPE_CHECKING:
+    from evertoken.core.token import Token
+
+SHARED = 1
+"""The number of the shared store; 0 is the memory of the process."""
+
+FRACTIONS = (0.0, 0.4, 0.8, 0.95, 0.99)
+"""Of jitter, so that no two processes give up behind a stuck lock at the same moment."""
+
+
+@dataclass(frozen=True)
+class Unlock:
+    """The locks of a renewal are released. Result: None."""
+
+
+@dataclass(frozen=True)
+class Begin:
+    """A renewal begins: until it ends its clock is this reading, moved on. Result: None."""
+
+    start: Instant
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Wait for the renewal of this process that another actor drives. Result: None."""
+
+
+Step = Effect | Unlock | Begin | Wait
+Actions = Generator[Step, Any, None]
+
+
+@dataclass(eq=False)
+class Process:
+    """One process: what its manager holds, and its memory."""
+
+    number: int
+    machine: int
+    password: str
+    snapshot: Snapshot = EMPTY
+    memory: Entry = NOTHING
+    frozen_until: float = -math.inf
+    alive: bool = True
+    renewing: bool = False
+    owned: frozenset[str] = frozenset()
+    """The tokens that were granted to this process's credentials, or adopted by them."""
+    dead_through: int = -1
+    """The newest revocation that this process has read in the store."""
+    revoked_before: float = -math.inf
+    """When this process revoked: no token whose request was sent before is handed out."""
+    outcomes: tuple[str, ...] = ()
+    """What its calls got."""
+
+
+@dataclass(eq=False)
+class Actor:
+    """One thread of a process: the generator that it drives, and the effect that comes next."""
+
+    number: int
+    process: Process
+    steps: Actions
+    pending: Step | None = None
+    since: float = 0.0
+    answer: object = None
+    answered: bool = False
+    history: int = 0
+    start: tuple[Instant, float] | None = None
+    """The reading that a renewal began with, and when that was."""
+
+
+@dataclass(eq=False)
+class World:
+    """Everything. `path` has the choice of each step, `trace` a line for it if `verbose`."""
+
+    scenario: Scenario
+    time: float = 0.0
+    offsets: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    server: Server = field(default_factory=Server)
+    entries: dict[int, Entry] = field(default_factory=dict)
+    locks: dict[int, tuple[int, float]] = field(default_factory=dict)
+    processes: list[Process] = field(default_factory=list)
+    actors: list[Actor] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    trace: list[str] = field(default_factory=list)
+    path: list[tuple[int, Fault | None]] = field(default_factory=list)
+    verbose: bool = False
+    spawned: int = 0
+    excused: int = 0
+    """How many grants the faults so far may have cost."""
+
+    # -- clocks and places -------------------------------------------------------------------------
+
+    def now(self, process: Process) -> Instant:
+        """Both clocks of the process's machine."""
+        wall = START + self.offsets[process.machine] + self.time
+        return Instant(wall, 1000.0 + 500.0 * process.machine + self.time)
+
+    def ordering_time(self, process: Process) -> float:
+        """The clock by which generations are counted: that of Redis where it is shared."""
+        if self.scenario.shared == "redis":
+            return START + self.time
+        return self.now(process).wall
+
+    def plan(self, process: Process) -> Plan:
+        """How a manager renews; jitter lets siblings give up one after another."""
+        return Plan(
+            stores=2,
+            policy=POLICY,
+            lock_timeout=LOCK_TIMEOUT,
+            deadline=DEADLINE,
+            jitter_fraction=FRACTIONS[process.number],
+            exclusive=self.scenario.exclusive,
+        )
+
+    def place(self, process: Process) -> int:
+        """The number of the shared store that this process uses."""
+        return process.machine if self.scenario.shared == "file" else 0
+
+    # -- what can happen next ----------------------------------------------------------------------
+
+    def runnable(self) -> list[Actor]:
+        """The actors that can go on; time passes only when nobody can."""
+        while True:
+            ready = [actor for actor in self.actors if self._ready_at(actor) <= self.time]
+            # an answer that arrives concerns its actor alone: it commutes with all other steps
+            arriving = [actor for actor in ready if actor.answered]
+            if ready:
+                return arriving[:1] or ready
+            if not self.actors:
+                return []
+            following = min(map(self._ready_at, self.actors))
+            if following == math.inf:
+                raise Violation("nobody can go on, and nobody waits for time")
+            self.time = following
+
+    def _ready_at(self, actor: Actor) -> float:
+        effect, ready = actor.pending, actor.since
+        if actor.answered:
+            ready += LATENCY
+        elif type(effect) is Sleep:
+            ready += effect.seconds
+        elif type(effect) is Wait:
+            ready = math.inf if actor.process.renewing else ready
+        elif type(effect) is Lock and effect.store == SHARED:
+            holder = self.locks.get(self.place(actor.process))
+            if holder is not None:
+                ready = min(ready + effect.timeout, max(ready, holder[1]))
+        return max(ready, actor.process.frozen_until)
+
+    # -- one step ----------------------------------------------------------------------------------
+
+    def spawn(self, process: Process, steps: Actions) -> Actor:
+        """A new actor, advanced to its first effect."""
+        actor = Actor(self.spawned, process, steps)
+        self.spawned += 1
+        self.actors.append(actor)
+        self._advance(actor, None)
+        return actor
+
+    def step(self, actor: Actor, fault: Fault | None = None) -> None:
+        """Perform the effect that `actor` waits for, with a fault or without."""
+        effect = actor.pending
+        if actor.answered:
+            actor.answered = False
+            result = actor.answer
+        elif type(effect) is Request:
+            # sent now; the answer arrives later, and may meet a crash or a pause on its way
+            actor.answer = self._sent(actor, effect, fault)
+            actor.answered, actor.since = True, self.time
+            self._note(actor, effect, fault, "sent")
+            return
+        else:
+            result = self._perform(actor, effect, fault)
+        self._note(actor, effect, fault, result)
+        self._advance(actor, result)
+
+    def _advance(self, actor: Actor, result: object) -> None:
+        """Go on to the next effect that others can notice."""
+        while True:
+            told = repr(result) if isinstance(result, TokenError) else result
+            actor.history = hash((actor.history, told))
+            try:
+                effect = actor.steps.send(result)
+            except StopIteration:
+                self.actors.remove(actor)
+                return
+            if type(effect) in _NOTICED and getattr(effect, "store", SHARED) == SHARED:
+                actor.pending, actor.since = effect, self.time
+                return
+            result = self._private(actor, effect)
+
+    def _private(self, actor: Actor, effect: Step) -> object:  # noqa: PLR0911  one for each effect
+        """Perform what concerns this process alone."""
+        process, kind = actor.process, type(effect)
+        if kind is Now and actor.start is not None:
+            start, time = actor.start
+            return start.after(self.time - time)
+        if kind is Now:
+            return self.now(process)
+        if kind is OrderingTime:
+            return self.ordering_time(process)
+        if isinstance(effect, Begin):
+            actor.start = effect.start, self.time
+            return None
+        if kind is ReadCredentials:
+            initial = "refresh-0" if self.scenario.exclusive else None
+            return Reading(KEY, process.password.encode(), process.password, initial)
+        if isinstance(effect, Load):
+            return process.memory
+        if isinstance(effect, Save):
+            process.memory = join_at(process.memory, effect.entry, self.ordering_time(process))
+            return process.memory
+        if isinstance(effect, Hash):
+            return b"hash of " + effect.reading.fingerprint
+        if isinstance(effect, MayAdopt):
+            return self.may_adopt(process, effect.token)
+        return {Lock: Hold.HELD, NewSalt: b"salt"}.get(kind)
+
+    def may_adopt(self, process: Process, token: Token) -> bool:
+        """Between processes the store is the boundary; a wrong password gets nothing here."""
+        password = token.value.rpartition("-")[0]
+        return token.value in process.owned or password == process.password
+
+    def _sent(self, actor: Actor, effect: Request, fault: Fault | None) -> Token | TokenError:
+        password, spent = effect.reading.credentials, effect.refresh_token
+        spender = self.server.spent.get(spent or "")
+        holder = self.locks.get(self.place(actor.process), (None, 0.0))
+        # no lock keeps a process from freezing between the last look at it and the request
+        frozen = actor.process.frozen_until > actor.since
+        if spender not in {None, actor.number} and spender == holder[0] and not frozen:
+            raise Violation(f"{spent} was spent twice while its lock held")
+        answer = self.server.answer(str(password), spent, self.time, actor.number)
+        if fault is Fault.LOST:
+            return GrantUnavailable("the answer was lost", transient=True)
+        return answer
+
+    def _perform(self, actor: Actor, effect: Step | None, fault: Fault | None) -> object:
+        process, place = actor.process, self.place(actor.process)
+        if isinstance(effect, Lock):
+            return self._lock(actor, effect, away=fault is Fault.AWAY)
+        if isinstance(effect, Load):
+            return None if fault is Fault.AWAY else self.loaded(process)
+        if isinstance(effect, Save):
+            if fault is Fault.AWAY:
+                return None
+            self._save(process, effect.entry)
+            return None if fault is Fault.LOST else self.loaded(process)
+        if isinstance(effect, StillHeld):
+            return self.locks.get(place, (None, 0.0))[0] == actor.number
+        if isinstance(effect, Revoke):
+            self.server.revoked.add(effect.token.value)
+        if isinstance(effect, Unlock):
+            self._unlock(actor)
+        return None
+
+    # -- the shared store --------------------------------------------------------------------------
+
+    def _lock(self, actor: Actor, effect: Lock, *, away: bool) -> Hold:
+        place = self.place(actor.process)
+        if away:
+            return Hold.ABSENT if effect.timeout else Hold.BUSY
+        holder = self.locks.get(place)
+        if holder is not None and holder[1] > self.time:
+            return Hold.BUSY
+        lease = self.time + LEASE if self.scenario.shared == "redis" else math.inf
+        self.locks[place] = actor.number, lease
+        return Hold.HELD
+
+    def _unlock(self, actor: Actor) -> None:
+        actor.start = None
+        place = self.place(actor.process)
+        if self.locks.get(place, (None, 0.0))[0] == actor.number:
+            del self.locks[place]
+
+    def loaded(self, process: Process) -> Entry:
+        """What the shared store holds, on the clocks of this process."""
+        entry = self.entries.get(self.place(process), NOTHING)
+        return entry if self.scenario.shared == "file" else self._received(entry, process)
+
+    def store(self, process: Process, entry: Entry) -> None:
+        """Put `entry` into the shared store, whatever it held."""
+        shared = entry if self.scenario.shared == "file" else self._sent_out(entry, process)
+        self.entries[self.place(process)] = shared
+
+    def _save(self, process: Process, entry: Entry) -> None:
+        held = self.loaded(process)
+        joined = join_at(held, entry, self.ordering_time(process))
+        if joined.revoked_through < held.revoked_through:
+            raise Violation("a revocation was lost")
+        before = -1 if held.token is None else held.token.generation
+        after = joined.revoked_through if joined.token is None else joined.token.generation
+        if after < before:
+            raise Violation("a newer token was lost to an older one")
+        self.store(process, joined)
+
+    def _sent_out(self, entry: Entry, process: Process) -> Entry:
+        """`entry` on the clock of Redis: what travels is the age, by the clock nobody can set."""
+        now = self.now(process)
+
+        def moment(wall: float, boot: float | None) -> float:
+            return self.time - (now.wall - wall if boot is None else now.boot - boot)
+
+        token = entry.token
+        if token is not None:
+            at = moment(token.issued_at, token.issued_boot)
+            until = at + token.lifetime
+            token = replace(token, issued_at=at, expires_at=until, issued_boot=None)
+        failures = []
+        for each in entry.failures:
+            at = moment(each.at, each.at_boot)
+            failures.append(replace(each, at=at, until=at + each.until - each.at, at_boot=None))
+        return replace(entry, token=token, failures=tuple(failures))
+
+    def _received(self, entry: Entry, process: Process) -> Entry:
+        """`entry` from the clock of Redis, on the clocks of this process."""
+        now, token = self.now(process), entry.token
+        wall, boot = now.wall - self.time, now.boot - self.time
+        if token is not None:
+            at = token.issued_at
+            until = token.expires_at + wall
+            token = replace(token, issued_at=at + wall, expires_at=until, issued_boot=at + boot)
+        failures = tuple(
+            replace(each, at=each.at + wall, until=each.until + wall, at_boot=each.at + boot)
+            for each in entry.failures
+        )
+        return replace(entry, token=token, failures=failures)
+
+    # -- faults ------------------------------------------------------------------------------------
+
+    def disturb(self, actor: Actor, fault: Fault) -> None:
+        """What happens to the process of `actor` before its next step."""
+        process = actor.process
+        if fault is Fault.CRASH:
+            self._crash(process)
+        elif fault is Fault.PAUSE:
+            process.frozen_until = self.time + PAUSE
+        elif fault in {Fault.BACK, Fault.AHEAD}:
+            machine = process.machine
+            self.offsets[machine] += JUMP if fault is Fault.AHEAD else -JUMP
+            self.excused += sum(each.renewing for each in self.processes if each.machine == machine)
+        elif fault is Fault.ROTATE:
+            self.server.valid = ROTATED
+            for each in self.processes:
+                each.password = ROTATED if each.password != "wrong" else each.password
+        self._note(actor, None, fault, "")
+
+    def _crash(self, process: Process) -> None:
+        process.alive = False
+        for actor in [each for each in self.actors if each.process is process]:
+            self.actors.remove(actor)
+            if self.scenario.shared == "file":
+                # the system releases it; in Redis the lease has to end
+                self._unlock(actor)
+
+    # -- reading a run -----------------------------------------------------------------------------
+
+    def _note(self, actor: Actor, effect: object, fault: Fault | None, result: object) -> None:
+        if not self.verbose:
+            return
+        what = "" if effect is None else type(effect).__name__
+        wrong = "" if fault is None else f" [{fault.name.lower()}]"
+        told = result.value if isinstance(result, Hold) else result
+        line = f"{self.time:7.2f} s  process {actor.process.number}: {what}{wrong}  {told!s:.90}"
+        self.trace.append(line)
+
+    def state(self) -> int:
+        """Tells this state from others: two ways to it need not both be followed."""
+        actors = tuple(
+            (each.number, each.history, each.answered, each.since) for each in self.actors
+        )
+        processes = tuple(
+            (
+                each.snapshot,
+                each.memory,
+                each.frozen_until,
+                each.alive,
+                each.renewing,
+                each.password,
+            )
+            for each in self.processes
+        )
+        places = tuple(sorted(self.entries.items())), tuple(sorted(self.locks.items()))
+        clocks = self.time, tuple(self.offsets)
+        return hash(
+            (
+                actors,
+                processes,
+                places,
+                clocks,
+                self.server.state(),
+                tuple(self.faults),
+                self.excused,
+            )
+        )
+
+
+_NOTICED = frozenset({Lock, Load, Save, Request, StillHeld, Revoke, Sleep, Unlock, Wait})
