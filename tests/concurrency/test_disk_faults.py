@@ -183,10 +183,15 @@ def test_a_save_does_not_list_the_folder(tmp_path: Path, siblings: int) -> None:
     scene = Scene(tmp_path / "folder")
     for number in range(siblings):
         (scene.folder / f"{number:032x}.json").touch(mode=0o600)
-    real, listed = os.scandir, list[object]()
+    listed: list[object] = []
+
+    def refuse(*args: object) -> None:
+        listed.append(args)
+        raise OSError(errno.EIO, "listed")
+
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("scandir", "listdir"):
-            patch.setattr(os, name, lambda *args: listed.append(args) or real(*args))
+        patch.setattr(os, "scandir", refuse)
+        patch.setattr(os, "listdir", refuse)
         scene.save()
     assert listed == []
     assert scene.drafts() == []
