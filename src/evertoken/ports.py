@@ -63,6 +63,15 @@ class TokenStore(Protocol):
 
 
 @runtime_checkable
+class ClockedStore(TokenStore, Protocol):
+    """A store with a clock of its own, by which all machines that share it count generations."""
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which its clock was ahead of this machine's when it was read last."""
+
+
+@runtime_checkable
 class LeasedStore(TokenStore, Protocol):
     """A store whose lock can be lost while it is held: a lease ends, a lock file is removed."""
 

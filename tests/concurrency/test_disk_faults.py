@@ -1,4 +1,4 @@
-"""Whatever the disk does, requests go on from memory, and the log says it once."""
+"""Whatever the disk does, a file store raises nothing, and the log says it once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import FileStore, Token
-from support.fleet import CountingGrant, sibling
+from evertoken import FileStore, clock
+from evertoken.core.effects import Hold
+from evertoken.core.entry import Entry
+from support.core_values import KEY, issued
+from support.entries import token_in
 from support.fleet_faults import CALLS, ERRNOS, Fault, descriptors, injected
 from support.logs import warned
 
@@ -23,35 +26,44 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def entry(number: int) -> Entry:
+    at = clock.now()
+    token = issued(at, value=f"token-{number}", generation=int(at.wall) + number)
+    return Entry.of_token(token)
+
+
 class Scene:
-    """A fleet's folder with the token of another process in it, and a manager that renews."""
+    """A fleet's folder with the token of another process in it, and a store that replaces it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
-        self.grant = CountingGrant()
-        self.old = sibling(self.grant, folder).token()
-        self.manager = sibling(self.grant, folder, timeout=0.2)
+        self.path = FileStore(folder).path(KEY)
+        self.number = 1
+        self.old = "token-1"
+        FileStore(folder).save(KEY, entry(1))
+        self.store = FileStore(folder)
         # as on a first start, but for the draft of a process that was killed
         for path in [*folder.glob("*.lock"), *folder.glob("*.save")]:
             path.unlink()
-        FileStore(folder).path(self.grant.key).with_suffix(".1-dead.tmp").touch(mode=0o600)
+        self.path.with_suffix(".tmp").touch(mode=0o600)
 
-    def go_through(self) -> Token:
-        """All that a manager does with files."""
-        self.manager.token(timeout=20)
-        renewed = self.manager.refresh(timeout=20)
-        assert self.manager.token(timeout=0.0) == renewed
-        # what is known of the file is looked at again
-        self.manager.renewer.look_anew(self.manager.renewer.snapshot.due_at)
-        assert self.manager.token(timeout=0.0) == renewed
-        return renewed
+    def save(self) -> str:
+        """All that a renewal does with files; the value of the new token."""
+        self.number += 1
+        with self.store.lock(KEY, timeout=0.2):
+            self.store.load(KEY)
+            saved = self.store.save(KEY, entry(self.number))
+        assert saved in {None, self.store.load(KEY)} or self.failing()
+        return f"token-{self.number}"
 
-    def shared(self) -> Token:
+    def failing(self) -> bool:
+        """Whether the store says that it cannot read or write."""
+        return self.store.trouble(KEY) is not None
+
+    def shared(self) -> str | None:
         """What a process that starts now would find."""
-        entry = FileStore(self.folder).load(self.grant.key)
-        assert isinstance(entry, Token)
-        return entry
+        return token_in(FileStore(self.folder))
 
     def drafts(self) -> list[str]:
         return [path.name for path in self.folder.iterdir() if path.suffix == ".tmp"]
@@ -62,7 +74,7 @@ def calls_of(call: str, folder: Path) -> int:
     fault = Fault(call, folder, first=1 << 30)
     scene = Scene(folder)
     with injected(fault):
-        scene.go_through()
+        scene.save()
     return fault.seen
 
 
@@ -86,15 +98,15 @@ def test_any_file_call_may_fail_with_any_error_once_or_for_ever(  # F8
         scene = Scene(fault.folder)
         caplog.clear()
         with injected(fault):
-            renewed = scene.go_through()
+            renewed = scene.save()
         assert fault.failed > 0, fault
         warnings = warned(caplog)
         assert len(warnings) <= 1, (fault, warnings)
         assert scene.shared() in (scene.old, renewed), fault
         assert descriptors(fault.folder) == [], fault
-        # that of a dead process may stay where no lock was had; its own never does
-        assert all(name.endswith(".1-dead.tmp") for name in scene.drafts()), fault
-        healed = scene.manager.refresh(timeout=20)
+        # the one of a dead process may stay; its own never does
+        assert set(scene.drafts()) <= {scene.path.with_suffix(".tmp").name}, fault
+        healed = scene.save()
         assert scene.shared() == healed, fault
         assert scene.drafts() == [], fault
 
@@ -114,7 +126,7 @@ def test_a_short_write_is_made_up_for_or_leaves_the_old_file(  # F8
         return int(real(descriptor, data[:taken])) if taken else 0
 
     with injected(Fault("write", scene.folder, sticky=sticky), short) as fault:
-        renewed = scene.go_through()
+        renewed = scene.save()
     assert fault.failed > 0
     assert scene.shared() == (renewed if taken else scene.old)
     assert len(warned(caplog)) == (0 if taken else 1)
@@ -127,28 +139,69 @@ def test_without_locks_each_process_goes_on_alone(  # F9
 ) -> None:
     scene = Scene(tmp_path / "folder")
     with injected(Fault("flock", scene.folder, number, sticky=True)):
-        renewed = scene.go_through()
+        renewed = scene.save()
     assert len(warned(caplog)) == 1
     assert scene.shared() == renewed
     assert descriptors(scene.folder) == []
 
 
-def test_without_locks_no_process_sweeps_the_draft_of_another(tmp_path: Path) -> None:  # F9
+def test_without_locks_no_process_touches_the_draft_of_another(tmp_path: Path) -> None:  # F9
     scene = Scene(tmp_path / "folder")
-    draft = FileStore(scene.folder).path(scene.grant.key).with_suffix(".4711-live.tmp")
-    draft.touch(mode=0o600)
+    draft = scene.path.with_suffix(".tmp")
+    draft.write_text("being written")
     with injected(Fault("flock", scene.folder, errno.ENOLCK, sticky=True)):
-        scene.go_through()
-    assert draft.exists()
-    scene.manager.refresh(timeout=20)
+        renewed = scene.save()
+    assert scene.shared() == renewed
+    assert draft.read_text() == "being written"
+    scene.save()
     assert not draft.exists()
+
+
+def test_a_draft_that_another_process_writes_is_not_put_in_place(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:  # F13
+    # both hold the lock, since its file was removed in between, and their drafts have one name
+    scene = Scene(tmp_path / "folder")
+    draft = scene.path.with_suffix(".tmp")
+
+    def replaced(real: object, args: tuple[object, ...]) -> object:
+        assert callable(real)
+        draft.unlink()
+        draft.write_text("half a rec")
+        return real(*args)
+
+    with injected(Fault("fsync", scene.folder), replaced) as fault:
+        scene.save()
+    assert fault.failed == 1
+    assert scene.shared() == scene.old
+    assert "another process writes the same draft" in caplog.text
+    assert scene.shared() != scene.save() == scene.shared()
+
+
+@pytest.mark.parametrize("siblings", [5, 500])
+def test_a_save_does_not_list_the_folder(tmp_path: Path, siblings: int) -> None:
+    scene = Scene(tmp_path / "folder")
+    for number in range(siblings):
+        (scene.folder / f"{number:032x}.json").touch(mode=0o600)
+    listed: list[object] = []
+
+    def refuse(*args: object) -> None:
+        listed.append(args)
+        raise OSError(errno.EIO, "listed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
+        patch.setattr(os, "listdir", refuse)
+        scene.save()
+    assert listed == []
+    assert scene.drafts() == []
 
 
 def test_a_fault_that_lasts_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene(tmp_path / "folder")
     with injected(Fault("open", scene.folder, errno.ENOSPC, sticky=True)):
         for _ in range(5):
-            scene.go_through()
+            scene.save()
     assert len(warned(caplog)) == 1
     assert "No space left" in caplog.text
     assert str(scene.folder) in caplog.text
@@ -158,17 +211,20 @@ def test_a_second_cause_is_said_too(tmp_path: Path, caplog: pytest.LogCaptureFix
     scene = Scene(tmp_path / "folder")
     for number in (errno.ENOSPC, errno.EROFS):
         with injected(Fault("open", scene.folder, number, sticky=True)):
-            scene.go_through()
+            scene.save()
     assert len(warned(caplog)) == 2
 
 
-def test_a_folder_that_cannot_be_made_is_no_obstacle(
+def test_a_folder_that_cannot_be_made_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    manager = sibling(CountingGrant(), tmp_path / "file" / "folder")
-    assert manager.token() == manager.token()
-    assert manager.refresh().value
+    store = FileStore(tmp_path / "file" / "folder")
+    for number in range(3):
+        with store.lock(KEY, timeout=0.0) as hold:
+            assert hold is Hold.ABSENT
+            assert store.load(KEY) is None
+            assert store.save(KEY, entry(number)) is None
     assert len(warned(caplog)) == 1
 
 
@@ -177,7 +233,7 @@ def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     for path in scene.folder.iterdir():
         path.unlink()
     scene.folder.rmdir()
-    token = scene.manager.refresh(timeout=20)
+    token = scene.save()
     assert scene.shared() == token
 
 
@@ -200,10 +256,10 @@ def test_a_disk_that_is_full(small_disk: Path, caplog: pytest.LogCaptureFixture)
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space"):
         filler.write_bytes(b"x" * (1 << 20))
-    scene.go_through()
+    scene.save()
     assert scene.shared() == scene.old
     assert scene.drafts() == []
     assert len(warned(caplog)) == 1
     filler.unlink()
-    renewed = scene.manager.refresh(timeout=20)
+    renewed = scene.save()
     assert scene.shared() == renewed

@@ -1,4 +1,4 @@
-"""SIGKILL at every line of a renewal with its save, and at any moment: never a damaged file."""
+"""SIGKILL at every line of a save under the lock, and at any moment: never a damaged file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from evertoken import FileStore, Token, clock
-from evertoken.demand import Demand
-from evertoken.stores.file_lock import Hold
+from evertoken import FileStore, clock
+from evertoken.core.effects import Hold
+from evertoken.core.entry import Entry
+from evertoken.core.token import Token
+from support.core_values import KEY
+from support.entries import token_in
 from support.fleet import CountingGrant, sibling
 from support.forks import forked
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from evertoken import TokenKey
+    from evertoken.core.token import TokenKey
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
@@ -35,9 +38,10 @@ TRACED = "/evertoken/"
 TRACED_IN_SOAK = "/filelock/"
 
 
-def token(name: str) -> Token:
+def token(name: str, *, later: int = 0) -> Entry:
     now = clock.now()
-    return Token(name, now.wall, now.wall + 3600.0, issued_boot=now.boot)
+    generation = int(now.wall) + later
+    return Entry(token=Token(name, now.wall, now.wall + 3600.0, None, None, now.boot, generation))
 
 
 @dataclass
@@ -53,14 +57,14 @@ class Wreck:
     seen: set[str] = field(default_factory=set)
 
     def check(self, allowed: Callable[[str], bool]) -> None:
-        entry = FileStore(self.folder).load(self.key)
-        assert isinstance(entry, Token), "a damaged or missing file"
-        assert allowed(entry.value), "neither the old token nor a new one"
-        self.seen.add(entry.value)
+        value = token_in(FileStore(self.folder), self.key)
+        assert value is not None, "a damaged or missing file"
+        assert allowed(value), "neither the old token nor a new one"
+        self.seen.add(value)
         store = FileStore(self.folder)
         for suffix in (".lock", ".save"):
-            with store._locked(store._beside(self.key, suffix), 0.0) as hold:
-                assert hold is Hold.HELD, f"the {suffix} of a dead process is held"
+            with store._locked(store._beside(self.key, suffix), 0.0) as lock:
+                assert lock.hold is Hold.HELD, f"the {suffix} of a dead process is held"
         left = [path for path in self.folder.iterdir() if path.suffix == ".tmp"]
         assert len(left) <= 1, "leftover drafts are not swept"
         for path in self.folder.iterdir():
@@ -71,7 +75,7 @@ def killed_at(call: Callable[[], object], count: int, *, again: bool) -> bool:
     """Whether a child that kills itself at its so-and-so-many-th traced line came that far.
 
     Lines that it passes for the second time do not count, nor do those of filelock, unless `again`
-    says so.
+    is true.
     """
 
     def die_there() -> None:
@@ -97,25 +101,28 @@ def killed_at(call: Callable[[], object], count: int, *, again: bool) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def renewing(folder: Path, grant: CountingGrant) -> Callable[[], object]:
-    grant.request = lambda: token("new")  # type: ignore[method-assign]  # a name to look for
-    renewal = sibling(grant, folder).renewer.renewal()
-    demand = Demand(snapshot=sibling(grant).renewer.snapshot, start=clock.now(), force=True)
-    return lambda: renewal.run(demand)
+def saving(folder: Path) -> Callable[[], object]:
+    store, new = FileStore(folder), token("new", later=1)
+
+    def save() -> None:
+        with store.lock(KEY, timeout=1.0):
+            store.load(KEY)
+            store.save(KEY, new)
+
+    return save
 
 
-def test_killed_at_any_line_it_leaves_the_old_token_or_the_new_one(  # F1
+def test_a_process_killed_at_any_line_leaves_the_old_token_or_the_new_one(  # F1
     tmp_path: Path, *, soak: bool
 ) -> None:
-    grant = CountingGrant()
-    wreck = Wreck(tmp_path, grant.key)
+    wreck = Wreck(tmp_path, KEY)
     lines = 0
     while True:
         # as a file of an earlier time: the next save replaces it
         for path in tmp_path.glob("*.json"):
             path.unlink()
-        FileStore(tmp_path).save(grant.key, token("old"))
-        if not killed_at(renewing(tmp_path, grant), lines, again=soak):
+        FileStore(tmp_path).save(KEY, token("old"))
+        if not killed_at(saving(tmp_path), lines, again=soak):
             break
         wreck.check({"old", "new"}.__contains__)
         lines += 1
@@ -124,13 +131,12 @@ def test_killed_at_any_line_it_leaves_the_old_token_or_the_new_one(  # F1
     assert wreck.seen == {"old", "new"}
 
 
-def test_killed_at_random_moments_it_leaves_a_whole_file(  # F1
+def test_a_process_killed_at_a_random_moment_leaves_a_whole_file(  # F1
     tmp_path: Path, *, soak: bool
 ) -> None:
-    grant = CountingGrant()
     dice = random.Random(20_261_123)  # noqa: S311  to be repeated
-    wreck = Wreck(tmp_path, grant.key)
-    FileStore(tmp_path).save(grant.key, token("0-0"))
+    wreck = Wreck(tmp_path, KEY)
+    FileStore(tmp_path).save(KEY, token("0-0"))
     last, leftovers, kills = 0, 0, 10_000 if soak else 500
     for number in range(1, kills + 1):
 
@@ -138,8 +144,8 @@ def test_killed_at_random_moments_it_leaves_a_whole_file(  # F1
             store, count = FileStore(tmp_path), 0
             while True:
                 count += 1
-                with store.lock(grant.key, timeout=1.0):
-                    store.save(grant.key, token(f"{number}-{count}"))
+                with store.lock(KEY, timeout=1.0):
+                    store.save(KEY, token(f"{number}-{count}", later=1000 * number + count))
 
         child = forked(save_all_the_time)
         time.sleep(dice.uniform(0.0, 0.012))
@@ -147,9 +153,9 @@ def test_killed_at_random_moments_it_leaves_a_whole_file(  # F1
         os.waitpid(child, 0)
         leftovers += any(path.suffix == ".tmp" for path in tmp_path.iterdir())
         wreck.check(lambda value: int(value.split("-")[0]) <= number)  # noqa: B023  called at once
-        entry = FileStore(tmp_path).load(grant.key)
-        assert isinstance(entry, Token)
-        writer = int(entry.value.split("-")[0])
+        value = token_in(FileStore(tmp_path), KEY)
+        assert value is not None
+        writer = int(value.split("-")[0])
         assert writer >= last, "a later token was lost to an earlier one"
         last = writer
     print(f"{kills} kills, {len(wreck.seen)} tokens seen, a draft left {leftovers} times")  # noqa: T201
@@ -178,28 +184,30 @@ def test_a_renewing_process_may_be_killed_at_any_moment(
         os.waitpid(child, 0)
         wreck.check(lambda value: value.startswith("token-"))
         entry = FileStore(tmp_path).load(grant.key)
-        assert isinstance(entry, Token)
-        assert not last.later_than(entry), "a later token was lost to an earlier one"
-        last = entry
+        assert entry is not None
+        assert entry.token is not None
+        assert last.generation <= entry.token.generation, "a later token was lost to an earlier one"
+        last = entry.token
     assert len(wreck.seen) > 10, "no child came as far as a renewal"
 
 
 def test_a_reader_never_sees_a_file_that_is_being_written(tmp_path: Path) -> None:
-    grant = CountingGrant()
-    FileStore(tmp_path).save(grant.key, token("first"))
+    FileStore(tmp_path).save(KEY, token("first"))
 
     def save_all_the_time() -> None:
-        store = FileStore(tmp_path)
+        store, count = FileStore(tmp_path), 0
         while True:
+            count += 1
             # of changing length, so that a file written in place would be seen torn
-            store.save(grant.key, token("x" * random.randrange(1, 20_000)))  # noqa: S311
+            value = "x" * random.randrange(1, 20_000)  # noqa: S311  no secret
+            store.save(KEY, token(value, later=count))
 
     writers = [forked(save_all_the_time) for _ in range(2)]
     try:
-        values = [FileStore(tmp_path).load(grant.key) for _ in range(1500)]
+        values = [token_in(FileStore(tmp_path)) for _ in range(1500)]
     finally:
         for writer in writers:
             os.kill(writer, signal.SIGKILL)
             os.waitpid(writer, 0)
-    assert all(isinstance(value, Token) for value in values)
-    assert len({value.value for value in values if isinstance(value, Token)}) > 10
+    assert None not in values
+    assert len(set(values)) > 10

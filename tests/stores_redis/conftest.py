@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import Token, TokenKey
+from evertoken.core.entry import Entry
+from evertoken.core.token import Token, TokenKey
 from support.valkey import Valkey
 
 if TYPE_CHECKING:
@@ -35,11 +36,11 @@ def key() -> TokenKey:
 
 
 @pytest.fixture
-def issued() -> Callable[..., Token]:
-    """Makes a token that was issued so many seconds ago."""
+def issued() -> Callable[..., Entry]:
+    """Makes an entry with a token that was issued so many seconds ago."""
 
-    def make(value: str, *, ago: float = 0.0, lifetime: float = 3600.0) -> Token:
-        now = time.time()
-        return Token(value, now - ago, now - ago + lifetime)
+    def make(value: str, *, ago: float = 0.0, lifetime: float = 3600.0) -> Entry:
+        at = time.time() - ago
+        return Entry(token=Token(value, at, at + lifetime, generation=int(at)))
 
     return make

@@ -11,26 +11,35 @@ import pytest
 from cryptography.fernet import Fernet
 from redis.crc import key_slot
 
-from evertoken import GrantRefused, GrantUnavailable, Token, TokenKey
-from evertoken.stores.record import Record, encode
-from evertoken.stores.redis import TRIES, RedisStore
-from evertoken.token import Mark, Refusal
+from evertoken import clock
+from evertoken.core.entry import Entry, Login, join
+from evertoken.core.token import Token, TokenKey
+from evertoken.stores.record import encode
+from evertoken.stores.redis import LOGIN_KEPT, REVOCATION_KEPT, TRIES, RedisStore
+from support.core_values import failure, refusal
+from support.entries import SALT, assert_same, token_in
+from support.logs import warned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.valkey import Valkey
 
-    Issued = Callable[..., Token]
+    Issued = Callable[..., Entry]
 
 
 def name_of(key: TokenKey) -> str:
     return f"evertoken:{{{key.digest()}}}:token"
 
 
-def value_of(store: RedisStore, key: TokenKey) -> str | None:
-    entry = store.load(key)
-    return entry.value if isinstance(entry, Token) else None
+def generation_of(entry: Entry) -> int:
+    assert entry.token is not None
+    return entry.token.generation
+
+
+def kept(valkey: Valkey, key: TokenKey) -> float:
+    """Seconds for which the server keeps the entry."""
+    return float(valkey.client.pttl(name_of(key))) / 1000
 
 
 def test_nothing_is_there_at_first(valkey: Valkey, key: TokenKey) -> None:
@@ -38,19 +47,8 @@ def test_nothing_is_there_at_first(valkey: Valkey, key: TokenKey) -> None:
 
 
 def test_what_one_saves_another_loads(valkey: Valkey, key: TokenKey, issued: Issued) -> None:
-    token = issued("shared")
-    RedisStore(valkey.url).save(key, token)
-    assert RedisStore(valkey.url).load(key) == token
-
-
-def test_a_refusal_is_shared(valkey: Valkey, key: TokenKey) -> None:
-    now = time.time()
-    refusal = Refusal(now, now + 300, GrantRefused("no", status=400), 1, b"salt", b"tag")
-    RedisStore(valkey.url).save(key, refusal)
-    found = RedisStore(valkey.url).load(key)
-    assert isinstance(found, Refusal)
-    assert (found.failures, found.salt, found.tag) == (1, b"salt", b"tag")
-    assert str(found.error) == "no"
+    RedisStore(valkey.url).save(key, issued("shared"))
+    assert_same(RedisStore(valkey.url).load(key), issued("shared"))
 
 
 def test_an_older_token_never_replaces_a_newer_one(
@@ -60,20 +58,25 @@ def test_an_older_token_never_replaces_a_newer_one(
     assert late.load(key) is None
     store.save(key, issued("newer"))
     late.save(key, issued("older", ago=5))
-    assert value_of(late, key) == "newer"
+    assert token_in(late, key) == "newer"
 
 
-def test_what_comes_in_between_is_compared_again(
-    valkey: Valkey, key: TokenKey, issued: Issued
+def test_a_save_that_came_in_between_is_joined_too(
+    valkey: Valkey, key: TokenKey, issued: Issued, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, rival = RedisStore(valkey.url), RedisStore(valkey.url)
-    store.save(key, issued("first", ago=20))
-    rival.save(key, issued("second", ago=10))
-    # it still believes in the first, and has to learn of the second
-    store.save(key, issued("older than the second", ago=15))
-    assert value_of(store, key) == "second"
-    store.save(key, issued("third"))
-    assert value_of(rival, key) == "third"
+    refused = Entry.of_failure(refusal(clock.now()), SALT)
+    read, rivals = store._read, [refused]
+
+    def read_late(key: TokenKey) -> object:
+        stored = read(key)
+        if rivals:
+            rival.save(key, rivals.pop())
+        return stored
+
+    monkeypatch.setattr(store, "_read", read_late)
+    store.save(key, issued("own"))
+    assert_same(rival.load(key), join(issued("own"), refused))
 
 
 def test_a_save_that_others_always_forestall_ends(
@@ -85,93 +88,64 @@ def test_a_save_that_others_always_forestall_ends(
 
     def unsealed(stored: bytes) -> bytes:
         compared.append(stored)
-        rival.save(key, issued(f"rival {len(compared)}", ago=100 - len(compared)))
+        rival.save(key, issued(f"rival-{len(compared)}", ago=100 - len(compared)))
         return stored
 
     store.save(key, issued("first", ago=200))
     monkeypatch.setattr(store._codec, "unseal", unsealed)
-    store.save(key, issued("own"))
+    assert store.save(key, issued("own")) is None
     assert len(compared) == TRIES
-    assert value_of(rival, key) == f"rival {TRIES}"
-
-
-def test_a_dead_token_leaves_a_mark(valkey: Valkey, key: TokenKey, issued: Issued) -> None:
-    store, sibling = RedisStore(valkey.url), RedisStore(valkey.url)
-    token = issued("dead")
-    store.save(key, token)
-    sibling.forget(key, token)
-    mark = store.load(key)
-    assert isinstance(mark, Refusal)
-    assert mark.forgets == Mark.of(token)
-    store.save(key, token)
-    assert value_of(store, key) is None
-
-
-def test_a_later_token_outlives_what_is_forgotten(
-    valkey: Valkey, key: TokenKey, issued: Issued
-) -> None:
-    store, sibling = RedisStore(valkey.url), RedisStore(valkey.url)
-    old = issued("old", ago=10)
-    store.save(key, old)
-    sibling.save(key, issued("new"))
-    store.forget(key, old)
-    assert value_of(store, key) == "new"
-
-
-def test_what_was_seen_long_ago_does_not_hide_what_is_to_be_forgotten(
-    valkey: Valkey, key: TokenKey, issued: Issued
-) -> None:
-    store, sibling = RedisStore(valkey.url), RedisStore(valkey.url)
-    store.save(key, issued("old", ago=10))
-    new = issued("new")
-    sibling.save(key, new)
-    store.forget(key, new)
-    assert value_of(sibling, key) is None
+    assert token_in(rival, key) == f"rival-{TRIES}"
 
 
 def test_an_entry_expires_with_its_token(valkey: Valkey, key: TokenKey, issued: Issued) -> None:
     RedisStore(valkey.url).save(key, issued("short", ago=50, lifetime=100))
-    assert 45_000 < valkey.client.pttl(name_of(key)) <= 50_000
+    assert 45 < kept(valkey, key) <= 50
 
 
-def test_a_token_that_is_used_up_is_kept_for_a_moment(
+def test_an_expired_token_is_kept_for_a_moment(
     valkey: Valkey, key: TokenKey, issued: Issued
 ) -> None:
     RedisStore(valkey.url).save(key, issued("over", lifetime=0))
-    assert 0 < valkey.client.pttl(name_of(key)) <= 1000
+    assert 0 < kept(valkey, key) <= 1
 
 
-@pytest.mark.parametrize(("lifetime", "kept"), [(None, 200), (1000.0, 1000)])
-def test_a_refusal_is_kept_until_a_failure_after_it_could_double_it(
-    valkey: Valkey, key: TokenKey, issued: Issued, lifetime: float | None, kept: float
+@pytest.mark.parametrize(("lifetime", "expected"), [(None, 200), (1000.0, 1000)])
+def test_a_failure_is_kept_until_a_failure_after_it_could_double_it(
+    valkey: Valkey, key: TokenKey, issued: Issued, lifetime: float | None, expected: float
 ) -> None:
-    now = time.time()
-    token = None if lifetime is None else issued("lives", lifetime=lifetime)
-    RedisStore(valkey.url).save(key, Refusal(now, now + 100, token=token))
-    assert (kept - 5) * 1000 < valkey.client.pttl(name_of(key)) <= kept * 1000
+    token = Entry() if lifetime is None else issued("lives", ago=1, lifetime=lifetime + 1)
+    outage = Entry.of_failure(failure(clock.now(), pause=100.0))
+    RedisStore(valkey.url).save(key, join(token, outage))
+    assert expected - 5 < kept(valkey, key) <= expected
 
 
-def test_a_mark_is_kept_while_siblings_may_hold_its_token_whatever_refusal_bears_it(
+def test_a_revocation_is_kept_while_siblings_may_hold_the_dead_token(
     valkey: Valkey, key: TokenKey, issued: Issued
 ) -> None:  # S41
-    store, now = RedisStore(valkey.url), time.time()
-    token = issued("dead", lifetime=1000.0)
+    store = RedisStore(valkey.url)
+    token = issued("dead", lifetime=10 * REVOCATION_KEPT)
     store.save(key, token)
-    store.forget(key, token)
-    hiccup = Refusal(now, now + 1, GrantUnavailable("503"), forgets=Mark.of(token))
-    store.save(key, hiccup)
-    assert valkey.client.pttl(name_of(key)) > 990_000
+    store.save(key, Entry.of_revocation(generation_of(token)))
+    assert kept(valkey, key) > 9 * REVOCATION_KEPT
+    # neither a failure nor a short token shortens it
+    store.save(key, Entry.of_failure(failure(clock.now(), pause=1.0)))
+    later = Token("next", time.time(), time.time() + 60, generation=generation_of(token) + 1)
+    store.save(key, Entry(token=later))
+    assert kept(valkey, key) > 9 * REVOCATION_KEPT
 
 
-def test_so_is_the_mark_of_a_token_that_a_refusal_carried(
-    valkey: Valkey, key: TokenKey, issued: Issued
+def test_a_revocation_of_an_unknown_token_is_kept_for_a_day(
+    valkey: Valkey, key: TokenKey
 ) -> None:  # S41
-    store, now = RedisStore(valkey.url), time.time()
-    token = issued("dead", lifetime=1000.0)
-    store.save(key, Refusal(now, now + 1, GrantUnavailable("503"), token=token))
-    store.forget(key, token)
-    assert isinstance(store.load(key), Refusal)
-    assert valkey.client.pttl(name_of(key)) > 990_000
+    RedisStore(valkey.url).save(key, Entry.of_revocation(7))
+    assert REVOCATION_KEPT - 5 < kept(valkey, key) <= REVOCATION_KEPT
+
+
+def test_a_login_outlives_its_access_token(valkey: Valkey, key: TokenKey, issued: Issued) -> None:
+    login = Entry(login=Login("refresh", 7))
+    RedisStore(valkey.url).save(key, join(issued("short", lifetime=60), login))
+    assert LOGIN_KEPT - 5 < kept(valkey, key) <= LOGIN_KEPT
 
 
 def test_keys_show_no_user_and_share_a_slot(valkey: Valkey, key: TokenKey, issued: Issued) -> None:
@@ -189,7 +163,7 @@ def test_identities_do_not_mix(  # S49
 ) -> None:
     store = RedisStore(valkey.url)
     other = TokenKey(key.token_url, key.client_id, "another@example.com")
-    store.save(key, issued("of someone"))
+    store.save(key, issued("of-someone"))
     assert store.load(other) is None
     valkey.client.copy(name_of(key), name_of(other))
     assert store.load(other) is None
@@ -208,9 +182,9 @@ def test_a_foreign_value_is_a_miss_said_once_and_replaced(  # F27
     store = RedisStore(valkey.url)
     assert store.load(key) is None
     assert store.load(key) is None
-    assert len(caplog.records) == 1
+    assert len(warned(caplog)) == 1
     store.save(key, issued("good"))
-    assert value_of(store, key) == "good"
+    assert token_in(store, key) == "good"
 
 
 def test_a_newer_schema_is_never_overwritten(valkey: Valkey, key: TokenKey, issued: Issued) -> None:
@@ -235,7 +209,7 @@ def test_a_key_of_another_type_is_left_alone(  # F27
     assert valkey.client.lrange(name_of(key), 0, -1) == [b"someone's list"]
     valkey.client.delete(name_of(key))
     store.save(key, issued("ours"))
-    assert value_of(store, key) == "ours"
+    assert token_in(store, key) == "ours"
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
@@ -246,25 +220,15 @@ def test_a_sealed_entry_shows_nothing(valkey: Valkey, key: TokenKey, issued: Iss
     stored = valkey.client.get(name_of(key))
     assert isinstance(stored, bytes)
     assert b"planted-token" not in stored
-    assert value_of(RedisStore(valkey.url, encryption_key=secret.decode()), key) == "planted-token"
-
-
-def test_a_save_costs_one_command_where_nothing_came_in_between(
-    valkey: Valkey, key: TokenKey, issued: Issued
-) -> None:
-    store = RedisStore(valkey.url)
-    assert store.load(key) is None
-    before = valkey.commands().get("eval", 0), valkey.commands()["getrange"]
-    store.save(key, issued("one"))
-    after = valkey.commands()["eval"], valkey.commands()["getrange"]
-    # the second one is what the script itself reads
-    assert (after[0] - before[0], after[1] - before[1]) == (1, 1)
+    assert token_in(RedisStore(valkey.url, encryption_key=secret.decode()), key) == "planted-token"
 
 
 def test_an_entry_of_another_boot_is_held_to_the_wall_clock(valkey: Valkey, key: TokenKey) -> None:
     token = Token("afar", time.time(), time.time() + 100, issued_boot=1e9)
-    data = encode(Record(token, 1), key, boot="of another machine")
+    data = encode(Entry(token=token), key, boot="of another machine")
+    assert data is not None
     valkey.client.set(name_of(key), data)
     found = RedisStore(valkey.url).load(key)
-    assert isinstance(found, Token)
-    assert found.issued_boot is None
+    assert found is not None
+    assert found.token is not None
+    assert found.token.issued_boot is None

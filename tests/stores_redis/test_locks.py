@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from evertoken.core.effects import Hold
 from evertoken.stores.redis import RedisStore
 from evertoken.stores.redis_lock import FIRST_POLL, LONGEST_POLL
 from support.fleet import eventually
@@ -15,7 +16,7 @@ from support.logs import warned
 from support.valkey import Valkey
 
 if TYPE_CHECKING:
-    from evertoken import TokenKey
+    from evertoken.core.token import TokenKey
 
 
 def lock_of(key: TokenKey) -> str:
@@ -25,20 +26,19 @@ def lock_of(key: TokenKey) -> str:
 def test_one_holds_it(valkey: Valkey, key: TokenKey) -> None:
     store, sibling = RedisStore(valkey.url), RedisStore(valkey.url)
     with store.lock(key, timeout=0) as held:
-        assert held
+        assert held is Hold.HELD
         with sibling.lock(key, timeout=0) as second:
-            assert not second
-        assert valkey.client.exists(lock_of(key)), "who did not have it must not release it"
+            assert second is Hold.BUSY
+        assert valkey.client.exists(lock_of(key)), "a failed try must not release it"
     with sibling.lock(key, timeout=0) as held:
-        assert held
+        assert held is Hold.HELD
 
 
 def test_identities_have_locks_of_their_own(valkey: Valkey, key: TokenKey) -> None:
     other = type(key)(key.token_url, key.client_id, "another")
     store = RedisStore(valkey.url)
     with store.lock(key, timeout=0) as one, store.lock(other, timeout=0) as two:
-        assert one
-        assert two
+        assert (one, two) == (Hold.HELD, Hold.HELD)
 
 
 def test_a_waiter_gets_it_when_it_is_released(valkey: Valkey, key: TokenKey) -> None:
@@ -47,7 +47,7 @@ def test_a_waiter_gets_it_when_it_is_released(valkey: Valkey, key: TokenKey) -> 
 
     def wait() -> None:
         with sibling.lock(key, timeout=20) as held:
-            if held:
+            if held is Hold.HELD:
                 got.set()
 
     with store.lock(key, timeout=0):
@@ -63,7 +63,7 @@ def test_a_dead_holder_is_waited_for_until_its_lease_ends(valkey: Valkey, key: T
     valkey.client.set(lock_of(key), "of a dead process", px=600)
     started = time.monotonic()
     with RedisStore(valkey.url).lock(key, timeout=20) as held:
-        assert held
+        assert held is Hold.HELD
     assert 0.5 < time.monotonic() - started < 10
 
 
@@ -74,7 +74,7 @@ def test_the_lease_is_what_was_asked_for(valkey: Valkey, key: TokenKey) -> None:
         assert 3_000 < valkey.client.pttl(lock_of(key)) <= 5_000
 
 
-def test_who_outlived_its_lease_does_not_release_the_next_holder(  # F27
+def test_a_holder_that_outlived_its_lease_does_not_release_the_next_one(  # F27
     valkey: Valkey, key: TokenKey
 ) -> None:
     late, next_one = RedisStore(valkey.url), RedisStore(valkey.url)
@@ -82,11 +82,34 @@ def test_who_outlived_its_lease_does_not_release_the_next_holder(  # F27
         # as if this one's lease had ended before
         theirs = valkey.client.getdel(lock_of(key))
         with late.lock(key, timeout=0) as held:
-            assert held
+            assert held is Hold.HELD
             assert isinstance(theirs, bytes)
             valkey.client.set(lock_of(key), theirs, px=30_000)
         assert valkey.client.get(lock_of(key)) == theirs
     assert not valkey.client.exists(lock_of(key))
+
+
+def test_a_lease_that_ended_or_was_taken_over_is_no_longer_held(  # F27
+    valkey: Valkey, key: TokenKey
+) -> None:
+    store = RedisStore(valkey.url, timeout=0.2)
+    with store.lock(key, timeout=0):
+        assert store.still_held(key)
+        valkey.client.delete(lock_of(key))
+        assert not store.still_held(key)
+        valkey.client.set(lock_of(key), "of the next holder", px=30_000)
+        assert not store.still_held(key)
+    valkey.client.delete(lock_of(key))
+    with store.lock(key, timeout=0), valkey.frozen():
+        # without an answer nothing is known
+        assert not store.still_held(key)
+
+
+def test_a_forked_child_does_not_hold_the_lock_of_its_parent(valkey: Valkey, key: TokenKey) -> None:
+    store = RedisStore(valkey.url)
+    with store.lock(key, timeout=0):
+        store._locks.renew_in_child()
+        assert not store.still_held(key)
 
 
 def test_waiting_grows_slower_and_slower(
@@ -101,19 +124,19 @@ def test_waiting_grows_slower_and_slower(
         # in slices, as a renewal waits: the pause goes on growing over them
         assert store._locks._next_poll(lock_of(key)) >= FIRST_POLL
     with store.lock(key, timeout=0.5) as held:
-        assert not held
+        assert held is Hold.BUSY
     assert naps == [pytest.approx(0.5, abs=0.1)]
     assert store._locks._polls[lock_of(key)] == LONGEST_POLL
     valkey.client.delete(lock_of(key))
     with store.lock(key, timeout=0) as held:
-        assert held
+        assert held is Hold.HELD
     assert lock_of(key) not in store._locks._polls, "the next wait begins anew"
 
 
 def test_a_waiter_does_not_hammer(valkey: Valkey, key: TokenKey) -> None:
     valkey.client.set(lock_of(key), "held", px=60_000)
     with RedisStore(valkey.url).lock(key, timeout=1.0) as held:
-        assert not held
+        assert held is Hold.BUSY
     # pauses of 50, 75, 113, 169, 253, 380 ms fill a second
     assert 3 <= valkey.commands()["pttl"] <= 7
 
@@ -125,7 +148,7 @@ def test_a_key_without_an_end_is_no_lock(
     store = RedisStore(valkey.url)
     for _ in range(2):
         with store.lock(key, timeout=10) as held:
-            assert held, "nobody is to wait for what never ends"
+            assert held is Hold.ABSENT, "nobody should wait for what never ends"
     assert valkey.client.get(lock_of(key)) == b"someone else's"
     assert len(warned(caplog)) == 1
 
@@ -134,7 +157,7 @@ def test_a_lock_command_that_got_no_answer_is_undone(valkey: Valkey, key: TokenK
     store = RedisStore(valkey.url, timeout=0.2)
     assert store.load(key) is None
     with valkey.frozen(), store.lock(key, timeout=20) as held:
-        assert held, "it renews alone"
+        assert held is Hold.ABSENT, "it renews alone"
     eventually(lambda: valkey.client.exists(lock_of(key)))
     eventually(lambda: store.load(key) is None and not valkey.client.exists(lock_of(key)))
 
@@ -167,20 +190,20 @@ def test_a_lock_that_was_never_asked_for_leaves_no_doubt(valkey: Valkey, key: To
     with valkey.frozen():
         assert store.load(key) is None
         with store.lock(key, timeout=20) as held:
-            assert held
+            assert held is Hold.ABSENT
     assert not store._locks._doubts
 
 
-def test_without_an_answer_who_waits_has_it_and_who_tries_has_not(  # F27
+def test_without_an_answer_a_waiter_renews_alone_and_a_try_is_put_off(  # F27
     valkey: Valkey, key: TokenKey
 ) -> None:
     store = RedisStore(valkey.url, timeout=0.2)
     with valkey.frozen():
         for _ in ("it was asked", "it is left alone"):
             with store.lock(key, timeout=0) as held:
-                assert not held
+                assert held is Hold.BUSY
             with store.lock(key, timeout=0.01) as held:
-                assert held
+                assert held is Hold.ABSENT
 
 
 def test_a_server_that_refuses_is_tried_again_like_one_that_is_away(
@@ -189,9 +212,9 @@ def test_a_server_that_refuses_is_tried_again_like_one_that_is_away(
     with Valkey("--replicaof", f"127.0.0.1 {valkey.port}") as demoted:
         store = RedisStore(demoted.url)
         with store.lock(key, timeout=0) as held:
-            assert not held
+            assert held is Hold.BUSY
         with store.lock(key, timeout=0.01) as held:
-            assert held
+            assert held is Hold.ABSENT
         demoted.client.replicaof("NO", "ONE")
         with store.lock(key, timeout=0) as held:
-            assert held
+            assert held is Hold.HELD

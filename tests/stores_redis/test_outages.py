@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 from redis import Redis
 
-from evertoken import MemoryStore, RefreshPolicy, Token, TokenManager, clock
+from evertoken import MemoryStore, RefreshPolicy, TokenManager, clock
+from evertoken.core.entry import Entry
+from evertoken.core.token import Token
 from evertoken.stores.redis import RedisStore
+from support.entries import token_in
 from support.fleet import CountingGrant, eventually
 from support.forks import in_child
 from support.valkey import Valkey
@@ -20,9 +23,9 @@ from support.valkey import Valkey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evertoken import TokenKey
+    from evertoken.core.token import TokenKey
 
-    Issued = Callable[..., Token]
+    Issued = Callable[..., Entry]
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +42,9 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.levelname for record in caplog.records if "Redis" in record.getMessage()]
 
 
-def shared(store: RedisStore, key: TokenKey, token: Token) -> bool:
-    """Whether a token can be saved and loaded again."""
-    store.save(key, token)
-    return store.load(key) is not None
+def shared(store: RedisStore, key: TokenKey, entry: Entry) -> bool:
+    """Whether an entry can be saved and loaded again."""
+    return store.save(key, entry) is not None and store.load(key) is not None
 
 
 def asking() -> list[str]:
@@ -50,15 +52,15 @@ def asking() -> list[str]:
     return [one.name for one in threading.enumerate() if one.name == "evertoken-store"]
 
 
-def use(store: RedisStore, key: TokenKey, token: Token) -> float:
+def use(store: RedisStore, key: TokenKey, entry: Entry) -> float:
     """Seconds that the slowest operation took."""
     slowest = 0.0
     with store.lock(key, timeout=20) as held:
         assert held
         operations: list[Callable[[], object]] = [
             partial(store.load, key),
-            partial(store.save, key, token),
-            partial(store.forget, key, token),
+            partial(store.save, key, entry),
+            partial(store.still_held, key),
         ]
         for operation in operations:
             started = time.monotonic()
@@ -129,13 +131,13 @@ def test_a_full_server_refuses_saves_and_still_shares_what_it_has(
             store.save(key, issued("meanwhile"))
             with store.lock(key, timeout=20) as held:
                 assert held
-        assert getattr(store.load(key), "value", None) == "before"
+        assert token_in(store, key) == "before"
         assert said(caplog) == ["WARNING"]
         server.client.config_set("maxmemory", "0")
         store.save(key, issued("after"))
         with store.lock(key, timeout=20) as held:
             assert held
-        assert getattr(store.load(key), "value", None) == "after"
+        assert token_in(store, key) == "after"
     assert said(caplog) == ["WARNING", "INFO"]
 
 
@@ -144,11 +146,11 @@ def test_a_replica_refuses_saves_and_still_shares_what_it_has(
 ) -> None:
     with Valkey("--replicaof", f"127.0.0.1 {valkey.port}") as replica:
         store = RedisStore(replica.url)
-        RedisStore(valkey.url).save(key, issued("of the primary", ago=10))
+        RedisStore(valkey.url).save(key, issued("of-the-primary", ago=10))
         eventually(lambda: store.load(key))
         use(store, key, issued("refused"))
         use(store, key, issued("refused"))
-        assert getattr(store.load(key), "value", None) == "of the primary"
+        assert token_in(store, key) == "of-the-primary"
         assert said(caplog) == ["WARNING"]
         replica.client.replicaof("NO", "ONE")
         use(store, key, issued("taken"))
@@ -226,7 +228,7 @@ def test_a_forked_child_has_connections_of_its_own(
     valkey: Valkey, key: TokenKey, issued: Issued
 ) -> None:
     store = RedisStore(valkey.url)
-    store.save(key, issued("of the parent"))
+    store.save(key, issued("of-the-parent"))
     client = store._server._client
 
     def look() -> tuple[bool, bool]:
@@ -245,7 +247,7 @@ def test_what_a_child_does_after_a_fork(valkey: Valkey, key: TokenKey) -> None:
     store._locks.renew_in_child()
     store._server.renew_in_child()
     assert not store._locks._doubts, "what the parent may hold is the parent's"
-    eventually(lambda: shared(store, key, Token("own", time.time(), time.time() + 60)))
+    eventually(lambda: shared(store, key, Entry(token=Token("own", time.time(), time.time() + 60))))
     assert store._server._client is not client
 
 

@@ -25,7 +25,6 @@ CALLS = [
     "stat",
     "fstat",
     "read",
-    "scandir",
     "unlink",
     "mkdir",
     "fchmod",

@@ -9,17 +9,27 @@ from dataclasses import replace
 
 import pytest
 
-from evertoken import MemoryStore, Token, TokenKey, clock
+from evertoken import MemoryStore, clock
+from evertoken.core.effects import Hold
+from evertoken.core.entry import Entry, Login, join
+from evertoken.core.token import TokenKey
 from evertoken.stores.memory import process_wide
-from evertoken.token import Mark, Refusal
+from support.core_values import HOUR, KEY, failure, issued
+from support.entries import content
 from support.fleet import BOUND, eventually
-from support.values import HOUR, KEY, issued, outage, pickled
+from support.values import pickled
 
 OTHER = replace(KEY, username="agent-8")
 
 
-def token(value: str = "abc", *, lifetime: float = HOUR) -> Token:
-    return issued(clock.now(), value=value, lifetime=lifetime)
+def token(value: str = "abc", *, lifetime: float = HOUR) -> Entry:
+    return Entry.of_token(issued(clock.now(), value=value, lifetime=lifetime))
+
+
+def outage(*, pause: float) -> Entry:
+    # a second later, so that it is not ended by the token of the same test
+    at = clock.now()
+    return Entry.of_failure(failure(at, pause=pause, generation=int(at.wall) + 1))
 
 
 def test_managers_of_one_process_share_one() -> None:
@@ -33,7 +43,7 @@ def test_a_store_without_room_is_refused(maxsize: int) -> None:
         MemoryStore(maxsize)
 
 
-def test_beyond_its_room_the_identity_that_was_asked_for_least_recently_leaves() -> None:
+def test_beyond_its_room_the_least_recently_used_identity_leaves() -> None:
     store = MemoryStore(maxsize=2)
     first, second, third = (replace(KEY, username=name) for name in ("one", "two", "three"))
     store.save(first, token())
@@ -50,24 +60,42 @@ def test_a_token_leaves_when_it_expires() -> None:
     eventually(lambda: store.load(KEY) is None)
 
 
-def test_a_refusal_stays_for_as_long_as_the_token_that_it_carries() -> None:
-    store, live = MemoryStore(), token()
-    now = clock.now()
-    store.save(KEY, outage(now, pause=0.0, token=live))
-    store.save(OTHER, outage(now, pause=0.0))
-    assert isinstance(store.load(KEY), Refusal)
-    assert store.load(OTHER) is None
+def test_a_failure_leaves_when_it_is_over() -> None:
+    store = MemoryStore()
+    store.save(KEY, outage(pause=0.05))
+    assert store.load(KEY) is not None
+    eventually(lambda: store.load(KEY) is None)
 
 
-def test_a_mark_outlasts_the_refusal_that_bears_it() -> None:  # S41
-    store, live = MemoryStore(), token()
-    store.save(KEY, outage(clock.now(), pause=0.05, token=live))
-    store.forget(KEY, live)
-    marked = store.load(KEY)
-    assert isinstance(marked, Refusal)
-    eventually(lambda: time.time() > marked.until)
-    assert store.load(KEY) == marked
-    assert marked.forgets == Mark.of(live)
+def test_an_entry_stays_for_as_long_as_its_token_and_its_failures() -> None:
+    store = MemoryStore()
+    store.save(KEY, join(token(), outage(pause=0.0)))
+    store.save(OTHER, join(token(lifetime=0.0), outage(pause=60.0)))
+    assert store.load(KEY) is not None
+    assert store.load(OTHER) is not None
+
+
+@pytest.mark.parametrize(
+    "lasting", [Entry.of_revocation(7), Entry(login=Login("refresh", 7))], ids=["revoked", "login"]
+)
+def test_a_revocation_and_a_login_outlast_tokens_and_failures(lasting: Entry) -> None:  # S41
+    store = MemoryStore()
+    short = join(join(token(lifetime=0.05), outage(pause=0.05)), lasting)
+    store.save(KEY, short)
+    eventually(lambda: time.time() > max(each.until for each in short.failures))
+    held = store.load(KEY)
+    assert held is not None
+    assert content(held) == content(short)
+
+
+def test_an_expired_token_does_not_leave_the_earlier_one_in_place() -> None:
+    store = MemoryStore()
+    store.save(KEY, token("earlier"))
+    at = clock.now()
+    late = issued(at, value="late", lifetime=0.0, generation=int(at.wall) + 1)
+    joined = store.save(KEY, Entry.of_token(late))
+    assert joined.token == late
+    assert store.load(KEY) is None
 
 
 # -- claims ----------------------------------------------------------------------------------------
@@ -114,17 +142,17 @@ def test_each_claim_has_a_time_of_its_own(boot: list[float]) -> None:
 def test_no_lock_is_kept_that_nobody_uses() -> None:
     store = MemoryStore()
     for number in range(100):
-        with store.lock(replace(KEY, username=str(number)), timeout=0) as held:
-            assert held
+        with store.lock(replace(KEY, username=str(number)), timeout=0) as hold:
+            assert hold is Hold.HELD
     assert len(store._locks) == 0
 
 
 def test_a_wait_may_be_without_end() -> None:
-    with MemoryStore().lock(KEY, timeout=math.inf) as held:
-        assert held
+    with MemoryStore().lock(KEY, timeout=math.inf) as hold:
+        assert hold is Hold.HELD
 
 
-def test_who_interrupts_itself_does_not_wait_for_itself() -> None:
+def test_a_thread_that_interrupts_itself_does_not_wait_for_itself() -> None:
     # as a signal handler does, which asks for a token in the middle of a change
     store, entries = MemoryStore(), list[object]()
 
@@ -144,8 +172,8 @@ def test_a_child_keeps_the_entries_and_none_of_the_locks() -> None:  # F2
     store.save(KEY, token())
     with store.lock(KEY, timeout=0):
         store.renew_in_child()
-        with store.lock(KEY, timeout=0) as held:
-            assert held
+        with store.lock(KEY, timeout=0) as hold:
+            assert hold is Hold.HELD
     assert store.load(KEY) is not None
 
 

@@ -15,7 +15,7 @@ from evertoken.core.effects import Hold
 from evertoken.credentials import Credentials
 from evertoken.engine.naming import account_of, describe, named, url_of
 from evertoken.errors import RevocationFailed, TokenError, capture
-from evertoken.ports import LeasedStore, name_of
+from evertoken.ports import ClockedStore, LeasedStore, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,6 +80,8 @@ class Driver:
                 return self._read()
             case effects.Now():
                 return clock.elapsed(self._start)
+            case effects.OrderingTime():
+                return self._ordering_time()
             case effects.Sleep(seconds):
                 clock.sleep(seconds)
             case effects.Lock(store, timeout):
@@ -139,6 +141,12 @@ class Driver:
                 return Hold.BUSY
             locks.push(lock.pop_all())
         return held if isinstance(held, Hold) else Hold.HELD
+
+    def _ordering_time(self) -> float:
+        """Unix seconds by the clock that the fleet shares: the farthest store's, if it has one."""
+        wall = clock.elapsed(self._start).wall
+        farthest = self._stores[-1]
+        return wall + farthest.ahead if isinstance(farthest, ClockedStore) else wall
 
     def _still_held(self, store: TokenStore) -> bool:
         return store.still_held(self._key) if isinstance(store, LeasedStore) else True

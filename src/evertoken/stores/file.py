@@ -14,7 +14,7 @@ from evertoken.lazy import lazy
 from evertoken.stores import private_files
 from evertoken.stores.encryption import codec
 from evertoken.stores.private_folders import UntrustedFolder
-from evertoken.stores.record import Flaw, decode, encode
+from evertoken.stores.record import UNSTORABLE, Flaw, decode, encode
 
 if TYPE_CHECKING:
     import os
@@ -187,7 +187,7 @@ class FileStore:
         path = self.path(key)
         data = encode(entry, key, boot=clock.boot_id())
         if data is None:
-            self._say(f"{path} is not written: its entry has characters or a size that none may")
+            self._say(f"the token file {path} is not written: {UNSTORABLE}")
             return False
         try:
             private_files.replace(path, self._codec.seal(data), alone=alone)

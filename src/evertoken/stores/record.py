@@ -27,6 +27,9 @@ SCHEMA = 2
 MAX_BYTES = 1 << 20
 """Bytes that a store reads at most: a token of 512 KiB fits, sealed too, which adds a third."""
 
+UNSTORABLE = "the token has characters that no header may carry, or it is too long"
+"""Why an entry is not encoded, nearly always."""
+
 _READERS = {1: schema_1.read_entry, SCHEMA: schema_2.read_entry}
 
 

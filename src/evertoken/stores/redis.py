@@ -13,7 +13,7 @@ from evertoken.core.entry import NOTHING, NOTHING_REVOKED, Entry, adds, demoted,
 from evertoken.core.token import LONGEST_LIFETIME
 from evertoken.lazy import loading
 from evertoken.stores.encryption import codec
-from evertoken.stores.record import MAX_BYTES, Flaw, decode, encode
+from evertoken.stores.record import MAX_BYTES, UNSTORABLE, Flaw, decode, encode
 from evertoken.stores.redis_clock import Reading
 from evertoken.stores.redis_lock import Locks
 
@@ -74,8 +74,7 @@ class RedisStore:
     `<prefix>{<id>}:lock`, held during a renewal. Every question to the server ends within
     `timeout`, or twice that until it has answered once, whatever it does (a save asks two), and
     nothing is raised: requests go on from memory, one warning says so, and one notice when it is
-    over. A server that gives no answer is left alone for a second, then
-    for up to 30.
+    over. A server that gives no answer is left alone for a second, then for up to 30.
 
     A process that dies with the lock keeps others from a renewal for `lease` seconds at most; those
     that have no token wait for half of their manager's `timeout`, and go on without the lock then.
@@ -127,6 +126,7 @@ class RedisStore:
         self._server = _server(client, timeout=timeout)
         self._locks = Locks(self._server, lease=lease)
         self._said: set[str] = set()
+        self.ahead = 0.0
         self._flaws: dict[TokenKey, str] = {}
         process.register(self._locks)
 
@@ -202,7 +202,9 @@ class RedisStore:
             return None
         value, seconds, microseconds = answer
         server = int(seconds) + int(microseconds) / 1e6
-        return _Stored(value, Reading(server, asked, clock.now().wall))
+        reading = Reading(server, asked, clock.now().wall)
+        self.ahead = reading.server - reading.told
+        return _Stored(value, reading)
 
     def _opened(self, key: TokenKey, stored: _Stored) -> Entry | Flaw | None:
         """What `stored` says, on the server's clock; a flaw is said once."""
@@ -226,7 +228,7 @@ class RedisStore:
         name = self.entry_name(key)
         data = encode(entry, key, boot=clock.boot_id())
         if data is None:
-            self._say(f"{name} is not written: its entry has characters or a size that none may")
+            self._say(f"the entry {name} is not written: {UNSTORABLE}")
             return None
         keep = int(1000 * _keep(entry, before.reading.server))
         revoked = int(entry.revoked_through > NOTHING_REVOKED)

@@ -1,0 +1,193 @@
+"""Machines that share Redis need not agree on the time: what is stored is on the server's clock."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.fernet import Fernet
+
+from evertoken import clock
+from evertoken.core.entry import Entry, join
+from evertoken.core.failure import LONGEST_WAIT
+from evertoken.core.policy import RefreshPolicy
+from evertoken.stores.redis import RedisStore
+from support.core_values import DAY, HOUR, failure, issued, refusal
+from support.entries import SALT, content, timeless
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from evertoken.core.token import TokenKey
+    from support.valkey import Valkey
+
+SKEWS = [0.0, HOUR, -HOUR, 50.0, 40 * 365 * DAY, -40 * 365 * DAY]
+"""Seconds by which a machine's clock is wrong: 40 years is one without a battery, before NTP."""
+
+SOON = 5.0
+"""Seconds that an answer of a server on loopback never takes."""
+
+
+class Machine:
+    """A machine with a clock and a boot of its own."""
+
+    def __init__(self, name: str, ahead: float, url: str, secret: bytes | None = None) -> None:
+        self.name = name
+        self.ahead = ahead
+        self.store = RedisStore(url, encryption_key=secret)
+
+    @contextmanager
+    def running(self) -> Iterator[RedisStore]:
+        """What is done inside is done on this machine."""
+        honest = time.time
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(time, "time", lambda: honest() + self.ahead)
+            patch.setattr(clock, "boot_id", lambda: self.name)
+            yield self.store
+
+
+def seconds_left(machine: Machine, key: TokenKey) -> float:
+    """For how long the token that `machine` loads may still be sent there."""
+    with machine.running() as store:
+        entry, now = store.load(key), clock.now()
+    assert entry is not None
+    assert entry.token is not None
+    if not RefreshPolicy().usable(entry.token, now):
+        return 0.0
+    return entry.token.expires_at - now.wall
+
+
+@pytest.mark.parametrize("ahead", SKEWS)
+@pytest.mark.parametrize("sealed", [False, True], ids=["open", "sealed"])
+def test_what_is_left_of_a_lifetime_is_right_whatever_the_clock_says(  # S58
+    valkey: Valkey, key: TokenKey, ahead: float, *, sealed: bool
+) -> None:
+    secret = Fernet.generate_key() if sealed else None
+    wrong = Machine("wrong", ahead, valkey.url, secret)
+    right = Machine("right", 0.0, valkey.url, secret)
+    for writer, reader in ((wrong, right), (right, wrong)):
+        valkey.client.flushall()
+        with writer.running() as store:
+            token = replace(issued(clock.now(), lifetime=1000.0), generation=7)
+            saved = store.save(key, Entry(token=token))
+        assert saved is not None
+        assert saved.token is not None
+        # on its own clock, too
+        assert token.expires_at - SOON < saved.token.expires_at <= token.expires_at
+        assert 1000.0 - SOON < seconds_left(reader, key) <= 1000.0
+        assert 1000.0 - SOON < seconds_left(writer, key) <= 1000.0
+
+
+@pytest.mark.parametrize("ahead", SKEWS)
+def test_an_expired_token_is_expired_on_every_machine(  # S58
+    valkey: Valkey, key: TokenKey, ahead: float
+) -> None:
+    wrong, right = Machine("wrong", ahead, valkey.url), Machine("right", 0.0, valkey.url)
+    with right.running() as store:
+        # the server keeps it for a while because of the revocation beside it
+        expired = replace(issued(clock.now().after(-200), lifetime=100.0), generation=7)
+        store.save(key, Entry(token=expired, revoked_through=3))
+    assert seconds_left(wrong, key) == 0.0
+    assert seconds_left(right, key) == 0.0
+
+
+@pytest.mark.parametrize("ahead", SKEWS)
+def test_a_failure_ends_at_the_same_moment_on_every_machine(  # S58
+    valkey: Valkey, key: TokenKey, ahead: float
+) -> None:
+    wrong, right = Machine("wrong", ahead, valkey.url), Machine("right", 0.0, valkey.url)
+    with wrong.running() as store:
+        failures = (
+            replace(failure(clock.now(), pause=60.0), generation=7),
+            replace(refusal(clock.now(), pause=300.0), generation=7),
+        )
+        store.save(key, join(Entry(failures=failures, salt=SALT), Entry()))
+    for machine in (right, wrong):
+        with machine.running() as store:
+            entry, now = store.load(key), clock.now()
+        assert entry is not None
+        assert entry.outage is not None
+        assert 60.0 - SOON < entry.outage.remaining(now) <= 60.0
+        assert 300.0 - SOON < entry.refusals[0].remaining(now) <= 300.0
+
+
+def test_a_machine_with_another_clock_replaces_the_token_by_its_successor(  # S58
+    valkey: Valkey, key: TokenKey
+) -> None:
+    fast, slow = Machine("fast", HOUR, valkey.url), Machine("slow", -HOUR, valkey.url)
+    generation = int(time.time())
+    for number, machine in enumerate([fast, slow, fast, slow]):
+        with machine.running() as store:
+            token = issued(clock.now(), value=f"token-{number}", generation=generation + number)
+            store.save(key, Entry(token=token))
+        for each in (fast, slow):
+            assert HOUR - SOON < seconds_left(each, key) <= HOUR
+            with each.running() as store:
+                entry = store.load(key)
+            assert entry is not None
+            assert entry.token is not None
+            assert entry.token.value == f"token-{number}"
+
+
+def test_an_entry_that_travels_between_clocks_does_not_drift(  # S58
+    valkey: Valkey, key: TokenKey
+) -> None:
+    machines = [Machine("fast", HOUR, valkey.url), Machine("slow", -HOUR, valkey.url)]
+    with machines[0].running() as store:
+        store.save(key, Entry(token=replace(issued(clock.now()), generation=7)))
+    for number in range(20):
+        with machines[number % 2].running() as store:
+            entry = store.load(key)
+            assert entry is not None
+            news = Entry.of_failure(replace(failure(clock.now()), generation=8 + number))
+            store.save(key, join(entry, news))
+    for machine in machines:
+        assert HOUR - SOON < seconds_left(machine, key) <= HOUR
+
+
+def test_the_reading_since_boot_counts_on_the_same_machine_alone(  # F16
+    valkey: Valkey, key: TokenKey
+) -> None:
+    here, there = Machine("here", 0.0, valkey.url), Machine("there", 0.0, valkey.url)
+    with here.running() as store:
+        token = issued(clock.now())
+        store.save(key, Entry(token=token))
+    for machine, reading in ((here, token.issued_boot), (there, None)):
+        with machine.running() as store:
+            entry = store.load(key)
+        assert entry is not None
+        assert content(timeless(entry)) == content(
+            timeless(Entry(token=replace(token, issued_boot=reading)))
+        )
+
+
+def test_what_is_stored_is_on_the_clock_of_the_server(  # S58
+    valkey: Valkey, key: TokenKey
+) -> None:
+    wrong = Machine("wrong", 40 * 365 * DAY, valkey.url)
+    with wrong.running() as store:
+        whole = Entry(
+            token=replace(issued(clock.now()), generation=7),
+            failures=(replace(failure(clock.now(), pause=LONGEST_WAIT / 2), generation=8),),
+        )
+        store.save(key, whole)
+    data = valkey.client.get(wrong.store.entry_name(key))
+    assert isinstance(data, bytes)
+    body = json.loads(data)
+    assert abs(body["token"]["issued_at"] - time.time()) < SOON
+    assert abs(body["token"]["expires_at"] - time.time() - HOUR) < SOON
+    assert abs(body["failures"][0]["at"] - time.time()) < SOON
+
+
+def test_a_load_asks_the_server_once_and_a_save_twice(valkey: Valkey, key: TokenKey) -> None:
+    store = RedisStore(valkey.url)
+    store.load(key)
+    before = valkey.commands()["eval"]
+    store.load(key)
+    assert valkey.commands()["eval"] - before == 1
+    store.save(key, Entry(token=issued(clock.now())))
+    assert valkey.commands()["eval"] - before == 3

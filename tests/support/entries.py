@@ -1,0 +1,160 @@
+"""Entries of the core as stores keep them: compared in full, or drawn within what is storable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import strategies as st
+
+from evertoken.core.entry import NOTHING, Entry, Initial, Login, join
+from evertoken.core.failure import LONGEST_WAIT, Failure, FailureKind
+from evertoken.core.token import LONGEST_LIFETIME, Token
+from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
+from evertoken.stores.fields import HIGHEST_COUNT, HIGHEST_GENERATION, LATEST
+from support.core_values import KEY, NOW, failure, issued, refusal
+
+if TYPE_CHECKING:
+    from evertoken.core.token import TokenKey
+    from evertoken.ports import TokenStore
+
+SALT = b"0123456789abcdef"
+
+
+def told(error: TokenError) -> object:
+    """All that an error says, to compare by: exceptions themselves compare by identity."""
+    return type(error), str(error), vars(error)
+
+
+def content(entry: Entry) -> object:
+    """All that an entry says, to compare by; the readings that take no part in `==` included."""
+    reading = entry.token and entry.token.issued_boot
+    return entry, reading, [(each.at_boot, told(each.error)) for each in entry.failures]
+
+
+def timeless(entry: Entry) -> Entry:
+    """`entry` without its times, which a store may move by what an answer of its medium takes."""
+    token = entry.token and replace(entry.token, issued_at=0.0, expires_at=0.0)
+    failures = tuple(replace(each, at=0.0, until=0.0) for each in entry.failures)
+    return replace(entry, token=token, failures=failures)
+
+
+def times(entry: Entry) -> list[float]:
+    """All times in `entry`."""
+    token = [] if entry.token is None else [entry.token.issued_at, entry.token.expires_at]
+    return token + [moment for each in entry.failures for moment in (each.at, each.until)]
+
+
+def assert_same(found: Entry | None, expected: Entry) -> None:
+    """`found` says what `expected` does, its times within a second."""
+    assert found is not None
+    assert content(timeless(found)) == content(timeless(expected))
+    assert times(found) == pytest.approx(times(expected), abs=1.0)
+
+
+def token_in(store: TokenStore, key: TokenKey = KEY) -> str | None:
+    """The value of the token that `store` holds."""
+    entry = store.load(key)
+    return None if entry is None or entry.token is None else entry.token.value
+
+
+def undated(entry: Entry) -> Entry:
+    """`entry` without its readings of the clock since boot."""
+    token = entry.token and replace(entry.token, issued_boot=None)
+    return replace(
+        entry, token=token, failures=tuple(replace(each, at_boot=None) for each in entry.failures)
+    )
+
+
+FULL = join(
+    Entry(
+        token=replace(issued(refresh_token="planted-refresh-token"), scope="read write"),
+        login=Login(
+            "planted-login", 7, being_spent=True, initials=(Initial(3, "a1"), Initial(5, "b2"))
+        ),
+        revoked_through=1_600_000_000,
+        failures=(
+            failure(NOW.after(1)),
+            refusal(credentials_hash=b"one"),
+            refusal(NOW.after(2), credentials_hash=b"another"),
+        ),
+        salt=SALT,
+    ),
+    NOTHING,
+)
+"""An entry with something in each of its places."""
+
+
+# -- strategies ------------------------------------------------------------------------------------
+
+_visible = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=30)
+_ascii = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=30)
+_hex = st.text(st.sampled_from("0123456789abcdef"), min_size=1, max_size=32)
+_words = st.none() | st.text(max_size=200)
+_readings = st.none() | st.floats(-(2.0**30), 2.0**30)
+generations = st.integers(0, HIGHEST_GENERATION)
+
+
+@st.composite
+def tokens(draw: st.DrawFn) -> Token:
+    """Any token that can be stored, at any clock before the year 2242."""
+    at = draw(st.floats(0.0, LATEST - LONGEST_LIFETIME))
+    return Token(
+        value=draw(_visible),
+        issued_at=at,
+        expires_at=at + draw(st.floats(0.0, LONGEST_LIFETIME)),
+        scope=draw(st.none() | _ascii),
+        refresh_token=draw(st.none() | _ascii),
+        issued_boot=draw(_readings),
+        generation=draw(generations),
+    )
+
+
+@st.composite
+def errors(draw: st.DrawFn) -> TokenError:
+    """An error of the kinds that stores keep, with words of any characters."""
+    kind = draw(st.sampled_from([GrantRefused, GrantUnavailable, InvalidTokenResponse]))
+    return kind(
+        draw(st.text(max_size=1200)),
+        status=draw(st.none() | st.integers(-5, 2000)),
+        content_type=draw(_words),
+        error=draw(_words),
+        description=draw(_words),
+        retry_after=draw(st.none() | st.floats()),
+        transient=draw(st.booleans()),
+    )
+
+
+@st.composite
+def failures(draw: st.DrawFn) -> Failure:
+    """Any failure; a policy may wait longer than stores believe."""
+    at = draw(st.floats(0.0, LATEST - LONGEST_LIFETIME))
+    return Failure(
+        kind=draw(st.sampled_from(FailureKind)),
+        at=at,
+        until=at + draw(st.floats(0.0, 2 * LONGEST_WAIT)),
+        error=draw(errors()),
+        count=draw(st.integers(0, HIGHEST_COUNT)),
+        generation=draw(generations),
+        credentials_hash=draw(st.binary(max_size=64)),
+        at_boot=draw(_readings),
+    )
+
+
+_logins = st.builds(
+    Login,
+    refresh_token=st.none() | _ascii,
+    generation=generations,
+    being_spent=st.booleans(),
+    initials=st.lists(st.builds(Initial, generations, _hex), max_size=10).map(tuple),
+)
+
+entries = st.builds(
+    Entry,
+    token=st.none() | tokens(),
+    login=st.none() | _logins,
+    revoked_through=st.integers(-1, HIGHEST_GENERATION),
+    failures=st.lists(failures(), max_size=11).map(tuple),
+    salt=st.binary(max_size=64),
+).map(lambda entry: join(entry, NOTHING))
