@@ -20,8 +20,8 @@ from evertoken import (
     TokenManager,
     clock,
 )
-from evertoken.demand import Demand
-from evertoken.token import Refusal
+from evertoken.core.effects import RenewalRequest
+from evertoken.core.entry import Entry
 from support.fleet import BOUND, CountingGrant, eventually, held, sibling
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 RECHECK = 0.2
 QUICK = RefreshPolicy(recheck=RECHECK)
 LATE = 2.0
-"""Seconds within which a look every 0.2 s is surely taken, and by far less than any other rule."""
+"""Seconds within which a poll every 0.2 s surely happens, and by far less than any other rule."""
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_an_idle_sibling_sends_a_revoked_token_not_even_once(  # S41
     assert other.token() != first
 
 
-def test_a_death_is_learnt_of_though_its_mark_was_overwritten(  # S41
+def test_a_revocation_is_noticed_after_its_tombstone_was_replaced(  # S41
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     one, other = pair(grant, tmp_path)
@@ -108,29 +108,32 @@ def test_a_death_is_learnt_of_though_its_mark_was_overwritten(  # S41
     one.invalidate(second)
     start = time.monotonic()
     eventually(lambda: time.monotonic() - start > RECHECK)
-    # the file marks the second one alone, and this sibling's memory still has the first
+    # the file tells of the second one's end, and this sibling's memory still has the first
     third = other.token()
     assert third not in {first, second}
     assert one.token() == third
     assert grant.requests == 3
 
 
-def test_a_failing_renewal_carries_no_dead_token_on(  # S41
+def test_a_failing_renewal_saves_no_dead_token(  # S41
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     one, other = pair(grant, tmp_path)
-    other.token()
-    held = Demand(snapshot=other.renewer.snapshot, start=clock.now(), force=True)
+    first = other.token()
     one.revoke()
-    one.invalidate(one.token())
+    second = one.token()
+    one.invalidate(second)
     grant.failure = GrantUnavailable("503", transient=True)
-    # as of a process whose memory has let go of the token
-    outcome = sibling(grant, tmp_path).renewer.renewal().run(held)
-    assert isinstance(outcome.entry, Refusal)
-    assert outcome.entry.token is None
+    # it still holds the first one, and meets the outage itself
+    with pytest.raises(GrantUnavailable):
+        other.refresh()
     shared = FileStore(tmp_path).load(grant.key)
-    assert isinstance(shared, Refusal)
-    assert shared.forgets == outcome.entry.forgets is not None
+    assert shared is not None
+    assert shared.token is None
+    assert shared.outage is not None
+    assert shared.kills(first)
+    assert shared.kills(second)
+    assert value_or_none(other) is None
 
 
 def test_the_failure_of_a_successor_does_not_hide_a_revocation(  # S41
@@ -214,7 +217,7 @@ def test_a_live_token_is_served_through_an_outage(  # F20
     assert one.token(timeout=0.0) == other.token(timeout=0.0) == first
 
 
-def test_a_renewing_sibling_is_asked_about_at_most_once_a_second(
+def test_the_lock_of_a_renewing_sibling_is_tried_at_most_once_a_second(
     grant: CountingGrant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[float] = []
@@ -228,10 +231,10 @@ def test_a_renewing_sibling_is_asked_about_at_most_once_a_second(
 
     grant.lifetime = 40.0
     policy = RefreshPolicy(refresh_before=10.0, jitter=0.0)
-    one, other = pair(grant, tmp_path, policy)
+    other = sibling(grant, tmp_path, policy=policy)
     with FileStore(tmp_path).lock(grant.key, timeout=0.0):
-        # as if it had been issued 31 s ago: due, and usable for 7 s more
-        grant_due(grant, one, other)
+        # due, and usable for 7 s more
+        leave_token(grant, tmp_path, age=31.0)
         monkeypatch.setattr(FileStore, "lock", counted)
         started = time.monotonic()
         eventually(lambda: (other.token(timeout=0.0), len(tries) >= 3)[1])
@@ -239,21 +242,22 @@ def test_a_renewing_sibling_is_asked_about_at_most_once_a_second(
     assert grant.requests == 0
 
 
-def test_a_renewal_that_a_sibling_was_quicker_with_needs_no_lock_and_forgets_nothing(
-    grant: CountingGrant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_renewal_that_a_sibling_was_quicker_with_needs_no_lock(
+    grant: CountingGrant, tmp_path: Path
 ) -> None:
     one, late = pair(grant, tmp_path)
     old = one.token()
     assert late.token() == old
-    late.renewer.stores[0].save(grant.key, old)
+    late.renewer.stores[0].save(grant.key, Entry.of_token(old))
     new = one.refresh()
-    forgotten: list[Token] = []
-    monkeypatch.setattr(MemoryStore, "forget", lambda _store, _key, token: forgotten.append(token))
-    demand = Demand(snapshot=late.renewer.snapshot, start=clock.now(), latest=old)
-    assert demand.snapshot.token == old
+    start = clock.now()
+    request = RenewalRequest(snapshot=late.renewer.snapshot, start=start)
+    assert request.snapshot.token == old
     with FileStore(tmp_path).lock(grant.key, timeout=0.0):
-        assert late.renewer.renewal().run(demand).entry == new
-    assert forgotten == []
+        published = late.renewer.start(request).wait(until=start.boot + BOUND)
+    assert published.result.token == new
+    assert late.token(timeout=0.0) == new
+    assert grant.requests == 2
 
 
 def test_behind_a_stuck_sibling_a_renewal_is_put_off_until_half_of_its_window_is_left(
@@ -263,13 +267,12 @@ def test_behind_a_stuck_sibling_a_renewal_is_put_off_until_half_of_its_window_is
     impatient = sibling(grant, tmp_path, timeout=0.0)
     with FileStore(tmp_path).lock(grant.key, timeout=0.0):
         # due for 1 s, and usable for 7 s more
-        grant_due(grant, impatient)
-        impatient.token()
+        leave_token(grant, tmp_path, age=31.0)
+        assert impatient.token().value == "31-seconds-old"
         eventually(lambda: not impatient.status().renewing)
         assert grant.requests == 0
-        grant_due(grant, impatient, age=36.0)
-        impatient.token()
-        eventually(lambda: impatient.status().counters.grants == 1)
+        leave_token(grant, tmp_path, age=36.0)
+        eventually(lambda: (impatient.token(), impatient.status().counters.grants == 1)[1])
 
 
 def test_a_waiter_takes_the_token_of_the_sibling_that_it_waits_for(
@@ -298,11 +301,13 @@ def test_a_token_left_by_another_process_costs_no_grant(
 def test_a_new_manager_is_not_given_what_siblings_have_replaced(
     grant: CountingGrant, tmp_path: Path
 ) -> None:
-    here, elsewhere = pair(grant, tmp_path)
+    memory = MemoryStore()
+    here = TokenManager(grant, store=FileStore(tmp_path), memory=memory)
+    elsewhere = sibling(grant, tmp_path)
     first = here.token()
     second = elsewhere.refresh()
     # this process's memory still has the first, which an API may have refused to that sibling
-    new = TokenManager(grant, store=FileStore(tmp_path), memory=here._memory)
+    new = TokenManager(grant, store=FileStore(tmp_path), memory=memory)
     assert new.token() == second != first
     assert grant.requests == 2
 
@@ -326,13 +331,15 @@ def wait_for_token(manager: TokenManager) -> str:
     return values[0]
 
 
-def grant_due(grant: CountingGrant, *managers: TokenManager, age: float = 31.0) -> None:
-    from evertoken import policy  # noqa: PLC0415  used here alone
-
+def leave_token(grant: CountingGrant, folder: Path, *, age: float) -> None:
+    """A token that another process saved so many seconds after its issue; older ones are newer."""
     now = clock.now()
+    issued_at = now.wall - age
     token = Token(
-        "an old one", now.wall - age, now.wall - age + grant.lifetime, issued_boot=now.boot - age
+        f"{age:.0f}-seconds-old",
+        issued_at,
+        issued_at + grant.lifetime,
+        issued_boot=now.boot - age,
+        generation=int(age),
     )
-    for manager in managers:
-        manager.renewer.snapshot = policy.holding(token, now, manager.policy, draw=0.0)
-        assert manager.status().state == "stale"
+    FileStore(folder).save(grant.key, Entry.of_token(token))

@@ -12,15 +12,15 @@ from evertoken import (
     GrantRefused,
     GrantUnavailable,
     InvalidTokenResponse,
+    MemoryStore,
     RefreshPolicy,
     RefreshTimeout,
     RevocationFailed,
     Token,
+    TokenManager,
     clock,
 )
-from evertoken.demand import Demand
 from evertoken.events import RenewalFailed, TokenRenewed
-from evertoken.flight import Flight
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 
 if TYPE_CHECKING:
@@ -53,10 +53,9 @@ def test_threads_with_no_token_cost_one_grant(
 
 def test_managers_of_one_process_share_one_grant() -> None:
     grant = CountingGrant()
-    manager = sibling(grant)
-    memory = manager._memory
-    others = [type(manager)(grant, memory=memory) for _ in range(8)]
-    tokens = {in_threads(4, other.token)[0] for other in [manager, *others]}
+    memory = MemoryStore()
+    managers = [TokenManager(grant, memory=memory) for _ in range(9)]
+    tokens = {in_threads(4, manager.token)[0] for manager in managers}
     assert grant.requests == 1
     assert len(tokens) == 1
 
@@ -123,7 +122,7 @@ def test_refresh_joins_a_renewal_that_runs() -> None:
         eventually(lambda: grant.requests == 1)
     for waiter in waiters:
         waiter.join(20)
-    # whoever came while it ran has joined it; who came after it landed may force another
+    # a caller that came while it ran has joined it; one that came after its result may force another
     assert grant.requests <= 2
 
 
@@ -144,10 +143,10 @@ def test_threads_that_refresh_at_once_cost_one_grant() -> None:
     barrier.wait(20)
     eventually(lambda: grant.requests == 2)
     # it is published just after its thread has started
-    eventually(lambda: manager.renewer.flight is not None)
-    flight = manager.renewer.flight
-    assert flight is not None
-    eventually(lambda: len(flight.landing._condition._waiters) == 8)  # type: ignore[attr-defined]  # all of them wait
+    eventually(lambda: manager.renewer.in_flight is not None)
+    renewal = manager.renewer.in_flight
+    assert renewal is not None
+    eventually(lambda: len(renewal._published._condition._waiters) == 8)  # type: ignore[attr-defined]  # all of them wait
     grant.gate.set()
     for thread in threads:
         thread.join(20)
@@ -281,21 +280,25 @@ def test_a_renewal_is_not_tried_again_while_a_token_lives() -> None:
     assert manager.status().state == "fresh"
 
 
-# --- what may go wrong around a flight -----------------------------------------------------------
+# --- what may go wrong around a renewal ----------------------------------------------------------
 
 
-def test_without_a_thread_to_be_had_a_first_grant_is_made_in_the_callers(
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_where_no_thread_can_start_a_first_grant_is_made_in_the_callers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     grant = CountingGrant()
     manager = sibling(grant)
-    monkeypatch.setattr(Flight, "take_off", lambda *_: False)
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
     assert manager.token().value
     assert manager.refresh().value
     assert grant.requests == 2
 
 
-def test_without_a_thread_to_be_had_a_usable_token_is_served_all_the_same(
+def test_where_no_thread_can_start_a_usable_token_is_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     grant = CountingGrant()
@@ -304,9 +307,6 @@ def test_without_a_thread_to_be_had_a_usable_token_is_served_all_the_same(
     grant.lifetime = 4.0
     first = manager.token()
     eventually(lambda: manager.status().state == "stale")
-
-    def no_thread(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
 
     with held(grant):
         monkeypatch.setattr(threading.Thread, "start", no_thread)
@@ -328,23 +328,22 @@ def test_a_credential_that_exits_is_an_error_for_its_caller() -> None:
 def test_a_signal_handler_may_ask_for_a_token_wherever_it_interrupts() -> None:
     grant = CountingGrant()
     manager = sibling(grant)
-    with manager.renewer.lock:
+    with manager.renewer._lock:
         manager.status()
-        manager.renewer.watch(manager.renewer.snapshot, WHENEVER)
+        manager.renewer.with_fast_path(manager.renewer.snapshot, WHENEVER)
     assert manager.token().value
 
 
 def test_events_are_told_outside_of_all_locks() -> None:
     grant = CountingGrant()
     told: list[Event] = []
-    manager = sibling(grant)
 
     def ask_back(event: Event) -> None:
         told.append(event)
         manager.status()
         in_threads(1, lambda: manager.token(timeout=1.0))
 
-    manager.renewer.on_event = ask_back
+    manager = sibling(grant, on_event=ask_back)
     manager.token()
     eventually(lambda: told)
     assert isinstance(told[0], TokenRenewed)
@@ -364,7 +363,7 @@ def test_a_failure_while_a_token_lives_is_tried_again_at_its_end_at_the_latest()
     assert told[1].next_try < token.expires_at
 
 
-def test_a_failure_of_a_sibling_is_told_when_a_look_finds_it(tmp_path: Path) -> None:
+def test_a_failure_of_a_sibling_is_told_when_a_poll_finds_it(tmp_path: Path) -> None:
     grant = CountingGrant()
     told: list[Event] = []
     manager = sibling(grant, tmp_path, on_event=told.append)
@@ -396,7 +395,7 @@ def test_a_failure_is_told_once_for_each_renewal() -> None:
 
 
 class Nameless(CountingGrant):
-    """A grant whose user name is not to be had."""
+    """A grant whose user name cannot be read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -405,17 +404,17 @@ class Nameless(CountingGrant):
     def __getattribute__(self, name: str) -> object:
         if name == "key":
             self.asked += 1
-            raise GrantUnavailable("no username was to be had", retry_after=3600.0)
+            raise GrantUnavailable("could not read the username", retry_after=3600.0)
         return super().__getattribute__(name)
 
 
-def test_who_cannot_be_named_is_not_asked_about_at_each_call() -> None:
+def test_a_failing_username_callable_is_called_at_most_once_per_recheck() -> None:
     grant = Nameless()
     manager = sibling(grant, policy=RefreshPolicy(recheck=600.0))
     for _ in range(20):
-        with pytest.raises(GrantUnavailable, match="no username"):
+        with pytest.raises(GrantUnavailable, match="could not read the username"):
             manager.token()
-    # by the first look, and by the renewal that tells why
+    # by the first poll, and by the renewal that tells why
     assert grant.asked <= 2
 
 
@@ -441,24 +440,9 @@ def test_a_revocation_waits_for_the_renewal_that_it_would_miss() -> None:
         assert grant.revoked == []
     for thread in (refreshing, revoking):
         thread.join(20)
-    assert len(grant.revoked) == 1
-    assert grant.revoked[0].startswith("token-2-")
-
-
-def test_a_renewal_that_is_about_to_start_is_under_way() -> None:
-    grant = CountingGrant()
-    manager = sibling(grant)
-    renewer = manager.renewer
-    found: list[Flight | None] = []
-    with held(grant):
-        with renewer.lock:
-            asking = threading.Thread(target=lambda: found.append(renewer.under_way()))
-            asking.start()
-            asking.join(0.1)
-            assert asking.is_alive()
-            flight = renewer.launch(Demand(snapshot=renewer.snapshot, start=clock.now()))
-        asking.join(20)
-    assert found == [flight]
+    # the first one, too, where the revocation began while it was still sent
+    assert grant.revoked[-1].startswith("token-2-")
+    assert manager.status().state == "none"
 
 
 def test_a_renewal_that_hangs_keeps_no_token_from_being_revoked() -> None:
@@ -510,7 +494,7 @@ def test_a_second_401_within_a_minute_forces_no_grant() -> None:
     assert grant.requests == 2
 
 
-def test_who_comes_during_a_forced_renewal_is_not_given_the_rejected_token() -> None:
+def test_a_caller_during_a_forced_renewal_does_not_receive_the_rejected_token() -> None:
     grant = CountingGrant()
     manager = sibling(grant)
     first = manager.token()

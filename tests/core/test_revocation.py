@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from evertoken.core.effects import Hold, MayAdopt, Revoke
+from evertoken.core.effects import Hold, MayAdopt, Request, Revoke
 from evertoken.core.entry import FAR_FUTURE, NOTHING, NOTHING_REVOKED, Entry, Login, join
 from evertoken.core.state import EMPTY, Snapshot, revoked, with_token
 from evertoken.errors import GrantUnavailable, RevocationFailed
 from support.core_script import POLICY, READING, Script
-from support.core_values import GENERATION, KEY, NOW, ago, issued
+from support.core_values import GENERATION, KEY, NOW, ago, failure, issued
 
 if TYPE_CHECKING:
     from evertoken.core.token import Token
@@ -44,6 +44,16 @@ def test_a_revocation_covers_a_token_whose_request_was_sent_before() -> None:
     renewed = Script(stores=script.stores).renew().token
     assert renewed is not None
     assert renewed.generation > script.stores[0].revoked_through
+
+
+def test_a_revocation_of_no_token_leaves_an_outage_in_force() -> None:
+    outage = failure(NOW)
+    script = Script(stores=[Entry.of_failure(outage)])
+    script.revoke()
+    result = script.renew()
+    assert (result.failure, script.count(Request)) == (script.stores[0].outage, 0)
+    assert result.failure is not None
+    assert result.failure.until == outage.until
 
 
 def test_a_lock_that_is_busy_stops_no_revocation() -> None:

@@ -31,17 +31,19 @@ from evertoken import (
     GrantUnavailable,
     MemoryStore,
     RefreshPolicy,
+    RefreshTimeout,
     Token,
     TokenError,
     TokenKey,
     TokenManager,
     clock,
-    lookout,
-    policy,
-    renewal,
+    ownership,
 )
+from evertoken.core.policy import GRANT_FLOOR
+from evertoken.core.renewal import FIRST_PAUSE, FIRST_TRIES
+from evertoken.engine import store_watcher
+from evertoken.stores import redis
 from evertoken.stores.redis import RedisStore
-from evertoken.token import token_of
 from support.valkey import Valkey
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ T = TypeVar("T")
 BOUND = 20.0
 """Seconds of real time: what takes longer is a deadlock."""
 
+HOUR = 3600.0
 START = 1_800_000_000.0
 POLICY = RefreshPolicy(jitter=0.0)
 EDGE = 0.5
@@ -97,6 +100,11 @@ class World:
         self.boot += seconds
 
 
+def number_of(token: Token) -> int:
+    """Its place among all grants of the world."""
+    return int(token.value.removeprefix("token-"))
+
+
 class FakeGrant:
     """Asks the world instead of a server."""
 
@@ -127,11 +135,11 @@ class FakeGrant:
 
     def remembers(self) -> bool:
         """Whether its process knows that these credentials were refused, and are not due."""
-        refusal = None if self.manager is None else self.manager.renewer.snapshot.refusal
-        if refusal is None or not refusal.tag:
+        failure = None if self.manager is None else self.manager.renewer.snapshot.failure
+        if failure is None or not failure.refused:
             return False
-        same = refusal.tag == self.credentials_tag(refusal.salt)
-        return same and refusal.remaining(clock.now()) > SLACK
+        same = failure.credentials_hash == ownership.fingerprint(ownership.source_of(self))
+        return same and failure.remaining(clock.now()) > SLACK
 
     def revoke(self, token: Token) -> None:
         self.world.dead.add(token.value)
@@ -153,7 +161,8 @@ class Fleet(RuleBasedStateMachine):
         self.patch.setattr(clock, "sleep", self.world.sleep)
         self.grants = [FakeGrant(self.world), FakeGrant(self.world)]
         self.managers: list[TokenManager] = []
-        self.latest_shared: Token | None = None
+        # the number of the newest token that was seen in the store
+        self.latest_shared: int | None = None
         # when each token that was invalidated or revoked was, on the clock since boot
         self.died_at: dict[str, float] = {}
 
@@ -194,7 +203,7 @@ class Fleet(RuleBasedStateMachine):
         self.world.forced = True
         token = self.bounded(self.managers[which].refresh)
         self.world.forced = False
-        assert before < len(self.world.asked) <= before + renewal.FIRST_TRIES
+        assert before < len(self.world.asked) <= before + FIRST_TRIES
         if token is not None:
             assert token.value == self.world.grants[-1].value
             self.check_handed_out(token, clock.now())
@@ -272,18 +281,19 @@ class Fleet(RuleBasedStateMachine):
     def a_later_token_is_not_lost_to_an_earlier_one(self) -> None:
         if not self.managers:
             return
-        shared = token_of(self.reader.load(self.grants[0].key))
+        entry = self.reader.load(self.grants[0].key)
+        shared = None if entry is None else entry.token
         if shared is not None:
             assert shared.value not in self.died_at, "a dead token came back"
-            latest = self.latest_shared
-            if latest is not None and latest.expires_at > self.world.wall:
-                assert shared.issued_at >= latest.issued_at
-            self.latest_shared = shared
+            number, latest = number_of(shared), self.latest_shared
+            if latest is not None and self.world.grants[latest].expires_at > self.world.wall:
+                assert number >= latest
+            self.latest_shared = number
 
     @invariant()
     def requests_are_spaced(self) -> None:
         for earlier, later in pairwise(self.world.asked):
-            least = policy.GRANT_FLOOR if earlier.granted else renewal.FIRST_PAUSE
+            least = GRANT_FLOOR if earlier.granted else FIRST_PAUSE
             other = not earlier.granted and later.credentials != earlier.credentials
             assert later.forced or other or later.at - earlier.at >= least - SLACK
         assert not any(asked.in_vain for asked in self.world.asked), "refused credentials again"
@@ -291,14 +301,15 @@ class Fleet(RuleBasedStateMachine):
     def check_handed_out(self, token: Token, now: Instant) -> None:
         # as of when it was asked for: a renewal in the background moves the clock on
         assert now.wall < token.expires_at, "a token was handed out after its end"
-        assert token.value == self.world.grants[int(token.value.split("-")[1])].value
+        assert token.value == self.world.grants[number_of(token)].value
         late = now.boot - self.died_at.get(token.value, now.boot)
         assert late <= POLICY.recheck + SLACK, "a dead token was sent"
 
     def died(self, value: str) -> None:
         self.world.lost = self.world.lost or value not in self.died_at
         self.died_at.setdefault(value, self.world.boot)
-        if self.latest_shared is not None and self.latest_shared.value == value:
+        latest = self.latest_shared
+        if latest is not None and self.world.grants[latest].value == value:
             self.latest_shared = None
 
     def bounded(self, call: Callable[[], T]) -> T | None:
@@ -319,11 +330,29 @@ class Fleet(RuleBasedStateMachine):
         return results[0]
 
     def settle(self) -> None:
-        """Wait for a renewal in the background, which time would otherwise overtake."""
+        """Wait for a renewal in the background, which would otherwise be overtaken by the clock."""
         for manager in self.managers:
-            flight = manager.renewer.flight
-            if flight is not None:
-                flight.landing.result(timeout=BOUND)
+            error = manager.settle(timeout=BOUND)
+            assert not isinstance(error, RefreshTimeout), "a deadlock"
+        # what a renewal learnt is saved after its waiting callers were released
+        for thread in threading.enumerate():
+            if thread.name.startswith("evertoken-"):
+                thread.join(BOUND)
+                assert not thread.is_alive(), "a deadlock"
+
+
+class WorldsRedis(RedisStore):
+    """A Redis whose clock moves with the world's, an hour ahead of those of the machines."""
+
+    def __init__(self, url: str, world: World) -> None:
+        super().__init__(url, timeout=BOUND, recheck=POLICY.recheck)
+        self._world = world
+
+    def _read(self, key: TokenKey) -> redis._Stored | None:
+        stored = super()._read(key)
+        if stored is None:
+            return None
+        return stored._replace(reading=stored.reading._replace(server=self._world.wall + HOUR))
 
 
 class Machines(Fleet):
@@ -333,13 +362,15 @@ class Machines(Fleet):
 
     def __init__(self) -> None:
         super().__init__()
-        # a look that takes long, as on a busy machine, is to be waited for
-        self.patch.setattr(lookout, "GLANCE", BOUND)
+        # a poll that takes long, as on a busy machine, is waited for
+        self.patch.setattr(store_watcher, "POLL_WAIT", BOUND)
+        # keys expire by a clock that goes on while the world's stands still
+        self.patch.setattr(redis, "_keep", lambda _entry, _now: HOUR)
         self.server.client.flushall()
         self.stores: list[RedisStore] = []
 
     def store(self) -> TokenStore:
-        self.stores.append(RedisStore(self.server.url, timeout=BOUND, recheck=POLICY.recheck))
+        self.stores.append(WorldsRedis(self.server.url, self.world))
         return self.stores[-1]
 
     def teardown(self) -> None:

@@ -57,11 +57,19 @@ def revocation(plan: Plan, snapshot: Snapshot) -> Steps[Revocation]:
     known = demoted(reduce(join, entries, snapshot.entry), time)
     # the token of other credentials is not ours to end, nor is their login
     through = _newest(ours) if foreign else next_generation(known, time)
-    known = join(known, Entry.of_revocation(through))
+    known = join(known, _lost(ours, known, through))
     known = known if foreign else _without_login(known, time)
     for store in reversed(range(plan.stores)):
         yield Save(store, known)
     return _ended(known, ours, through, (yield from _revoke(reading, ours)))
+
+
+def _lost(ours: tuple[Token, ...], known: Entry, through: int) -> Entry:
+    """The revocation; if no token was lost by it, an outage is waited out as before."""
+    dead, outage = Entry.of_revocation(through), known.outage
+    if ours or outage is None:
+        return dead
+    return join(dead, Entry.of_failure(replace(outage, generation=through + 1)))
 
 
 def _held(plan: Plan) -> Steps[list[Entry]]:
