@@ -287,6 +287,7 @@ class Renewer:
             self._run(renewal)
         else:
             self._publish(renewal, effects.Result(source=effects.Source.BUSY))
+            renewal.end()
         return renewal
 
     def _run(self, renewal: InFlight) -> None:
@@ -298,6 +299,7 @@ class Renewer:
             result = driver.Driver(self._claim, self.stores, request.start, publish).run(steps)
         finally:
             publish(result)
+            renewal.end()
 
     def _publish(self, renewal: InFlight, result: Result) -> None:
         now = clock.elapsed(renewal.request.start)
