@@ -14,6 +14,7 @@ from benchmarks.harness import ENVIRONMENT, alone
 from benchmarks.report import Result, Table
 from evertoken import FileStore, Token
 from evertoken.cli.settings import merged
+from evertoken.core.entry import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,7 @@ def _account(directory: str) -> Mapping[str, str]:
     """The variables of an account with a fresh token in `directory`, and without a profile."""
     now = time.time()
     key = merged(options={}, environ=ACCOUNT, profile={}).key
-    FileStore(directory).save(key, Token("kept-token", now, now + HOURS))
+    FileStore(directory).save(key, Entry.of_token(Token("kept-token", now, now + HOURS)))
     places = {"XDG_CONFIG_HOME": directory, "SQUADRUN_TOKEN_DIR": directory}
     return {**ENVIRONMENT, **ACCOUNT, **places}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from evertoken import policy
+from evertoken.core import renewal
 from support.http_clients import Authority
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def no_floor(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token that dies young is replaced at once, not a second after it was granted."""
-    monkeypatch.setattr(policy, "GRANT_FLOOR", 0.0)
+    monkeypatch.setattr(renewal, "GRANT_FLOOR", 0.0)
 
 
 @pytest.fixture(scope="session")

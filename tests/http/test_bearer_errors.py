@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 import traceback
 import weakref
 from typing import TYPE_CHECKING
@@ -70,10 +71,12 @@ def auth_of(manager: TokenManager) -> BearerAuth:
 def test_every_kind_is_caught_around_a_call_of_requests_either_way(
     session: requests.Session, kind: type[TokenError]
 ) -> None:
-    session.auth = auth_of(sibling(failing(kind, status=400)))
+    grant = failing(kind, status=400)
+    session.auth = auth_of(sibling(grant))
+    said = f"{grant.key.client_id} at {grant.key.token_url}: it happened"
     # the second error is the remembered one
-    for family in (requests.RequestException, kind):
-        with pytest.raises(family, match=r"^it happened$") as caught:
+    for family, ending in ((requests.RequestException, ""), (kind, r" \(remembered since .*\)")):
+        with pytest.raises(family, match=f"^{re.escape(said)}{ending}$") as caught:
             session.get(URL, timeout=WAIT)
         error = caught.value
         assert isinstance(error, kind)

@@ -26,9 +26,9 @@ from evertoken import (
     TokenError,
     TokenManager,
 )
+from evertoken.core.state import Snapshot
 from evertoken.grants.response import Answer as Parsed
 from evertoken.grants.response import parse
-from evertoken.policy import Snapshot
 from evertoken.testing import Answer, Cut, Delay, Drip, EarlyHints, Endless, Hang, Raw, Reset
 from evertoken.testing import TokenServer as Server
 from support.planted import (
@@ -180,13 +180,13 @@ def server() -> Iterator[Server]:
 
 def show_state(out: Everything, manager: TokenManager) -> None:
     """The objects that are the caller's to show, and those that a crash report shows."""
-    renewer = manager.renewer
     auth = BearerAuth(manager)
     out.show(manager, auth, manager.grant, manager.grant.key, manager.policy, manager.store)
-    out.show(manager.status(), renewer.snapshot.refusal, renewer.snapshot.token)
-    # the snapshot and what is below it travel through tracebacks with their local variables
-    out.shown += map(repr, [renewer, renewer.renewal(), renewer.flight, renewer.stores])
-    out.show(*out.events)
+    out.show(manager.status(), *out.events)
+    # a crash report shows the engine's objects and values too
+    values = [it for it in reachable(manager) if type(it).__module__.startswith("evertoken.")]
+    assert {"Snapshot", "Entry", "Claim", "MemoryStore"} <= {type(it).__name__ for it in values}
+    out.shown += map(repr, values)
 
 
 def use_and_renew(out: Everything, server: Server, manager: TokenManager) -> None:

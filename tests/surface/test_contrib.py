@@ -29,6 +29,7 @@ from evertoken import (
 from evertoken import TokenManager as Manager
 from evertoken.contrib.opentelemetry import OpenTelemetryEvents
 from evertoken.contrib.prometheus import PrometheusEvents
+from evertoken.core.entry import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,7 +184,7 @@ class TestPrometheus:
         store = FileStore(tmp_path)
         held = manager(token_server, PrometheusEvents(registry), store=store)
         now = time.time()
-        store.save(held.grant.key, Token("kept", now - 3000, now + 600))
+        store.save(held.grant.key, Entry.of_token(Token("kept", now - 3000, now + 600)))
         assert held.token().value == "kept"
         settled(held)
 

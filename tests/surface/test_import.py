@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import statistics
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken import FileStore, Token, TokenKey
+from evertoken.core.entry import Entry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +88,7 @@ def token_folder(tmp_path: Path) -> Path:
     """A folder with the token that `WARM` and `WARM_MANAGER` ask for."""
     now = time.time()
     key = TokenKey("https://a.example/", "c", "u")
-    FileStore(tmp_path).save(key, Token("kept", now, now + 3600))
+    FileStore(tmp_path).save(key, Entry.of_token(Token("kept", now, now + 3600)))
     return tmp_path
 
 
@@ -137,16 +139,16 @@ class TestModules:
         loaded = set(json.loads(printed_by(program, TOKEN_FOLDER=str(token_folder))))
 
         assert "evertoken.stores.file" in loaded
-        rooms = (
-            *("renewal", "revocation", "flight", "events", "status", "lookout", "keeper"),
-            "requests_errors",
-        )
-        asking = {
-            f"evertoken.grants.{room}"
-            for room in ("client_auth", "endpoint", "response", "revocation")
+        modules = {
+            "": ("events", "requests_errors", "status"),
+            "core.": ("exclusive", "protocol", "renewal", "revocation"),
+            "engine.": ("background", "driver", "health", "in_flight", "store_watcher"),
+            "grants.": ("client_auth", "endpoint", "response", "revocation"),
         }
-        foreign = {"cachetools", "concurrent", "cryptography", "filelock"}
-        renewing = {*foreign, *(f"evertoken.{room}" for room in rooms), *asking}
+        renewing = {f"evertoken.{where}{it}" for where, names in modules.items() for it in names}
+        # a module that was renamed would pass as not loaded
+        assert all(importlib.util.find_spec(name) for name in renewing)
+        assert loaded & {"cachetools", "concurrent", "cryptography", "filelock"} == set()
         assert loaded & renewing == set()
 
 

@@ -96,6 +96,7 @@ SIGNATURES: dict[Callable[..., object], Signature] = {
         "refusal_cooldown": 300.0,
         "refusal_cooldown_max": 3600.0,
         "recheck": 1.0,
+        "activation_delay": 0.0,
     },
     MemoryStore: {"maxsize": 1024},
     FileStore: {"directory": REQUIRED, None: None, "encryption_key": None},
@@ -104,7 +105,6 @@ SIGNATURES: dict[Callable[..., object], Signature] = {
     ports.Grant.credentials_tag: {"self": REQUIRED, "salt": REQUIRED},
     ports.TokenStore.load: {"self": REQUIRED, "key": REQUIRED},
     ports.TokenStore.save: {"self": REQUIRED, "key": REQUIRED, "entry": REQUIRED},
-    ports.TokenStore.forget: {"self": REQUIRED, "key": REQUIRED, "token": REQUIRED},
     ports.TokenStore.lock: {"self": REQUIRED, "key": REQUIRED, None: None, "timeout": REQUIRED},
 }
 
@@ -202,7 +202,7 @@ class TestSignatures:
     def test_of_a_key_are_whose_token_it_is(self) -> None:
         names = [each.name for each in dataclasses.fields(TokenKey)]
 
-        assert names == ["token_url", "client_id", "username", "scope"]
+        assert names == ["token_url", "client_id", "username", "scope", "extra"]
 
     @pytest.mark.parametrize("kind", [Token, TokenKey, RefreshPolicy, Status])
     def test_of_values_are_those_of_frozen_dataclasses_with_slots(self, kind: type) -> None:

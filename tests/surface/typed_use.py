@@ -28,6 +28,8 @@ from evertoken import (
     TokenManager,
     squadrun,
 )
+from evertoken.core.effects import Hold
+from evertoken.core.entry import NOTHING, Entry, join
 from evertoken.events import (
     RenewalFailed,
     Replayed,
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
 
     from evertoken.events import Event
     from evertoken.ports import Grant, TokenStore
-    from evertoken.token import Entry
 
 
 def three_lines() -> int:
@@ -194,16 +195,13 @@ class OwnStore:
     def load(self, key: TokenKey) -> Entry | None:
         return self._entries.get(key)
 
-    def save(self, key: TokenKey, entry: Entry) -> None:
-        self._entries[key] = entry
-
-    def forget(self, key: TokenKey, token: Token) -> None:
-        if self._entries.get(key) == token:
-            del self._entries[key]
+    def save(self, key: TokenKey, entry: Entry) -> Entry | None:
+        self._entries[key] = join(self._entries.get(key, NOTHING), entry)
+        return self._entries[key]
 
     @contextlib.contextmanager
-    def lock(self, key: TokenKey, *, timeout: float) -> Generator[bool]:
-        yield key in self._entries or timeout > 0
+    def lock(self, key: TokenKey, *, timeout: float) -> Generator[Hold]:
+        yield Hold.HELD if key in self._entries or timeout > 0 else Hold.BUSY
 
 
 def exchanged() -> TokenManager:

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evertoken import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
-from evertoken.grants.response import MAX_DESCRIPTION, Answer, Granted, clean, failure, parse
 from evertoken.core.token import LONGEST_LIFETIME
+from evertoken.grants.response import MAX_DESCRIPTION, Answer, Granted, clean, failure, parse
 from support.strategies import TRIES
 from support.values import PLANTED
 

@@ -36,10 +36,11 @@ def obtain(account: Account) -> Token:
 def _renewed(account: Account, token: Token) -> Token:
     try:
         manager = account.manager(ask=False)
+        # starts a renewal; not refresh(), which ignores a back-off: a shell loop would hammer the
+        # endpoint
         manager.token()
-        # not refresh(), which passes over a back-off: a shell loop would hammer the endpoint
-        manager.refresh_if_due()
-        if (error := manager.settle()) is not None:
+        # a renewal that has ended by now leaves its error in the status alone
+        if (error := manager.settle() or manager.status().last_error) is not None:
             _log.warning("the token was not renewed yet: %s", error)
         return manager.token()
     except (Unusable, TokenError):

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evertoken.errors import TokenError
+
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Iterator
 
     from evertoken.cli.account import Account
@@ -63,8 +66,7 @@ def _logged(level: str) -> Iterator[None]:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("evertoken: %(message)s"))
     if level != "DEBUG":
-        # what a renewal failed of, the command says itself
-        handler.addFilter(lambda it: it.module != "renewer" or it.levelno < logging.WARNING)
+        handler.addFilter(_is_news)
     before = log.level
     log.addHandler(handler)
     log.setLevel(level)
@@ -73,3 +75,9 @@ def _logged(level: str) -> Iterator[None]:
     finally:
         log.setLevel(before)
         log.removeHandler(handler)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a command does not say this anyway: it ends with the error of its renewal."""
+    told = record.args if isinstance(record.args, tuple) else ()
+    return record.name != "evertoken" or not any(isinstance(it, TokenError) for it in told)

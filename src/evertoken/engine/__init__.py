@@ -11,8 +11,9 @@ The core decides, the engine performs. Which thread runs what:
 - `evertoken-save` mends a store that has lost what this process knows.
 - `evertoken-refresher` starts the renewals of one manager with `keep_fresh`.
 
-All are daemon threads: an exit waits for none of them. Where no thread can start, the caller that
-has to wait renews in its own call.
+All are daemon threads: an exit waits for none of them, except for a renewal that has released its
+callers and still saves a refusal: 0.7 s at most. Where no thread can start, the caller that has to
+wait renews in its own call.
 
 Which lock guards what, in the order in which they are taken:
 

@@ -225,14 +225,15 @@ class TokenManager:
         that the stores hold for other credentials stays.
 
         Raises:
-            RevocationFailed: the server did not confirm, or there is no `revoke_url`.
+            RevocationFailed: the server did not confirm, there is no `revoke_url`, or the
+                credentials, which tell whose the stored token is, cannot be read.
         """
         revoked, error = self.renewer.revoke()
         if error is not None and not isinstance(error, RevocationFailed):
             error = RevocationFailed(f"the token was not revoked: {error}")
         if revoked:
             events.emit(self.on_event, events.TokenRevoked(confirmed=error is None))
-            _raise(error)
+        _raise(error)
 
     def status(self) -> Status:
         """What stands at this moment, without a secret and without asking anything."""

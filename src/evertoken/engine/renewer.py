@@ -60,6 +60,7 @@ class Renewer:
 
     __slots__ = (
         "__weakref__",
+        "_adoptions",
         "_claim",
         "_counters",
         "_health",
@@ -92,6 +93,8 @@ class Renewer:
         self.snapshot: Snapshot = EMPTY
         self._claim = Claim(stores[0], grant, proof)
         self._on_event = on_event
+        # by polls; a number, since a process that finds its token has no use for `Counters` yet
+        self._adoptions = 0
         self._counters: Counters | None = None
         self._polled_at = -math.inf
         remote = [store for store in stores if isinstance(store, RemoteStore)]
@@ -138,7 +141,7 @@ class Renewer:
         """What stands at this moment."""
         with self._lock:
             snapshot, renewing = self.snapshot, self.in_flight is not None
-            counters = self._counters or status.Counters()
+            counters = (self._counters or status.Counters()).plus(adoptions=self._adoptions)
         return status.status_of(snapshot, clock.now(), counters, renewing=renewing)
 
     def with_fast_path(self, snapshot: Snapshot, now: Instant) -> Snapshot:
@@ -204,9 +207,7 @@ class Renewer:
                 jitter_fraction=process.jitter_fraction(),
                 may_adopt=may_adopt,
             )
-            adopted = after.token is not None and after.token is not before.token
-            if adopted:
-                self._counters = (self._counters or status.Counters()).plus(adoptions=1)
+            self._adoptions += after.token is not None and after.token is not before.token
         if after is not before:
             self._report_poll(before, after, name_of(store), now)
         self._mend(key, store, found, after.entry)
@@ -285,6 +286,7 @@ class Renewer:
             self._run(renewal)
         else:
             self._publish(renewal, effects.Result(source=effects.Source.BUSY))
+            renewal.end()
         return renewal
 
     def _run(self, renewal: InFlight) -> None:
@@ -296,6 +298,7 @@ class Renewer:
             result = driver.Driver(self._claim, self.stores, request.start, publish).run(steps)
         finally:
             publish(result)
+            renewal.end()
 
     def _publish(self, renewal: InFlight, result: Result) -> None:
         now = clock.elapsed(renewal.request.start)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from evertoken.core.effects import Source
 from evertoken.engine.naming import describe
-from evertoken.events import RenewalFailed, TokenRefused, TokenRenewed, emit
+from evertoken.lazy import lazy
 from evertoken.ports import name_of
-from evertoken.status import Counters, next_try
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from evertoken import events, status
     from evertoken.core.effects import Result
     from evertoken.core.failure import Failure
     from evertoken.core.instant import Instant
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from evertoken.core.token import Token
     from evertoken.events import Event
     from evertoken.ports import TokenStore
+    from evertoken.status import Counters
+else:
+    # a process that finds a token in its store, and has no listener, needs neither
+    events, status = lazy("evertoken.events"), lazy("evertoken.status")
 
 _log = logging.getLogger("evertoken")
 
@@ -66,7 +70,8 @@ def report_token(
     text = "%s: token from %s in %.3f s, expires %.0f s after its issue"
     _log.info(text, whose, source, seconds, token.lifetime)
     if on_event is not None:
-        emit(on_event, TokenRenewed(source, seconds, token.lifetime, token.expires_at))
+        told = events.TokenRenewed(source, seconds, token.lifetime, token.expires_at)
+        events.emit(on_event, told)
 
 
 def report_failure(
@@ -84,5 +89,5 @@ def report_failure(
     same = known is not None and str(known.error) == str(failure.error)
     # its message names the account and the token URL
     _log.log(logging.DEBUG if same else logging.WARNING, "no new token: %s", failure.error)
-    kind = TokenRefused if failure.refused else RenewalFailed
-    emit(on_event, kind(failure.error, next_try(after, failure, now)))
+    kind = events.TokenRefused if failure.refused else events.RenewalFailed
+    events.emit(on_event, kind(failure.error, status.next_try(after, failure, now)))
