@@ -9,9 +9,9 @@ import weakref
 from functools import partial
 
 import pytest
+from evertoken.keeper import Keeper
 
 from evertoken import GrantUnavailable, RefreshPolicy, TokenManager
-from evertoken.keeper import Keeper
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 
 

@@ -7,10 +7,10 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from evertoken.token import Refusal, token_of
 
 from evertoken import FileStore, GrantRefused, MemoryStore, RefreshPolicy, TokenKey, TokenManager
 from evertoken.testing import Answer, Hang, TokenServer
-from evertoken.token import Refusal, token_of
 from support.fleet import eventually
 from support.http_clients import grant_of
 

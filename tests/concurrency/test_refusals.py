@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from evertoken.token import Refusal
 
 from evertoken import (
     FileStore,
@@ -20,7 +21,6 @@ from evertoken import (
     clock,
 )
 from evertoken.testing import TokenServer
-from evertoken.token import Refusal
 from support.fleet import HOUR, CountingGrant, eventually, sibling
 from support.fleet_worker import Settings, run_fleet
 

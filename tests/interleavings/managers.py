@@ -84,6 +84,7 @@ def calls(world: World, process: Process) -> Actions:
 def call(world: World, process: Process) -> Actions:
     """One call of `token()`."""
     begun, outcome = world.time, ""
+    came = world.now(process)
     while world.time < begun + TIMEOUT and not outcome:
         yield from poll(world, process)
         now = world.now(process)
@@ -100,17 +101,17 @@ def call(world: World, process: Process) -> Actions:
             continue
         request = RenewalRequest(snapshot=process.snapshot, start=now)
         result = yield from renew(world, process, request)
-        outcome = outcome or finished(world, process, result)
+        outcome = outcome or finished(world, process, result, came=came)
     process.outcomes += (outcome,)
     renewals = 1 + sum(fault in {Fault.REVOKE, Fault.REJECT} for fault in world.faults)
     if world.time - begun > PATIENCE * renewals and process.frozen_until < begun:
         raise Violation(f"a caller waited for {world.time - begun:.0f} s")
 
 
-def finished(world: World, process: Process, result: Result) -> str:
+def finished(world: World, process: Process, result: Result, *, came: Instant) -> str:
     """What a caller that waited for `result` gets; empty if it asks again."""
     now = world.now(process)
-    token = received(process.snapshot, result, now)
+    token = received(process.snapshot, result, now, came=came)
     if token is not None:
         arrived = token == result.token and not result.late(now)
         hand_out(world, process, token, now, arrived=arrived)

@@ -100,7 +100,7 @@ def a_rejected_token_is_adopted_again(patch: Patch) -> None:
 
 
 def a_late_token_is_handed_out(patch: Patch) -> None:
-    patch.setattr(managers, "received", lambda snapshot, result, now: result.token)
+    patch.setattr(managers, "received", lambda snapshot, result, now, **_: result.token)
 
 
 def a_busy_lock_is_waited_for_without_end(patch: Patch) -> None:

@@ -39,8 +39,8 @@ from evertoken import (
     clock,
     ownership,
 )
+from evertoken.core.exchange import FIRST_PAUSE, FIRST_TRIES
 from evertoken.core.policy import GRANT_FLOOR
-from evertoken.core.renewal import FIRST_PAUSE, FIRST_TRIES
 from evertoken.engine import store_watcher
 from evertoken.stores import redis
 from evertoken.stores.redis import RedisStore

@@ -7,18 +7,19 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from evertoken.lookout import GLANCE, Lookout
 
 from evertoken import MemoryStore, RefreshPolicy, Token, TokenKey, TokenManager, clock
-from evertoken.lookout import GLANCE, Lookout
 from evertoken.stores.redis import RedisStore
 from support.fleet import BOUND, CountingGrant, eventually
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from evertoken.token import Entry
+
     from evertoken.core.instant import Instant
     from evertoken.ports import RemoteStore
-    from evertoken.token import Entry
     from support.valkey import Valkey
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
+from evertoken.policy import EMPTY, Snapshot, failed, holding
 
 from evertoken import RefreshPolicy
-from evertoken.policy import EMPTY, Snapshot, failed, holding
 from evertoken.status import Counters, Status, status_of
 from support.values import HOUR, NOW, ago, issued, outage, pickled, refusal
 
