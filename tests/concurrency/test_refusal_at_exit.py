@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
+from evertoken import FileStore, GrantRefused, PasswordGrant, TokenManager
 from evertoken.testing import TokenServer
 
 if TYPE_CHECKING:
@@ -35,3 +40,30 @@ def test_short_processes_post_a_wrong_password_once(tmp_path: Path) -> None:  # 
         ]
         assert server.token_requests == 1
     assert ["GrantRefused" in each for each in said] == [True] * 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_short_child_processes_post_a_wrong_password_once(
+    tmp_path: Path,
+) -> None:  # S48
+    with TokenServer() as server:
+        grant = PasswordGrant(
+            server.token_url,
+            client_id=server.client_id,
+            client_secret=server.client_secret,
+            username=server.username,
+            password="wrong",
+        )
+        manager = TokenManager(grant, store=FileStore(tmp_path))
+        fork = multiprocessing.get_context("fork")
+        for _ in range(3):
+            child = fork.Process(target=_refused, args=(manager,))
+            child.start()
+            child.join(60)
+            assert child.exitcode == 0
+        assert server.token_requests == 1
+
+
+def _refused(manager: TokenManager) -> None:
+    with pytest.raises(GrantRefused):
+        manager.token()

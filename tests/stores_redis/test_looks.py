@@ -1,4 +1,4 @@
-"""Looks at Redis: rare, in the background, and nobody who has a usable token waits for one."""
+"""Polls of Redis: rare, in the background, and no caller with a usable token waits for one."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from evertoken.lookout import GLANCE, Lookout
 
 from evertoken import MemoryStore, RefreshPolicy, Token, TokenKey, TokenManager, clock
+from evertoken.core.entry import Entry
+from evertoken.engine.store_watcher import POLL_WAIT, StoreWatcher
 from evertoken.stores.redis import RedisStore
 from support.fleet import BOUND, CountingGrant, eventually
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from evertoken.token import Entry
-
+    from evertoken.core.effects import Hold
     from evertoken.core.instant import Instant
     from evertoken.ports import RemoteStore
     from support.valkey import Valkey
@@ -41,33 +41,30 @@ class SlowStore:
         del key
         self.loads += 1
         assert self.gate.wait(BOUND)
-        return Token("shared", 0.0, 1.0)
+        return Entry.of_token(Token("shared", 0.0, 1.0))
 
-    def save(self, key: TokenKey, entry: Entry) -> None:
+    def save(self, key: TokenKey, entry: Entry) -> Entry | None:
         raise NotImplementedError
 
-    def forget(self, key: TokenKey, token: Token) -> None:
-        raise NotImplementedError
-
-    def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[bool]:
+    def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[Hold]:
         raise NotImplementedError
 
 
-class Looker:
-    """Takes looks and keeps what they bring."""
+class Poller:
+    """Polls a store and keeps what that brings."""
 
     def __init__(self, store: SlowStore) -> None:
-        self.lookout = Lookout(store)
+        self.watcher = StoreWatcher(store)
         self.found: list[Entry | None] = []
 
-    def look(self, now: Instant | None = None, *, anew: bool = False) -> float:
-        """Seconds that the look was waited for."""
+    def poll(self, now: Instant | None = None, *, urgent: bool = False) -> float:
+        """Seconds that the poll was waited for."""
         started = time.monotonic()
         key = TokenKey("https://tokens.example/", "client")
-        self.lookout.look(key, now or clock.now(), self._absorb, anew=anew)
+        self.watcher.poll(key, now or clock.now(), self._merge, urgent=urgent)
         return time.monotonic() - started
 
-    def _absorb(self, store: RemoteStore, entry: Entry | None, now: Instant) -> None:
+    def _merge(self, store: RemoteStore, entry: Entry | None, now: Instant) -> None:
         assert isinstance(store, SlowStore)
         assert now.boot <= clock.since_boot()
         self.found.append(entry)
@@ -79,62 +76,62 @@ def store() -> SlowStore:
 
 
 @pytest.fixture
-def looker(store: SlowStore) -> Looker:
-    return Looker(store)
+def poller(store: SlowStore) -> Poller:
+    return Poller(store)
 
 
-def test_an_answer_in_time_counts_at_once(looker: Looker, store: SlowStore) -> None:
+def test_an_answer_in_time_counts_at_once(poller: Poller, store: SlowStore) -> None:
     store.gate.set()
-    looker.look()
-    assert len(looker.found) == 1
+    poller.poll()
+    assert len(poller.found) == 1
 
 
-def test_a_late_answer_is_absorbed_when_it_comes(looker: Looker, store: SlowStore) -> None:
-    assert GLANCE * 0.9 <= looker.look() < 0.25
-    assert looker.found == []
+def test_a_late_answer_is_merged_when_it_comes(poller: Poller, store: SlowStore) -> None:
+    assert POLL_WAIT * 0.9 <= poller.poll() < 0.25
+    assert poller.found == []
     store.gate.set()
-    eventually(lambda: len(looker.found) == 1)
+    eventually(lambda: len(poller.found) == 1)
 
 
-def test_looks_are_rare_and_one_at_a_time(looker: Looker, store: SlowStore) -> None:
+def test_polls_are_rare_and_one_at_a_time(poller: Poller, store: SlowStore) -> None:
     now = clock.now()
-    looker.look(now)
-    looker.look(now.after(SlowStore.recheck + 1))
+    poller.poll(now)
+    poller.poll(now.after(SlowStore.recheck + 1))
     assert store.loads == 1, "the first one is still under way"
     store.gate.set()
-    eventually(lambda: looker.found)
-    looker.look(now.after(SlowStore.recheck - 1))
+    eventually(lambda: poller.found)
+    poller.poll(now.after(SlowStore.recheck - 1))
     assert store.loads == 1
-    eventually(lambda: looker.look(now.after(SlowStore.recheck)) and store.loads == 2)
+    eventually(lambda: poller.poll(now.after(SlowStore.recheck)) and store.loads == 2)
 
 
-def test_a_look_anew_joins_the_one_under_way(looker: Looker, store: SlowStore) -> None:
-    looker.look()
+def test_an_urgent_poll_joins_the_one_under_way(poller: Poller, store: SlowStore) -> None:
+    poller.poll()
     threading.Timer(0.1, store.gate.set).start()
-    looker.look(anew=True)
-    assert (store.loads, len(looker.found)) == (1, 1)
-    looker.look(anew=True)
-    assert (store.loads, len(looker.found)) == (2, 2)
+    poller.poll(urgent=True)
+    assert (store.loads, len(poller.found)) == (1, 1)
+    poller.poll(urgent=True)
+    assert (store.loads, len(poller.found)) == (2, 2)
 
 
-def test_where_no_thread_is_to_be_had_there_is_no_look(
-    looker: Looker, store: SlowStore, monkeypatch: pytest.MonkeyPatch
+def test_without_a_free_thread_there_is_no_poll(
+    poller: Poller, store: SlowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("at exit")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    looker.look()
+    poller.poll()
     assert store.loads == 0
 
 
-def test_a_child_takes_looks_of_its_own(looker: Looker, store: SlowStore) -> None:
-    looker.look()
-    looker.lookout.renew_in_child()
-    looker.look(anew=False, now=clock.now().after(SlowStore.recheck))
+def test_a_forked_child_polls_by_itself(poller: Poller, store: SlowStore) -> None:
+    poller.poll()
+    poller.watcher.renew_in_child()
+    poller.poll(now=clock.now().after(SlowStore.recheck))
     assert store.loads == 2
     store.gate.set()
-    eventually(lambda: len(looker.found) == 2)
+    eventually(lambda: len(poller.found) == 2)
 
 
 def test_an_outage_of_seconds_fails_no_call_and_stalls_none(valkey: Valkey) -> None:  # F27
@@ -164,18 +161,18 @@ def test_an_outage_of_seconds_fails_no_call_and_stalls_none(valkey: Valkey) -> N
         thread.join(BOUND)
     assert failures == []
     assert grant.requests >= 2
-    # a look that hangs is waited for for 20 ms; waiting for Redis itself would take 400 ms
+    # a poll that hangs is waited for for 20 ms; waiting for Redis itself would take 400 ms
     assert max(slowest) < 0.25
 
 
-def test_a_revoked_token_is_dropped_at_the_next_look(valkey: Valkey) -> None:  # S41
+def test_a_revoked_token_is_dropped_at_the_next_poll(valkey: Valkey) -> None:  # S41
     grant = CountingGrant()
     one = manager(grant, RedisStore(valkey.url))
     other = manager(grant, RedisStore(valkey.url, recheck=0.5))
     token = one.token()
-    assert other.token() == token
+    assert other.token().value == token.value
     one.invalidate(token)
-    eventually(lambda: other.token() != token, within=5)
+    eventually(lambda: other.token().value != token.value, within=5)
 
 
 def test_a_fresh_token_costs_one_read_per_recheck(valkey: Valkey) -> None:

@@ -188,6 +188,10 @@ def _report(job: Callable[[Settings, int], Report], settings: Settings, number: 
     except BaseException:  # noqa: BLE001  a child must not go on as the nursery
         report = {"error": traceback.format_exc()}
     os.write(1, json.dumps({**report, "number": number}).encode() + b"\n")
+    # as a process of multiprocessing ends
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
     os._exit(0)
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, replace
+from typing import TYPE_CHECKING
 
 import pytest
-from evertoken.policy import EMPTY, Snapshot, failed, holding
 
 from evertoken import RefreshPolicy
+from evertoken.core.state import EMPTY, Snapshot, with_failure, with_token
 from evertoken.status import Counters, Status, status_of
 from support.values import HOUR, NOW, ago, issued, outage, pickled, refusal
+
+if TYPE_CHECKING:
+    from evertoken import Token
+    from evertoken.core.failure import Failure
 
 POLICY = RefreshPolicy()
 COUNTERS = Counters(grants=3, adoptions=2, failures=1)
@@ -19,8 +24,16 @@ def status(snapshot: Snapshot, *, renewing: bool = False) -> Status:
     return status_of(snapshot, NOW, COUNTERS, renewing=renewing)
 
 
+def holding(token: Token) -> Snapshot:
+    return with_token(EMPTY, token, NOW, POLICY, jitter_fraction=0.0)
+
+
+def failed(snapshot: Snapshot, failure: Failure) -> Snapshot:
+    return with_failure(snapshot, failure, NOW, POLICY)
+
+
 def held(seconds_ago: float) -> Snapshot:
-    return holding(issued(ago(seconds_ago)), NOW, POLICY, draw=0)
+    return holding(issued(ago(seconds_ago)))
 
 
 FRESH, STALE, EXPIRED = held(60), held(HOUR - 60), held(HOUR)
@@ -33,14 +46,14 @@ FRESH, STALE, EXPIRED = held(60), held(HOUR - 60), held(HOUR)
         (STALE, "stale"),
         (EXPIRED, "expired"),
         (EMPTY, "none"),
-        (failed(EMPTY, outage(), NOW, POLICY), "cooling"),
-        (failed(EXPIRED, outage(), NOW, POLICY), "cooling"),
-        (failed(EMPTY, refusal(), NOW, POLICY), "refused"),
-        (failed(EXPIRED, refusal(ago(200)), NOW, POLICY), "refused"),
-        (failed(EMPTY, outage(ago(60)), NOW, POLICY), "none"),
-        (failed(EXPIRED, refusal(ago(300)), NOW, POLICY), "expired"),
-        (failed(STALE, outage(), NOW, POLICY), "fresh"),
-        (failed(STALE, refusal(ago(300)), NOW, POLICY), "stale"),
+        (failed(EMPTY, outage()), "cooling"),
+        (failed(EXPIRED, outage()), "cooling"),
+        (failed(EMPTY, refusal()), "refused"),
+        (failed(EXPIRED, refusal(ago(200))), "refused"),
+        (failed(EMPTY, outage(ago(60))), "none"),
+        (failed(EXPIRED, refusal(ago(300))), "expired"),
+        (failed(STALE, outage()), "fresh"),
+        (failed(STALE, refusal(ago(300))), "stale"),
     ],
 )
 def test_one_word_tells_the_state(snapshot: Snapshot, state: str) -> None:
@@ -49,7 +62,7 @@ def test_one_word_tells_the_state(snapshot: Snapshot, state: str) -> None:
 
 def test_the_times_and_the_scope_of_the_token() -> None:
     token = replace(issued(ago(60)), scope="read")
-    told = status(holding(token, NOW, POLICY, draw=0))
+    told = status(holding(token))
     assert (told.issued_at, told.expires_at) == (token.issued_at, token.expires_at)
     assert told.seconds_left == HOUR - 10 - 60
     assert told.scope == "read"
@@ -69,17 +82,17 @@ def test_an_expired_token_has_times_and_nothing_left() -> None:
 
 
 def test_a_failure_is_told_until_a_renewal_succeeds_and_its_pause_until_it_ends() -> None:
-    waiting = status(failed(STALE, outage(pause=8), NOW, POLICY))
+    waiting = status(failed(STALE, outage(pause=8)))
     assert str(waiting.last_error) == "the endpoint is down"
     assert waiting.retry_at == NOW.wall + 8
-    over = status(failed(STALE, outage(ago(8), pause=8), NOW, POLICY))
+    over = status(failed(STALE, outage(ago(8), pause=8)))
     assert over.last_error is not None
     assert over.retry_at is None
 
 
 def test_an_outage_is_waited_out_at_most_until_the_token_ends_a_refusal_beyond_that() -> None:
-    after_outage = status(failed(STALE, outage(pause=HOUR), NOW, POLICY))
-    after_refusal = status(failed(STALE, refusal(), NOW, POLICY))
+    after_outage = status(failed(STALE, outage(pause=HOUR)))
+    after_refusal = status(failed(STALE, refusal()))
     assert after_outage.retry_at == STALE.usable_until.wall < NOW.wall + HOUR
     assert after_refusal.retry_at == refusal().until > STALE.usable_until.wall
 
@@ -101,7 +114,7 @@ def test_whether_a_renewal_is_under_way(*, renewing: bool) -> None:
 
 def test_no_secret_is_in_it_and_it_travels() -> None:  # S46
     token = issued(refresh_token="planted-refresh-token")
-    snapshot = failed(holding(token, NOW, POLICY, draw=0), refusal(token=token), NOW, POLICY)
+    snapshot = failed(holding(token), refusal())
     told = status(snapshot)
     assert "planted" not in repr(told)
     assert repr(pickled(told)) == repr(told)

@@ -9,11 +9,11 @@ The core decides, the engine performs. Which thread runs what:
   `core.renewal`. It may wait for the locks of stores, the token endpoint and a slow hash.
 - `evertoken-poll` polls one store across a network (`StoreWatcher`).
 - `evertoken-save` mends a store that has lost what this process knows.
+- `evertoken-exit` lives while a renewal that has released its callers still saves a refusal.
 - `evertoken-refresher` starts the renewals of one manager with `keep_fresh`.
 
-All are daemon threads: an exit waits for none of them, except for a renewal that has released its
-callers and still saves a refusal: 0.7 s at most. Where no thread can start, the caller that has to
-wait renews in its own call.
+All but `evertoken-exit` are daemon threads: an exit waits for that one alone, 0.7 s at most. Where
+no thread can start, the caller that has to wait renews in its own call.
 
 Which lock guards what, in the order in which they are taken:
 

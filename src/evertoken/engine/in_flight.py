@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import os
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,10 +15,6 @@ if TYPE_CHECKING:
 
     from evertoken.core.effects import RenewalRequest, Result
     from evertoken.core.state import Snapshot
-
-
-FINISHING = 70
-"""Hundredths of a second that an exit waits at most for renewals that still save."""
 
 
 class Published(NamedTuple):
@@ -53,17 +47,8 @@ class InFlight:
         return True
 
     def publish(self, result: Result, snapshot: Snapshot) -> None:
-        """Release the waiting callers. Until `end`, an exit waits for what is still to be saved.
-
-        A process that posts a wrong password once and ends would otherwise save no refusal, and
-        the next one would post it again.
-        """
-        _unsaved.add(self)
+        """Release the waiting callers."""
         self._published.set_result(Published(result, snapshot))
-
-    def end(self) -> None:
-        """All is saved."""
-        _unsaved.discard(self)
 
     def wait(self, *, until: float) -> Published:
         """The result; `until` in seconds on the clock since boot.
@@ -78,20 +63,3 @@ class InFlight:
             "no token within the timeout; the renewal goes on: try again, or allow more time",
             transient=True,
         )
-
-
-_unsaved: set[InFlight] = set()
-
-
-def _finish() -> None:
-    # neither a lock, which may be held for ever by now, nor a clock, which a test may have stopped
-    for _ in range(FINISHING):
-        if not _unsaved:
-            return
-        clock.sleep(0.01)
-
-
-atexit.register(_finish)
-if hasattr(os, "register_at_fork"):
-    # the threads that would end these run in the parent only
-    os.register_at_fork(after_in_child=_unsaved.clear)

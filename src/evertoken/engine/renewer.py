@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from evertoken.core.policy import RefreshPolicy
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token, TokenKey
-    from evertoken.engine import driver, health, in_flight, reporting, store_watcher
+    from evertoken.engine import driver, exit_hold, health, in_flight, reporting, store_watcher
+    from evertoken.engine.exit_hold import ExitHold
     from evertoken.engine.in_flight import InFlight
     from evertoken.events import Event
     from evertoken.ports import Grant, TokenStore
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
     Stores = tuple[MemoryStore, *tuple[TokenStore, ...]]
 else:
     # a process that finds a token in its store needs none of them
-    driver, health, in_flight, reporting, store_watcher = (
+    driver, exit_hold, health, in_flight, reporting, store_watcher = (
         lazy(f"evertoken.engine.{name}")
-        for name in ("driver", "health", "in_flight", "reporting", "store_watcher")
+        for name in ("driver", "exit_hold", "health", "in_flight", "reporting", "store_watcher")
     )
     effects, protocol = (lazy(f"evertoken.core.{name}") for name in ("effects", "protocol"))
     status = lazy("evertoken.status")
@@ -286,19 +287,23 @@ class Renewer:
             self._run(renewal)
         else:
             self._publish(renewal, effects.Result(source=effects.Source.BUSY))
-            renewal.end()
         return renewal
 
     def _run(self, renewal: InFlight) -> None:
         result = effects.Result(source=effects.Source.BUSY)
-        publish = functools.partial(self._publish, renewal)
+        hold = exit_hold.ExitHold()
+        publish = functools.partial(self._publish_early, renewal, hold)
         request = renewal.request
         try:
             steps = protocol.renewal(self.plan(), request)
             result = driver.Driver(self._claim, self.stores, request.start, publish).run(steps)
         finally:
-            publish(result)
-            renewal.end()
+            self._publish(renewal, result)
+            hold.release()
+
+    def _publish_early(self, renewal: InFlight, hold: ExitHold, result: Result) -> None:
+        hold.start()
+        self._publish(renewal, result)
 
     def _publish(self, renewal: InFlight, result: Result) -> None:
         now = clock.elapsed(renewal.request.start)
