@@ -21,9 +21,9 @@ from cryptography.fernet import Fernet
 from redis import RedisCluster
 
 from evertoken import FileStore, MemoryStore, clock
-from evertoken.core.effects import Hold
 from evertoken.core.entry import NOTHING, Entry, Initial, Login, join
 from evertoken.core.failure import FailureKind
+from evertoken.core.hold import Hold
 from evertoken.core.token import LONGEST_LIFETIME
 from evertoken.ports import LeasedStore, TokenStore
 from evertoken.stores.redis import RedisStore

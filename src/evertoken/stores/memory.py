@@ -12,8 +12,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Self
 
 from evertoken import clock, process
-from evertoken.core.effects import Hold
 from evertoken.core.entry import NOTHING, NOTHING_REVOKED, Entry, join_at
+from evertoken.core.hold import Hold
 from evertoken.lazy import lazy
 from evertoken.ownership import Owner
 
