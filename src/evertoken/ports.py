@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from evertoken.core.effects import Hold
     from evertoken.core.entry import Entry
+    from evertoken.core.hold import Hold
     from evertoken.core.token import Token, TokenKey
 
 

@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import FileStore, Token, clock
+from evertoken import FileStore, clock
+from evertoken.core.entry import Entry
+from evertoken.core.hold import Hold
+from evertoken.core.token import Token
 from evertoken.events import StoreDegraded, StoreRecovered
-from evertoken.stores.record import Record, encode
+from evertoken.stores.record import encode
+from support.entries import token_in
 from support.fleet import CountingGrant, eventually, sibling
 from support.forks import in_child
 from support.logs import warned
@@ -67,9 +71,9 @@ def modes_below(top: Path) -> set[tuple[str, str]]:
     }
 
 
-def a_token(name: str = "planted") -> Token:
+def a_token(name: str = "planted") -> Entry:
     now = clock.now().wall
-    return Token(name, now, now + 3600.0)
+    return Entry(token=Token(name, now, now + 3600.0, generation=int(now)))
 
 
 # --- creation ------------------------------------------------------------------------------------
@@ -86,7 +90,7 @@ def test_a_store_creates_private_folders_and_files_under_any_umask(  # S44, S56
         token = manager.refresh()
     assert modes_below(tmp_path) == {("folder", "0700"), ("file", "0600")}
     assert len([path for path in tmp_path.rglob("*") if path.is_dir()]) == 3
-    assert store.load(grant.key) == token
+    assert token_in(store, grant.key) == token.value
 
 
 @pytest.fixture
@@ -145,7 +149,7 @@ def test_a_folder_of_root_that_the_users_group_can_write_is_used(  # S56
 
     def kept() -> bool:
         token = sibling(grant, folder).token()
-        return FileStore(folder).load(grant.key) == token
+        return token_in(FileStore(folder), grant.key) == token.value
 
     assert as_user(kept) is True
 
@@ -222,19 +226,19 @@ def spoil(request: pytest.FixtureRequest) -> Callable[[Path], None]:
 def test_an_untrusted_folder_is_neither_read_nor_written_nor_locked(  # S45, S56
     grant: CountingGrant, folder: Path, spoil: Callable[[Path], None]
 ) -> None:
-    store, token = FileStore(folder), a_token()
-    store.save(grant.key, token)
+    store = FileStore(folder)
+    store.save(grant.key, a_token())
     for path in [*folder.glob("*.lock"), *folder.glob("*.save")]:
         path.unlink()
     before = {path: path.read_bytes() for path in folder.iterdir()}
     spoil(folder)
     for fresh_or_not in (store, FileStore(folder)):
         assert fresh_or_not.load(grant.key) is None
-        fresh_or_not.save(grant.key, a_token("another"))
-        fresh_or_not.forget(grant.key, token)
-        with fresh_or_not.lock(grant.key, timeout=0.0) as held:
+        assert fresh_or_not.save(grant.key, a_token("another")) is None
+        assert fresh_or_not.save(grant.key, Entry.of_revocation(7)) is None
+        with fresh_or_not.lock(grant.key, timeout=0.0) as hold:
             # as on a disk without locks, each process renews alone
-            assert held
+            assert hold is Hold.ABSENT
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -244,7 +248,9 @@ def test_a_planted_token_is_not_adopted_from_an_untrusted_folder(  # S56
     path = FileStore(folder).path(grant.key)
     path.touch(mode=0o600)
     # an earlier file of this user's, say, that another one moved back to its place
-    path.write_bytes(encode(Record(a_token(), 1), grant.key, boot=None))
+    data = encode(a_token(), grant.key, boot=None)
+    assert data is not None
+    path.write_bytes(data)
     spoil(folder)
     assert sibling(grant, folder).token().value.startswith("token-1")
     mend(folder)
@@ -330,7 +336,7 @@ def test_after_a_folder_was_mended_the_next_renewal_is_shared_again(  # S56
     mend(folder)
     assert FileStore(folder).load(grant.key) is None
     renewed = manager.refresh()
-    assert FileStore(folder).load(grant.key) == renewed
+    assert token_in(FileStore(folder), grant.key) == renewed.value
 
 
 def test_a_folder_that_is_opened_while_a_caller_waits_for_its_lock_is_given_up(  # S56
@@ -375,7 +381,7 @@ def test_a_folder_that_the_users_own_group_can_write_is_used(  # S56
     os.chown(folder, -1, os.getegid())
     folder.chmod(0o775)
     token = sibling(grant, folder).token()
-    assert FileStore(folder).load(grant.key) == token
+    assert token_in(FileStore(folder), grant.key) == token.value
     assert warned(caplog) == []
 
 
@@ -383,7 +389,7 @@ def test_a_link_to_an_own_folder_is_followed(grant: CountingGrant, folder: Path)
     link = folder.with_name("link")
     link.symlink_to(folder)
     token = sibling(grant, link).token()
-    assert FileStore(folder).load(grant.key) == token
+    assert token_in(FileStore(folder), grant.key) == token.value
 
 
 def test_a_look_at_an_unchanged_file_costs_two_stat_calls(

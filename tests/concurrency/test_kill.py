@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from evertoken import FileStore, clock
-from evertoken.core.effects import Hold
 from evertoken.core.entry import Entry
+from evertoken.core.hold import Hold
 from evertoken.core.token import Token
 from support.core_values import KEY
 from support.entries import token_in

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken import FileStore, clock
-from evertoken.core.effects import Hold
 from evertoken.core.entry import Entry
+from evertoken.core.hold import Hold
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.token import Token
 from evertoken.stores.record import MAX_BYTES, encode

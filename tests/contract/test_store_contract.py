@@ -21,9 +21,9 @@ from cryptography.fernet import Fernet
 from redis import RedisCluster
 
 from evertoken import FileStore, MemoryStore, clock
-from evertoken.core.effects import Hold
 from evertoken.core.entry import NOTHING, Entry, Initial, Login, join
 from evertoken.core.failure import FailureKind
+from evertoken.core.hold import Hold
 from evertoken.core.token import LONGEST_LIFETIME
 from evertoken.ports import LeasedStore, TokenStore
 from evertoken.stores.redis import RedisStore
@@ -577,6 +577,24 @@ def test_a_crafted_entry_is_a_miss_said_once_and_replaced(  # S57, F10
     assert warning.getMessage().isprintable()
     assert_same(store.save(KEY, held(issued(now))), held(issued(now)))
     assert_same(store.load(KEY), held(issued(now)))
+
+
+def test_a_stored_generation_from_the_far_future_is_demoted_and_replaced(  # S57
+    medium: Medium, now: Instant
+) -> None:
+    store, write, read = medium
+    store.save(KEY, held(issued(now, value="of-2099")))
+    body = crafted(json.loads(read()), {"generation": int(now.wall + 2 * LONGEST_LIFETIME)})
+    assert isinstance(body, dict)
+    write(signed(body))
+    entry = store.load(KEY)
+    assert entry is not None
+    assert entry.token is not None
+    assert entry.token.value == "of-2099"
+    assert entry.newest < now.wall
+    store.save(KEY, held(issued(now, value="next")))
+    assert token_in(store) == "next"
+    assert json.loads(read())["token"]["generation"] == int(now.wall)
 
 
 def test_control_characters_in_an_error_are_escaped(  # S57

@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet
 from redis import BlockingConnectionPool, Redis, RedisCluster, ResponseError, SSLConnection
 from redis.sentinel import Sentinel
 
-from evertoken.core.effects import Hold
+from evertoken.core.hold import Hold
 from evertoken.stores.redis import RedisStore
 from evertoken.stores.redis_client import _for_nodes
 from support.entries import assert_same, timeless

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken.core.effects import Hold
+from evertoken.core.hold import Hold
 from evertoken.stores.redis import RedisStore
 from evertoken.stores.redis_lock import FIRST_POLL, LONGEST_POLL
 from support.fleet import eventually

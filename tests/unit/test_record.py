@@ -511,6 +511,14 @@ def test_words_with_control_characters_are_escaped() -> None:  # S57
     assert found.failures[0].error.description == "evil\\r\\n"
 
 
+def test_an_entry_that_contradicts_itself_is_normalised() -> None:  # S57
+    # a hash without its salt matches nobody's credentials
+    assert decoded(changed(REFUSED, "salt", "")) is Flaw.GARBAGE
+    assert read(changed(TOKEN, "revoked_through", GENERATION)) == REVOKED
+    failures = json.loads(encoded(FULL))["failures"]
+    assert read(changed(FULL, "failures", failures[::-1])) == FULL
+
+
 def test_an_empty_entry_is_garbage() -> None:
     assert decoded(changed(TOKEN, "token", None)) is Flaw.GARBAGE
 

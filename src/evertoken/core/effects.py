@@ -12,6 +12,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from evertoken.core import hold
 from evertoken.core.entry import NOTHING, Entry
 
 if TYPE_CHECKING:
@@ -23,16 +24,7 @@ if TYPE_CHECKING:
     from evertoken.errors import TokenError
 
 
-class Hold(enum.Enum):
-    """What came of asking for a lock."""
-
-    HELD = "held"
-    BUSY = "another holds it"
-    ABSENT = "the store offers no lock, or is away"
-
-    def __bool__(self) -> bool:
-        """Whether a renewal may go on: a store of a user's own yields a bool."""
-        return self is not Hold.BUSY
+Hold = hold.Hold
 
 
 class Source(enum.Enum):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from evertoken import clock
-from evertoken.core.effects import Hold
 from evertoken.core.entry import NOTHING, Entry, adds, demoted, join_at
+from evertoken.core.hold import Hold
 from evertoken.lazy import lazy
 from evertoken.stores import private_files
 from evertoken.stores.encryption import codec

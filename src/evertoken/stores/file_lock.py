@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from evertoken import clock
-from evertoken.core.effects import Hold
+from evertoken.core.hold import Hold
 from evertoken.stores import private_files, private_folders
 
 if TYPE_CHECKING:

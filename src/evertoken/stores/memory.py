@@ -12,8 +12,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Self
 
 from evertoken import clock, process
-from evertoken.core.effects import Hold
 from evertoken.core.entry import NOTHING, NOTHING_REVOKED, Entry, join_at
+from evertoken.core.hold import Hold
 from evertoken.lazy import lazy
 from evertoken.ownership import Owner
 
@@ -171,8 +171,6 @@ class MemoryStore:
     def _keep(self, key: TokenKey, entry: Entry) -> None:
         if self._entries is None:
             self._entries = cachetools.TLRUCache(self._maxsize, _kept_until, timer=_wall)
-        # first: the cache ignores an entry that is over, and would keep the older one
-        self._entries.pop(key, None)
         self._entries[key] = entry
 
     def __reduce__(self) -> tuple[type[Self], tuple[int]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from redis import Redis, RedisCluster
 
-    from evertoken.core.effects import Hold
+    from evertoken.core.hold import Hold
     from evertoken.core.token import TokenKey
     from evertoken.stores.encryption import EncryptionKey
     from evertoken.stores.redis_client import Server

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evertoken import clock
-from evertoken.core.effects import Hold
+from evertoken.core.hold import Hold
 from evertoken.stores.link import Lost
 
 if TYPE_CHECKING:
