@@ -191,3 +191,16 @@ def test_a_load_asks_the_server_once_and_a_save_twice(valkey: Valkey, key: Token
     assert valkey.commands()["eval"] - before == 1
     store.save(key, Entry(token=issued(clock.now())))
     assert valkey.commands()["eval"] - before == 3
+
+
+@pytest.mark.parametrize("step", [HOUR / 2, -HOUR / 2])
+def test_a_clock_that_was_set_since_the_grant_changes_no_lifetime(  # S58
+    valkey: Valkey, key: TokenKey, step: float
+) -> None:
+    stepping, other = Machine("stepping", 0.0, valkey.url), Machine("other", 0.0, valkey.url)
+    with stepping.running():
+        token = replace(issued(clock.now()), generation=7)
+    stepping.ahead = step
+    with stepping.running() as store:
+        store.save(key, Entry(token=token))
+    assert HOUR - SOON < seconds_left(other, key) <= HOUR

@@ -196,14 +196,14 @@ class RedisStore:
 
     def _read(self, key: TokenKey) -> _Stored | None:
         """What is stored; None without an answer."""
-        asked = clock.now().wall
+        asked = clock.now()
         answer = self._server.ask("load", "EVAL", _LOAD, 1, self.entry_name(key), MAX_BYTES)
         if not isinstance(answer, list):
             return None
         value, seconds, microseconds = answer
         server = int(seconds) + int(microseconds) / 1e6
-        reading = Reading(server, asked, clock.now().wall)
-        self.ahead = reading.server - reading.told
+        reading = Reading(server, asked, clock.now())
+        self.ahead = reading.ahead
         return _Stored(value, reading)
 
     def _opened(self, key: TokenKey, stored: _Stored) -> Entry | Flaw | None:
