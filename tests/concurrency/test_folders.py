@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import FileStore, clock
+from evertoken import FileStore, Token, clock
 from evertoken.core.entry import Entry
-from evertoken.core.hold import Hold
-from evertoken.core.token import Token
 from evertoken.events import StoreDegraded, StoreRecovered
 from evertoken.stores.record import encode
-from support.entries import token_in
-from support.fleet import CountingGrant, eventually, sibling
+from support.fleet import CountingGrant, eventually, sibling, token_in
 from support.forks import in_child
 from support.logs import warned
 
@@ -71,9 +68,9 @@ def modes_below(top: Path) -> set[tuple[str, str]]:
     }
 
 
-def a_token(name: str = "planted") -> Entry:
+def a_token(name: str = "planted") -> Token:
     now = clock.now().wall
-    return Entry(token=Token(name, now, now + 3600.0, generation=int(now)))
+    return Token(name, now, now + 3600.0)
 
 
 # --- creation ------------------------------------------------------------------------------------
@@ -90,7 +87,7 @@ def test_a_store_creates_private_folders_and_files_under_any_umask(  # S44, S56
         token = manager.refresh()
     assert modes_below(tmp_path) == {("folder", "0700"), ("file", "0600")}
     assert len([path for path in tmp_path.rglob("*") if path.is_dir()]) == 3
-    assert token_in(store, grant.key) == token.value
+    assert token_in(store, grant.key) == token
 
 
 @pytest.fixture
@@ -149,7 +146,7 @@ def test_a_folder_of_root_that_the_users_group_can_write_is_used(  # S56
 
     def kept() -> bool:
         token = sibling(grant, folder).token()
-        return token_in(FileStore(folder), grant.key) == token.value
+        return token_in(FileStore(folder), grant.key) == token
 
     assert as_user(kept) is True
 
@@ -227,18 +224,18 @@ def test_an_untrusted_folder_is_neither_read_nor_written_nor_locked(  # S45, S56
     grant: CountingGrant, folder: Path, spoil: Callable[[Path], None]
 ) -> None:
     store = FileStore(folder)
-    store.save(grant.key, a_token())
+    store.save(grant.key, Entry.of_token(a_token()))
     for path in [*folder.glob("*.lock"), *folder.glob("*.save")]:
         path.unlink()
     before = {path: path.read_bytes() for path in folder.iterdir()}
     spoil(folder)
     for fresh_or_not in (store, FileStore(folder)):
         assert fresh_or_not.load(grant.key) is None
-        assert fresh_or_not.save(grant.key, a_token("another")) is None
-        assert fresh_or_not.save(grant.key, Entry.of_revocation(7)) is None
-        with fresh_or_not.lock(grant.key, timeout=0.0) as hold:
+        fresh_or_not.save(grant.key, Entry.of_token(a_token("another")))
+        fresh_or_not.save(grant.key, Entry.of_revocation(1))
+        with fresh_or_not.lock(grant.key, timeout=0.0) as held:
             # as on a disk without locks, each process renews alone
-            assert hold is Hold.ABSENT
+            assert held
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -248,9 +245,7 @@ def test_a_planted_token_is_not_adopted_from_an_untrusted_folder(  # S56
     path = FileStore(folder).path(grant.key)
     path.touch(mode=0o600)
     # an earlier file of this user's, say, that another one moved back to its place
-    data = encode(a_token(), grant.key, boot=None)
-    assert data is not None
-    path.write_bytes(data)
+    path.write_bytes(encode(Entry.of_token(a_token()), grant.key, boot=None))
     spoil(folder)
     assert sibling(grant, folder).token().value.startswith("token-1")
     mend(folder)
@@ -266,7 +261,7 @@ def test_requests_go_on_from_memory_and_one_warning_names_folder_and_cause(  # S
     spoil(folder)
     manager = sibling(grant, folder)
     first = manager.token()
-    manager.renewer.look_anew(manager.renewer.snapshot.due_at)
+    manager.renewer.poll_now(manager.renewer.snapshot.due_at)
     assert manager.token() == first
     second = manager.refresh()
     assert manager.token() == second
@@ -285,18 +280,18 @@ def test_a_store_says_what_is_wrong_with_its_folder_until_that_is_mended(  # S56
     store, other = FileStore(folder), CountingGrant()
     with store.lock(grant.key, timeout=0.0):
         pass
-    store.save(grant.key, a_token())
+    store.save(grant.key, Entry.of_token(a_token()))
     assert store.trouble(grant.key) is None
     spoil(folder)
     store.load(grant.key)
-    store.save(grant.key, a_token())
+    store.save(grant.key, Entry.of_token(a_token()))
     with store.lock(grant.key, timeout=0.0):
         pass
     # it concerns all that is in there
     assert str(folder) in str(store.trouble(grant.key))
     assert store.trouble(other.key) == store.trouble(grant.key)
     mend(folder)
-    # a look is enough: the next save or lock may be ten hours away
+    # a load is enough: the next save or lock may be ten hours away
     assert store.load(grant.key) is not None
     assert store.trouble(grant.key) is None
     assert store.trouble(other.key) is None
@@ -319,7 +314,7 @@ def test_events_and_log_tell_of_a_spoilt_folder_and_of_its_end_each_time(  # S56
         manager.refresh()
         eventually(partial(told, *before, StoreDegraded))
         mend(folder)
-        manager.renewer.look_anew(manager.renewer.snapshot.due_at)
+        manager.renewer.poll_now(manager.renewer.snapshot.due_at)
         eventually(partial(told, *before, StoreDegraded, StoreRecovered))
     degraded = next(event for event in events if isinstance(event, StoreDegraded))
     assert f"`chmod go-w {folder}`" in degraded.reason
@@ -336,7 +331,7 @@ def test_after_a_folder_was_mended_the_next_renewal_is_shared_again(  # S56
     mend(folder)
     assert FileStore(folder).load(grant.key) is None
     renewed = manager.refresh()
-    assert token_in(FileStore(folder), grant.key) == renewed.value
+    assert token_in(FileStore(folder), grant.key) == renewed
 
 
 def test_a_folder_that_is_opened_while_a_caller_waits_for_its_lock_is_given_up(  # S56
@@ -369,7 +364,7 @@ def test_a_folder_that_another_user_puts_in_the_place_of_ours_is_not_used(  # S5
         given_to_another_user(folder)
     except PermissionError:
         pytest.skip("only root can give a folder to another user")
-    manager.renewer.look_anew(manager.renewer.snapshot.due_at)
+    manager.renewer.poll_now(manager.renewer.snapshot.due_at)
     assert manager.token() == token
     assert manager.refresh() != token
     assert list(folder.iterdir()) == []
@@ -381,7 +376,7 @@ def test_a_folder_that_the_users_own_group_can_write_is_used(  # S56
     os.chown(folder, -1, os.getegid())
     folder.chmod(0o775)
     token = sibling(grant, folder).token()
-    assert token_in(FileStore(folder), grant.key) == token.value
+    assert token_in(FileStore(folder), grant.key) == token
     assert warned(caplog) == []
 
 
@@ -389,14 +384,14 @@ def test_a_link_to_an_own_folder_is_followed(grant: CountingGrant, folder: Path)
     link = folder.with_name("link")
     link.symlink_to(folder)
     token = sibling(grant, link).token()
-    assert token_in(FileStore(folder), grant.key) == token.value
+    assert token_in(FileStore(folder), grant.key) == token
 
 
-def test_a_look_at_an_unchanged_file_costs_two_stat_calls(
+def test_a_load_of_an_unchanged_file_costs_two_stat_calls(
     grant: CountingGrant, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = FileStore(folder)
-    store.save(grant.key, a_token())
+    store.save(grant.key, Entry.of_token(a_token()))
     assert store.load(grant.key) is not None
     looks: list[object] = []
     for name in ("stat", "lstat", "fstat", "open", "scandir", "listdir"):

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import GrantUnavailable, squadrun
+from evertoken import (
+    FileStore,
+    GrantRefused,
+    GrantUnavailable,
+    MemoryStore,
+    TokenManager,
+    process,
+    squadrun,
+)
+from evertoken.engine import driver
 from evertoken.lazy import lazy
 from evertoken.testing import TokenServer
 from support import fleet_jobs as jobs
@@ -158,15 +167,14 @@ def test_a_child_uses_the_parents_token(grant: CountingGrant) -> None:
 
 
 def test_no_lock_of_the_parent_is_held_in_the_child(grant: CountingGrant, tmp_path: Path) -> None:
-    manager = sibling(grant, tmp_path)
-    memory = manager._memory
-    assert memory is not None
+    memory = MemoryStore()
+    manager = TokenManager(grant, store=FileStore(tmp_path), memory=memory)
     first = manager.token()
     # as if the fork came while other threads of the parent were inside of everything
     with (
         memory.lock(grant.key, timeout=1.0),
         memory._guard,
-        in_another_thread(manager.renewer.lock),
+        in_another_thread(manager.renewer._lock),
     ):
         assert in_child(lambda: manager.token().value) == first.value
 
@@ -176,11 +184,26 @@ def test_no_lock_of_the_parent_is_held_in_the_child(grant: CountingGrant, tmp_pa
         assert str(in_child(renew)).startswith("token-2-")
 
 
-def test_a_child_draws_a_lot_of_its_own() -> None:
-    from evertoken import process  # noqa: PLC0415  used here alone
+def test_a_child_forked_during_a_slow_hash_remembers_a_refusal(  # S48, F2
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    manager = sibling(grant, tmp_path)
+    grant.failure = GrantRefused("no", status=400, error="invalid_grant")
+    store = FileStore(tmp_path)
 
-    lots = {process.lot(), *(float(str(in_child(process.lot))) for _ in range(3))}
-    assert len(lots) == 4
+    def refused() -> bool:
+        with pytest.raises(GrantRefused):
+            manager.token()
+        eventually(lambda: store.load(grant.key) is not None, within=5.0)
+        return True
+
+    with driver._slow_hash.turn:
+        assert in_child(refused) is True
+
+
+def test_a_child_draws_a_jitter_fraction_of_its_own() -> None:
+    children = [float(str(in_child(process.jitter_fraction))) for _ in range(3)]
+    assert len({process.jitter_fraction(), *children}) == 4
 
 
 def test_keep_fresh_goes_on_in_a_child(grant: CountingGrant) -> None:
@@ -190,15 +213,15 @@ def test_keep_fresh_goes_on_in_a_child(grant: CountingGrant) -> None:
 
         def watch() -> int:
             assert manager.token().value
-            # its own copy of the counter: what the child's keeper asks for, without any call
+            # its own copy of the counter: what the child's refresher asks for, without any call
             before = grant.requests
             eventually(lambda: grant.requests >= before + 2, within=8.0)
-            return sum(thread.name == "evertoken-keeper" for thread in threading.enumerate())
+            return sum(thread.name == "evertoken-refresher" for thread in threading.enumerate())
 
         assert in_child(watch) == 1
 
 
-def test_the_parents_keeper_survives_a_fork(tmp_path: Path) -> None:
+def test_the_parents_refresher_survives_a_fork(tmp_path: Path) -> None:
     grant = CountingGrant(lifetime=1.0)
     with sibling(grant, tmp_path, keep_fresh=True) as manager:
         manager.token()

@@ -9,14 +9,14 @@ import weakref
 from functools import partial
 
 import pytest
-from evertoken.keeper import Keeper
 
 from evertoken import GrantUnavailable, RefreshPolicy, TokenManager
+from evertoken.engine.background import BackgroundRefresher
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 
 
-def keepers() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name == "evertoken-keeper"}
+def refreshers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "evertoken-refresher"}
 
 
 def is_fresh(manager: TokenManager) -> bool:
@@ -32,35 +32,40 @@ def test_a_kept_token_is_there_before_the_first_request_and_renewed_without_any(
         assert manager.token(timeout=0.5).value
 
 
-def test_landings_are_told_to_a_keeper_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refresher_listens_for_renewals_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     prepared: list[bool] = []
 
-    def start(keeper: Keeper) -> None:
-        kept = keeper._kept()
+    def start(refresher: BackgroundRefresher) -> None:
+        kept = refresher._kept()
         assert isinstance(kept, TokenManager)
-        prepared.append(kept.renewer.on_landing == keeper.wake)
+        prepared.append(kept.renewer._listener == refresher.wake)
 
-    monkeypatch.setattr(Keeper, "start", start)
+    monkeypatch.setattr(BackgroundRefresher, "start", start)
     manager = sibling(CountingGrant(), keep_fresh=True)
     assert manager.keep_fresh
     assert prepared == [True]
 
 
-def test_calls_at_once_after_a_fork_start_one_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Keeper] = []
+def test_calls_at_once_after_a_fork_start_one_refresher(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[BackgroundRefresher] = []
+    start = BackgroundRefresher.start
 
-    def make(kept: TokenManager) -> Keeper:
-        # long enough for others to come, were they let in
-        threading.Event().wait(0.05)
-        made.append(Keeper(kept))
-        return made[-1]
+    class Slow(BackgroundRefresher):
+        def __init__(self, kept: TokenManager) -> None:
+            # long enough for others to come, if they were let in
+            threading.Event().wait(0.05)
+            super().__init__(kept)
 
-    monkeypatch.setattr("evertoken.keeper.Keeper", make)
+        def start(self) -> None:
+            started.append(self)
+            start(self)
+
+    monkeypatch.setattr("evertoken.engine.background.BackgroundRefresher", Slow)
     with sibling(CountingGrant(), keep_fresh=True) as manager:
-        made.clear()
+        started.clear()
         manager.renew_in_child()
         in_threads(8, manager._keep)
-        assert len(made) == 1
+        assert len(started) == 1
 
 
 def test_a_kept_token_costs_one_grant_a_lifetime() -> None:
@@ -72,7 +77,7 @@ def test_a_kept_token_costs_one_grant_a_lifetime() -> None:
         assert time.monotonic() - started > 2.6
 
 
-def test_a_failing_endpoint_is_tried_again_by_the_keeper() -> None:
+def test_a_failing_endpoint_is_tried_again_by_the_refresher() -> None:
     grant = CountingGrant()
     grant.failure = GrantUnavailable("503", transient=True)
     policy = RefreshPolicy(retry_after=0.1, retry_after_max=0.1)
@@ -83,8 +88,8 @@ def test_a_failing_endpoint_is_tried_again_by_the_keeper() -> None:
 
 
 @pytest.mark.parametrize("renewing", [False, True])
-def test_closing_ends_the_keeper_at_once(*, renewing: bool) -> None:
-    before = keepers()
+def test_closing_ends_the_refresher_at_once(*, renewing: bool) -> None:
+    before = refreshers()
     grant = CountingGrant()
     manager = sibling(grant)
     with held(grant):
@@ -97,14 +102,14 @@ def test_closing_ends_the_keeper_at_once(*, renewing: bool) -> None:
         started = time.monotonic()
         manager.close()
         assert time.monotonic() - started < 1.0
-        eventually(lambda: keepers() <= before)
-    # calls still work, and start no other keeper
+        eventually(lambda: refreshers() <= before)
+    # calls still work, and start no other refresher
     assert manager.token().value
-    assert keepers() <= before
+    assert refreshers() <= before
 
 
-def test_a_collected_manager_takes_its_keeper_along() -> None:
-    before = keepers()
+def test_a_collected_manager_ends_its_refresher() -> None:
+    before = refreshers()
     grant = CountingGrant()
     manager = sibling(grant, keep_fresh=True)
     eventually(partial(is_fresh, manager))
@@ -112,23 +117,23 @@ def test_a_collected_manager_takes_its_keeper_along() -> None:
     del manager
     gc.collect()
     assert gone() is None
-    eventually(lambda: keepers() <= before)
+    eventually(lambda: refreshers() <= before)
 
 
-def test_a_keeper_may_be_woken_from_wherever_the_collector_runs() -> None:
-    before = keepers()
+def test_the_garbage_collector_may_wake_a_refresher_inside_any_call() -> None:
+    before = refreshers()
 
     class Kept:
-        def tend(self) -> float:
+        def refresh_if_due(self) -> float:
             return 0.0
 
     kept = Kept()
-    keeper = Keeper(kept)
-    keeper.start()
+    refresher = BackgroundRefresher(kept)
+    refresher.start()
     # a queue whose put() may interrupt itself; the lock of an Event would be taken twice
-    assert type(keeper._wakes).__module__ == "_queue"
-    keeper.stop()
-    eventually(lambda: keepers() <= before)
+    assert type(refresher._wakes).__module__ == "_queue"
+    refresher.stop()
+    eventually(lambda: refreshers() <= before)
 
 
 def test_managers_come_and_go_without_leaving_threads() -> None:

@@ -7,11 +7,11 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from evertoken.token import Refusal, token_of
 
 from evertoken import FileStore, GrantRefused, MemoryStore, RefreshPolicy, TokenKey, TokenManager
+from evertoken.engine import driver
 from evertoken.testing import Answer, Hang, TokenServer
-from support.fleet import eventually
+from support.fleet import CountingGrant, eventually, saved_refusal, sibling, token_in
 from support.http_clients import grant_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def manager_of(
 def stored_for(server: TokenServer, folder: Path, username: str) -> str | None:
     """The token that the folder holds for `username`."""
     key = TokenKey(server.token_url, server.client_id, username)
-    token = token_of(FileStore(folder).load(key))
+    token = token_in(FileStore(folder), key)
     return None if token is None else token.value
 
 
@@ -160,11 +160,26 @@ def test_the_posted_password_is_the_one_that_a_new_process_is_kept_from_posting(
     server.token_endpoint.answer_always(Answer.error("invalid_grant"))
     assert isinstance(outcome_of(manager), GrantRefused)
 
+    refusal = saved_refusal(tmp_path, manager.grant.key)
     entry = FileStore(tmp_path).load(manager.grant.key)
-    assert isinstance(entry, Refusal)
-    assert entry.tag == manager.grant.credentials_tag(entry.salt)
+    assert entry is not None
+    assert refusal.credentials_hash == manager.grant.credentials_tag(entry.salt)
     assert isinstance(outcome_of(manager_of(server, tmp_path, account)), GrantRefused)
     assert server.token_requests == 1
+
+
+def test_a_refusal_is_not_remembered_for_credentials_that_changed_before_their_hash(  # S51
+    tmp_path: Path,
+) -> None:
+    # it offers no `read()`: its hash is of the credentials at that moment
+    grant = CountingGrant()
+    grant.failure = GrantRefused("no", status=400, error="invalid_grant")
+    manager = sibling(grant, tmp_path)
+    with driver._slow_hash.turn:
+        assert isinstance(outcome_of(manager), GrantRefused)
+        grant.credentials, grant.failure = "corrected", None
+
+    assert str(outcome_of(sibling(grant, tmp_path))).startswith("token-2-")
 
 
 def test_each_credential_is_read_once_per_renewal(

@@ -16,6 +16,7 @@ from evertoken import (
     TokenManager,
     clock,
 )
+from evertoken.core.entry import Entry
 from evertoken.testing import Answer, Endless, TokenServer
 from support.fleet import HOUR, CountingGrant, eventually, sibling
 from support.http_clients import grant_of
@@ -75,7 +76,7 @@ def test_one_passing_error_at_a_renewal_costs_no_call(  # S52
     late = Token(
         "late", now.wall - 10 * HOUR + 60, now.wall + 60, issued_boot=now.boot - 10 * HOUR + 60
     )
-    FileStore(tmp_path).save(grant.key, late)
+    FileStore(tmp_path).save(grant.key, Entry.of_token(late))
     token_server.answer_next(PASSING[passing])
     manager = TokenManager(
         grant,

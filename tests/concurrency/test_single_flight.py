@@ -122,7 +122,7 @@ def test_refresh_joins_a_renewal_that_runs() -> None:
         eventually(lambda: grant.requests == 1)
     for waiter in waiters:
         waiter.join(20)
-    # a caller that came while it ran has joined it; one that came after its result may force another
+    # a caller that came while it ran has joined it; a later one may force another
     assert grant.requests <= 2
 
 

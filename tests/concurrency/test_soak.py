@@ -84,11 +84,11 @@ def test_what_is_renewed_in_a_child_is_forgotten_with_its_last_user() -> None:
     assert len(process._forkables) <= before
 
 
-def test_a_child_gets_a_lot_and_locks_of_its_own() -> None:
+def test_a_child_gets_a_jitter_fraction_and_locks_of_its_own() -> None:
     manager = sibling(CountingGrant())
     first = manager.token()
-    lock, lot = manager.renewer.lock, process.lot()
+    lock, fraction = manager.renewer._lock, process.jitter_fraction()
     process._renew_in_child()
-    assert manager.renewer.lock is not lock
-    assert process.lot() != lot
+    assert manager.renewer._lock is not lock
+    assert process.jitter_fraction() != fraction
     assert manager.token() == first

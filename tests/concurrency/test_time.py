@@ -11,6 +11,7 @@ import requests
 from freezegun import freeze_time
 
 from evertoken import BearerAuth, FileStore, RefreshPolicy, Token, clock
+from evertoken.core.entry import Entry
 from evertoken.testing import TokenServer
 from support.fleet import CountingGrant, eventually, sibling
 from support.fleet_worker import Settings
@@ -238,6 +239,7 @@ def test_a_store_that_is_read_under_a_frozen_clock_does_not_trust_the_future(
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     now = clock.now()
-    FileStore(tmp_path).save(grant.key, Token("real", now.wall, now.wall + HOUR))
+    token = Token("real", now.wall, now.wall + HOUR, generation=int(now.wall))
+    FileStore(tmp_path).save(grant.key, Entry.of_token(token))
     with freeze_time("2019-05-01", ignore=["_pytest.timing"]):
         assert sibling(grant, tmp_path).token().value.startswith("token-1")

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from evertoken import TokenError
+    from evertoken.core.failure import Failure
     from evertoken.events import Event
+    from evertoken.ports import TokenStore
 
 BOUND = 20.0
 """Seconds after which a condition that should hold soon is taken for one that never will."""
@@ -106,6 +108,22 @@ def held(grant: CountingGrant) -> Iterator[CountingGrant]:
         yield grant
     finally:
         grant.gate.set()
+
+
+def token_in(store: TokenStore, key: TokenKey) -> Token | None:
+    """The token that `store` holds for `key`."""
+    entry = store.load(key)
+    return None if entry is None else entry.token
+
+
+def saved_refusal(folder: Path, key: TokenKey) -> Failure:
+    """The one refusal that is saved for `key`, a moment after a caller was told of it."""
+    store = FileStore(folder)
+    eventually(lambda: store.load(key) is not None)
+    entry = store.load(key)
+    assert entry is not None
+    [refusal] = entry.refusals
+    return refusal
 
 
 def in_threads(count: int, call: Callable[[], object]) -> list[object]:

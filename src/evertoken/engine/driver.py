@@ -9,7 +9,7 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
-from evertoken import clock, credentials, ownership
+from evertoken import clock, credentials, ownership, process
 from evertoken.core import effects
 from evertoken.core.effects import Hold
 from evertoken.credentials import Credentials
@@ -30,8 +30,20 @@ R = TypeVar("R")
 
 _log = logging.getLogger("evertoken")
 
-_slow_hash = threading.Lock()
-"""Held around a slow hash: each takes 16 MiB, and thousands of accounts may be refused at once."""
+
+class _SlowHash:
+    """Its `turn` is held around a slow hash: each takes 16 MiB, and thousands may be due."""
+
+    def __init__(self) -> None:
+        self.renew_in_child()
+        process.register(self)
+
+    def renew_in_child(self) -> None:
+        """Replace the lock, which a thread of the parent may hold."""
+        self.turn = threading.Lock()
+
+
+_slow_hash = _SlowHash()
 
 
 class Driver:
@@ -177,9 +189,16 @@ class Driver:
         """Slow where others could read the result; inside the process a keyed hash is enough."""
         if len(self._stores) == 1:
             return hashlib.blake2b(salt, key=reading.fingerprint).digest()
-        with _slow_hash:
+        with _slow_hash.turn:
             tag = capture(lambda: _posted(reading).tag(salt))
-        return b"" if isinstance(tag, TokenError) else tag
+        # without `read()` the hash is of the credentials as they are now, not of those posted
+        return b"" if isinstance(tag, TokenError) or self._changed_since(reading) else tag
+
+    def _changed_since(self, reading: Reading) -> bool:
+        found = _posted(reading)
+        if found.fingerprint is not None:
+            return False
+        return capture(lambda: ownership.fingerprint(found.source)) != reading.fingerprint
 
 
 def _posted(reading: Reading) -> Credentials:
