@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from evertoken import MemoryStore, RefreshPolicy, Token, TokenManager, clock
-from evertoken.core.policy import holding
+from evertoken.core import state
 from evertoken.stores.redis import RedisStore
 from support.fleet import CountingGrant, eventually
 
@@ -32,9 +33,10 @@ def manager(grant: CountingGrant, valkey: Valkey, *, left: float) -> TokenManage
     now = clock.now()
     expires_at = now.wall + left
     token = Token(
-        "of all", expires_at - LIFETIME, expires_at, issued_boot=now.boot + left - LIFETIME
+        "of-all", expires_at - LIFETIME, expires_at, issued_boot=now.boot + left - LIFETIME
     )
-    made.renewer.snapshot = holding(token, now, QUICK, draw=0.0)
+    identified = replace(state.EMPTY, key=grant.key)
+    made.renewer.snapshot = state.with_token(identified, token, now, QUICK, jitter_fraction=0.0)
     return made
 
 
@@ -45,9 +47,9 @@ def test_a_renewal_that_nobody_waits_for_is_put_off_and_then_shared(  # F27
     with valkey.frozen():
         end = time.monotonic() + 1.0
         while time.monotonic() < end:
-            assert {one.token().value for one in fleet} == {"of all"}
+            assert {one.token().value for one in fleet} == {"of-all"}
         assert grant.requests == 0
-    eventually(lambda: "of all" not in {one.token().value for one in fleet})
+    eventually(lambda: "of-all" not in {one.token().value for one in fleet})
     assert len({one.token().value for one in fleet}) == 1
     assert grant.requests == 1
 
@@ -57,7 +59,7 @@ def test_with_half_of_the_window_left_each_renews_alone_and_nobody_waits(  # F27
 ) -> None:
     fleet = [manager(grant, valkey, left=60.0) for _ in range(3)]
     with valkey.frozen():
-        eventually(lambda: "of all" not in {one.token(timeout=0.0).value for one in fleet})
+        eventually(lambda: "of-all" not in {one.token(timeout=0.0).value for one in fleet})
         assert grant.requests == 3
 
 
@@ -65,7 +67,7 @@ def test_who_has_no_token_renews_alone_at_once(grant: CountingGrant, valkey: Val
     one = manager(grant, valkey, left=5.0)
     with valkey.frozen():
         started = time.monotonic()
-        assert one.token().value != "of all"
+        assert one.token().value != "of-all"
         assert time.monotonic() - started < 1.5
 
 
@@ -74,5 +76,5 @@ def test_a_token_that_is_to_be_replaced_does_not_wait_for_redis(  # F27
 ) -> None:
     one = manager(grant, valkey, left=115.0)
     with valkey.frozen():
-        assert one.refresh().value != "of all"
+        assert one.refresh().value != "of-all"
         assert grant.requests == 1

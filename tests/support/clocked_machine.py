@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import requests
 
@@ -46,7 +46,7 @@ class Machine:
         self._pool.shutdown()
 
 
-def _become(ahead: float, options: Mapping[str, str], redis_url: str) -> None:
+def _become(ahead: float, options: Mapping[str, Any], redis_url: str) -> None:
     honest = time.time
     setattr(time, "time", lambda: honest() + ahead)  # noqa: B010  a module is not assigned to
     setattr(clock, "boot_id", lambda: f"boot {ahead}")  # noqa: B010  likewise
