@@ -54,7 +54,7 @@ def key_of(server: TokenServer) -> TokenKey:
 
 def is_free(server: TokenServer, folder: Path) -> bool:
     with FileStore(folder).lock(key_of(server), timeout=0.0) as held:
-        return held
+        return bool(held)
 
 
 def test_ctrl_c_ends_the_waiting_at_once_and_the_renewal_goes_on(  # F5

@@ -224,7 +224,7 @@ def test_the_lock_of_a_renewing_sibling_is_tried_at_most_once_a_second(
     lock = FileStore.lock
 
     @contextlib.contextmanager
-    def counted(self: FileStore, key: TokenKey, *, timeout: float) -> Iterator[bool]:
+    def counted(self: FileStore, key: TokenKey, *, timeout: float) -> Iterator[object]:
         tries.append(time.monotonic())
         with lock(self, key, timeout=timeout) as held:
             yield held

@@ -99,6 +99,8 @@ def work(settings: Settings, number: int) -> Report:
     for thread in threads:
         thread.join()
     return {
+        "began": first,
+        "ended": time.monotonic(),
         "first": started - first,
         "calls": sum(report.calls for report in reports),
         "failed": sum(report.failed for report in reports),
@@ -180,9 +182,7 @@ def main() -> None:
         os.wait()
 
 
-def _report(
-    job: Callable[[Settings, int], Report], settings: Settings, number: int
-) -> NoReturn:
+def _report(job: Callable[[Settings, int], Report], settings: Settings, number: int) -> NoReturn:
     try:
         report = job(settings, number)
     except TokenError as error:
