@@ -14,7 +14,7 @@ import time
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from evertoken import FileStore, PasswordGrant, RefreshPolicy, TokenError, TokenManager
 
@@ -182,7 +182,7 @@ def main() -> None:
         os.wait()
 
 
-def _report(job: Callable[[Settings, int], Report], settings: Settings, number: int) -> NoReturn:
+def _report(job: Callable[[Settings, int], Report], settings: Settings, number: int) -> None:
     try:
         report = job(settings, number)
     except TokenError as error:
@@ -190,8 +190,11 @@ def _report(job: Callable[[Settings, int], Report], settings: Settings, number: 
     except BaseException:  # noqa: BLE001  a child must not go on as the nursery
         report = {"error": traceback.format_exc()}
     os.write(1, json.dumps({**report, "number": number}).encode() + b"\n")
-    # as processes end: a refusal that is still being saved is waited for
-    sys.exit(0)
+    # as a process of multiprocessing ends
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    os._exit(0)
 
 
 if __name__ == "__main__":
