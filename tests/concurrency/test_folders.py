@@ -245,7 +245,9 @@ def test_a_planted_token_is_not_adopted_from_an_untrusted_folder(  # S56
     path = FileStore(folder).path(grant.key)
     path.touch(mode=0o600)
     # an earlier file of this user's, say, that another one moved back to its place
-    path.write_bytes(encode(Entry.of_token(a_token()), grant.key, boot=None) or b"")
+    planted = encode(Entry.of_token(a_token()), grant.key, boot=None)
+    assert planted is not None
+    path.write_bytes(planted)
     spoil(folder)
     assert sibling(grant, folder).token().value.startswith("token-1")
     mend(folder)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from evertoken import TokenKey
+    from evertoken.core.hold import Hold
 
 RECHECK = 0.2
 QUICK = RefreshPolicy(recheck=RECHECK)
@@ -224,7 +225,7 @@ def test_the_lock_of_a_renewing_sibling_is_tried_at_most_once_a_second(
     lock = FileStore.lock
 
     @contextlib.contextmanager
-    def counted(self: FileStore, key: TokenKey, *, timeout: float) -> Iterator[object]:
+    def counted(self: FileStore, key: TokenKey, *, timeout: float) -> Iterator[Hold]:
         tries.append(time.monotonic())
         with lock(self, key, timeout=timeout) as held:
             yield held
