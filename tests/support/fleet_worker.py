@@ -99,6 +99,8 @@ def work(settings: Settings, number: int) -> Report:
     for thread in threads:
         thread.join()
     return {
+        "began": first,
+        "ended": time.monotonic(),
         "first": started - first,
         "calls": sum(report.calls for report in reports),
         "failed": sum(report.failed for report in reports),
