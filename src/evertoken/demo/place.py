@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from evertoken import FileStore
 from evertoken.demo.plan import SCHEMES, Unready
-from evertoken.demo.report import Line, file_lines, redis_lines
+from evertoken.demo.report import file_lines, redis_lines
 from evertoken.token import token_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from evertoken import TokenKey
+    from evertoken.demo.verdict import Line
     from evertoken.stores.redis import RedisStore
 
 
@@ -36,7 +37,7 @@ def opened(url: str | None) -> Iterator[str]:
     except ImportError as error:
         fault = str(error)
     except (ValueError, TypeError):
-        fault = "--store is no URL that Redis can be reached by"
+        fault = "--store is not a URL at which Redis can be reached"
     # outside of the except, whose error may quote the URL's password
     if fault is not None:
         raise Unready(fault)
