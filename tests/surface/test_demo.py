@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken.demo import fleet
+from evertoken.demo import cpu, fleet
 from evertoken.demo.tally import Tally
-from evertoken.demo.worker import Job
+from evertoken.demo.worker import Job, work
 from evertoken.sandbox import serve
 from evertoken.testing import Answer, TokenServer
 from support.console import complaint, ran, running, stream_of
@@ -93,6 +93,22 @@ class TestWorkers:
         assert (tally.calls, tally.failed, tally.leads) == (3, 0, 0)
         assert tally.first_wait > 0
         assert server.grants == 1
+
+    def test_do_not_count_time_without_a_cpu_as_a_stall(
+        self, job: Job, server: TokenServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cpu, "delayed_since", lambda _before: 0.001)
+        server.api.answer_next(Answer.json([], status=201), Answer.json({"count": 1}))
+        listen, report = multiprocessing.Pipe(duplex=False)
+        # the second call is the one whose wait counts
+        work(replace(job, writes=True), report)
+        tally = Tally()
+        while listen.poll():
+            tally = listen.recv()
+
+        assert (tally.calls, tally.failed) == (2, 0)
+        assert tally.longest_wait > 0
+        assert tally.longest_stall == pytest.approx(max(0.0, tally.longest_wait - 0.001))
 
     def test_that_die_count_as_a_failure_each(self, job: Job) -> None:
         tally = Tally()
