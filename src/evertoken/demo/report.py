@@ -156,7 +156,7 @@ class Report:
             Line(
                 "grants",
                 f"{counts.grants} in {self.lifetimes} lifetimes",
-                "one each, +1 at most",
+                "1 each, +1 at most",
                 granted,
             ),
             Line(

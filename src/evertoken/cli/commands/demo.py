@@ -14,7 +14,7 @@ from evertoken.cli.exits import Command, Failed, Unusable
 @click.option(
     "--seconds",
     type=float,
-    show_default="long enough for two renewals, 60 at most",
+    show_default="two renewals, 60 at most",
     help="How long the workers call.",
 )
 @click.option("--workers", default=4, show_default=True, help="Processes.")
@@ -22,7 +22,7 @@ from evertoken.cli.exits import Command, Failed, Unusable
 @click.option(
     "--expires-in",
     type=int,
-    show_default="10 grants of this machine fit into the last quarter, 6 to 30",
+    show_default="ten grants fit into the last quarter, 6 to 30",
     help="Token lifetime in seconds.",
 )
 @click.option("--base-url", help="A real account's API, with the SQUADRUN_* variables set.")
@@ -49,8 +49,8 @@ def demo(  # noqa: PLR0917  click passes options by name
 
     The API is a sandbox of the demo's own unless --base-url is given.
 
-    Exit status 0: every promise was kept, or the machine was too busy to judge it; the output says
-    which. 1: a promise was not kept. 2: the demo could not start.
+    Exit status 0: no promise was broken; what this machine was too busy to judge is named. 1: a
+    promise was not kept, or the sandbox ended during the run. 2: the demo could not start.
     """
     from evertoken.demo import Gone, Plan, Unready, run  # noqa: PLC0415  only where it is used
 
