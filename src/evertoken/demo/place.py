@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 from evertoken import FileStore
 from evertoken.demo.plan import SCHEMES, Unready
-from evertoken.demo.report import file_lines, redis_lines
+from evertoken.demo.verdict import Line, marked
 from evertoken.token import token_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from evertoken import TokenKey
-    from evertoken.demo.verdict import Line
     from evertoken.stores.redis import RedisStore
+
+PRIVATE = 0o600
+"""Mode of a token file: its owner alone may read and write it."""
 
 
 @contextlib.contextmanager
@@ -59,3 +61,17 @@ def lines(store: FileStore | RedisStore, key: TokenKey) -> list[Line]:
         return redis_lines(store.entry_name(key), held=token_of(store.load(key)) is not None)
     file = store.path(key)
     return file_lines(file.name, stat.S_IMODE(file.stat().st_mode) if file.exists() else 0)
+
+
+def file_lines(name: str, mode: int) -> list[Line]:
+    """A token file of that name and those permission bits."""
+    return [
+        Line("token file", name),
+        Line("its mode", f"{mode:04o}", f"{PRIVATE:04o}", marked(mode == PRIVATE)),
+    ]
+
+
+def redis_lines(name: str, *, held: bool) -> list[Line]:
+    """A key of Redis, and whether it holds a token."""
+    found = "holds a token" if held else "holds none"
+    return [Line("Redis key", name), Line("that key", found, "holds a token", marked(held))]

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from evertoken.demo.pace import Pace
     from evertoken.demo.tally import Tally
 
-PRIVATE = 0o600
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
@@ -45,7 +43,7 @@ class Report:
         pace: the run's times.
         lifetimes: tokens that a single process would have needed.
         counts: of the server; None: a real account.
-        kept_in: where the token was kept, from `file_lines` or `redis_lines`.
+        kept_in: where the token was kept, from `place.lines`.
         revoked: whether the API refused the token after its revocation; None: a request failed.
     """
 
@@ -188,20 +186,6 @@ class Report:
         found = {True: promised, False: "not refused", None: "a request failed"}[self.revoked]
         mark = verdict.of_revocation(refused=self.revoked, machine=self._machine)
         return Line("token once revoked", found, promised, mark)
-
-
-def file_lines(name: str, mode: int) -> list[Line]:
-    """A token file of that name and those permission bits."""
-    return [
-        Line("token file", name),
-        Line("its mode", f"{mode:04o}", f"{PRIVATE:04o}", marked(mode == PRIVATE)),
-    ]
-
-
-def redis_lines(name: str, *, held: bool) -> list[Line]:
-    """A key of Redis, and whether it holds a token."""
-    found = "holds a token" if held else "holds none"
-    return [Line("Redis key", name), Line("that key", found, "holds a token", marked(held))]
 
 
 def _members(line: Line) -> dict[str, object]:
