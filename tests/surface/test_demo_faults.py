@@ -14,7 +14,7 @@ QUICK = ["--workers", "2", "--threads", "2", "--fast-hashing", "--json"]
 
 STALL = """
 import time
-from evertoken.manager import TokenManager
+from evertoken import TokenManager
 
 obtain = TokenManager._obtain
 
@@ -29,14 +29,14 @@ SLOW_CLIENT = """
 import time
 from evertoken.grants.password import PasswordGrant
 
-request = PasswordGrant.request
+ask = PasswordGrant._ask
 
-def slow(grant):
-    token = request(grant)
+def slow(*arguments):
+    token = ask(*arguments)
     time.sleep(3)
     return token
 
-PasswordGrant.request = slow
+PasswordGrant._ask = slow
 """
 
 # a grant verifies two secrets: the client's and the user's
