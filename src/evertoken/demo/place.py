@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 from evertoken import FileStore
 from evertoken.demo.plan import SCHEMES, Unready
-from evertoken.demo.report import Line, file_lines, redis_lines
+from evertoken.demo.verdict import Line, marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from evertoken import TokenKey
     from evertoken.stores.redis import RedisStore
+
+PRIVATE = 0o600
+"""Mode of a token file: its owner alone may read and write it."""
 
 
 @contextlib.contextmanager
@@ -37,7 +40,7 @@ def opened(url: str | None) -> Iterator[str]:
     except ImportError as error:
         fault = str(error)
     except (ValueError, TypeError):
-        fault = "--store is no URL that Redis can be reached by"
+        fault = "--store is not a URL at which Redis can be reached"
     # outside of the except, whose error may quote the URL's password
     if fault is not None:
         raise Unready(fault)
@@ -64,3 +67,17 @@ def lines(store: FileStore | RedisStore, key: TokenKey) -> list[Line]:
 def _holds_token(store: RedisStore, key: TokenKey) -> bool:
     entry = store.load(key)
     return entry is not None and entry.token is not None
+
+
+def file_lines(name: str, mode: int) -> list[Line]:
+    """A token file of that name and those permission bits."""
+    return [
+        Line("token file", name),
+        Line("its mode", f"{mode:04o}", f"{PRIVATE:04o}", marked(mode == PRIVATE)),
+    ]
+
+
+def redis_lines(name: str, *, held: bool) -> list[Line]:
+    """A key of Redis, and whether it holds a token."""
+    found = "holds a token" if held else "holds none"
+    return [Line("Redis key", name), Line("that key", found, "holds a token", marked(held))]

@@ -24,10 +24,11 @@ class Plan:
     """How long and with how many.
 
     Attributes:
-        seconds: for how long the workers call.
+        seconds: for how long the workers call; None: for two renewals, a minute at most.
         workers: processes that share one token.
         threads: in each of them.
-        expires_in: lifetime of the sandbox's tokens, in seconds.
+        expires_in: lifetime of the sandbox's tokens, in seconds; None: so long that a renewal has
+            time for about ten grants of this machine.
         base_url: of a real account; None: a sandbox is started.
         campaign: whose leads are read, and written where that is allowed.
         write: add a lead to a real account too.
@@ -36,14 +37,14 @@ class Plan:
         as_json: print what was found as one object, and how it goes on standard error.
 
     Raises:
-        InsecureURL: the base URL is no https URL.
-        ValueError: a number is out of range, or `store` is no URL of Redis.
+        InsecureURL: the base URL is not an https URL.
+        ValueError: a number is out of range, or `store` is not a URL of Redis.
     """
 
-    seconds: float = 20.0
+    seconds: float | None = None
     workers: int = 4
     threads: int = 4
-    expires_in: int = 6
+    expires_in: int | None = None
     base_url: str | None = None
     campaign: int = 1
     write: bool = False
@@ -53,7 +54,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name in ("seconds", "workers", "threads", "expires_in"):
-            if not 0 < getattr(self, name) < math.inf:
+            given = getattr(self, name)
+            if given is not None and not 0 < given < math.inf:
                 raise ValueError(f"--{name.replace('_', '-')} must be a number above 0")
         if self.store is not None and not self.store.startswith(SCHEMES):
             raise ValueError(f"--store must begin with {', '.join(SCHEMES)}")

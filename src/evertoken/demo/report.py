@@ -1,83 +1,109 @@
-"""What the demo found, beside what was promised (pure)."""
+"""What a run found, next to what was promised (pure)."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evertoken.core.policy import RefreshPolicy
-from evertoken.core.token import Token
+from evertoken.demo import verdict
+from evertoken.demo.verdict import LONGEST_WAIT, Line, Machine, Mark, marked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from evertoken.demo.pace import Pace
     from evertoken.demo.tally import Tally
 
-LONGEST_WAIT = 0.05
-"""Seconds that a call may wait for its token once there was one; a grant takes about 0.5 s."""
 
-PRIVATE = 0o600
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What the server counted; a real account counts nothing.
 
+    Attributes:
+        grants: tokens granted.
+        longest_grant: seconds spent on the slowest of them.
+        unauthorized: API calls answered with 401 before the revocation.
+        expired: those of them whose token had expired.
+        stored: leads in the database.
+    """
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One row: what was looked at, what was found, what was promised, and whether it held."""
-
-    what: str
-    found: str
-    promised: str = ""
-    kept: bool = True
+    grants: int
+    longest_grant: float
+    unauthorized: int
+    expired: int
+    stored: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What came of a run; what a real account cannot tell is None.
+    """What came of a run.
 
     Attributes:
         tally: of all workers.
-        lifetimes: tokens that one process alone would have needed.
-        grants: tokens that the server granted.
-        unauthorized: 401s that the server answered before the revocation.
-        stored: leads that the server's database holds.
-        kept_in: where the token was kept, as `file_lines` or `redis_lines` tells it.
-        revoked: whether the API refused the token once it was revoked; None: not tried.
+        pace: the run's times.
+        lifetimes: tokens that a single process would have needed.
+        counts: of the server; None: a real account.
+        kept_in: where the token was kept, from `place.lines`.
+        revoked: whether the API refused the token after its revocation; None: a request failed.
     """
 
     tally: Tally
+    pace: Pace
     lifetimes: int
-    grants: int | None
-    unauthorized: int | None
-    stored: int | None
+    counts: Counts | None
     kept_in: Sequence[Line]
     revoked: bool | None
+
+    @property
+    def kept(self) -> bool:
+        """Whether no promise was broken; what the machine did not allow to judge is not counted."""
+        return all(line.mark is not Mark.BROKEN for line in self.lines())
+
+    @property
+    def judged(self) -> bool:
+        """Whether the machine was fast enough to judge every promise."""
+        return all(line.mark is not Mark.UNJUDGED for line in self.lines())
 
     def lines(self) -> list[Line]:
         """The closing table."""
         tally = self.tally
         return [
-            Line("calls made", str(tally.calls), "> 0", tally.calls > 0),
-            Line("calls that failed", str(tally.failed), "0", tally.failed == 0),
-            *self._server_lines(),
-            Line("wait for the first token", f"{tally.first_wait * 1000:.0f} ms"),
+            Line("calls made", str(tally.calls), "> 0", marked(tally.calls > 0)),
             Line(
-                "longest wait after that",
-                f"{tally.longest_wait * 1000:.1f} ms",
-                f"< {LONGEST_WAIT * 1000:.0f} ms",
-                tally.longest_wait < LONGEST_WAIT,
+                "calls that failed",
+                str(tally.failed),
+                "0",
+                verdict.of_calls(failed=tally.failed, machine=self._machine),
             ),
+            *self._server_lines(),
+            *self._wait_lines(),
             *self.kept_in,
-            *self._revocation_lines(),
+            self._revocation_line(),
         ]
 
-    @property
-    def kept(self) -> bool:
-        """Whether every promise was."""
-        return all(line.kept for line in self.lines())
+    def excuses(self) -> list[str]:
+        """Why something was not judged: one sentence per cause, none if all was judged."""
+        if self.judged:
+            return []
+        tally, machine = self.tally, self._machine
+        found = []
+        if tally.longest_wait >= LONGEST_WAIT > tally.longest_stall:
+            found.append(
+                "this machine was busy: without the time spent queueing for a CPU, no call "
+                f"waited longer than {_ms(tally.longest_stall)} for its token"
+            )
+        if machine.missed_renewals:
+            found.append(
+                f"this machine was too slow: a grant took it {self._longest_grant:.1f} s, and a "
+                f"renewal has {machine.time_to_renew:.1f} s until calls have to wait for it"
+            )
+        if machine.outlasted_clients:
+            found.append(f"a client gives up on a grant after {verdict.CLIENT_GIVES_UP:.0f} s")
+        return found
 
     def summary(self) -> str:
         """One line for scripts: whole numbers, and `-` for grants that nobody counted."""
-        grants = "-" if self.grants is None else self.grants
+        grants = "-" if self.counts is None else self.counts.grants
         return (
             f"grants: {grants} lifetimes: {self.lifetimes} calls: {self.tally.calls} "
             f"failed: {self.tally.failed} longest-wait-ms: {int(self.tally.longest_wait * 1000)}"
@@ -85,54 +111,92 @@ class Report:
 
     def members(self) -> dict[str, object]:
         """All of it, for programs; times in seconds."""
+        counts = self.counts
         return {
             "kept": self.kept,
+            "judged": self.judged,
+            "excuses": self.excuses(),
             "calls": self.tally.calls,
             "failed": self.tally.failed,
-            "grants": self.grants,
+            "grants": None if counts is None else counts.grants,
             "lifetimes": self.lifetimes,
+            "expires_in": self.pace.expires_in,
+            "seconds": self.pace.seconds,
+            "measured_grant": self.pace.grant,
+            "longest_grant": self._longest_grant,
+            "time_to_renew": self.pace.time_to_renew,
+            "first_wait": self.tally.first_wait,
             "longest_wait": self.tally.longest_wait,
+            "longest_stall": self.tally.longest_stall,
             "first_failure": self.tally.first_failure,
-            "lines": [asdict(line) for line in self.lines()],
+            "lines": [_members(line) for line in self.lines()],
         }
 
+    @property
+    def _longest_grant(self) -> float | None:
+        return None if self.counts is None else self.counts.longest_grant
+
+    @property
+    def _machine(self) -> Machine:
+        return Machine(longest_grant=self._longest_grant, time_to_renew=self.pace.time_to_renew)
+
     def _server_lines(self) -> list[Line]:
-        lines = []
-        if self.unauthorized is not None:
-            kept = self.unauthorized == 0
-            lines.append(Line("401s the server answered", str(self.unauthorized), "0", kept))
-        if self.grants is not None:
-            found = f"{self.grants} in {self.lifetimes} lifetimes"
-            kept = 0 < self.grants <= self.lifetimes + 1
-            lines.append(Line("grants", found, "one each, +1 at most", kept))
-        if self.stored is not None:
-            found, promised = str(self.stored), f"{self.tally.leads} sent"
-            lines.append(Line("leads stored", found, promised, self.stored == self.tally.leads))
-        return lines
-
-    def _revocation_lines(self) -> list[Line]:
-        if self.revoked is None:
+        if self.counts is None:
             return []
-        found = "refused by the API" if self.revoked else "not refused"
-        return [Line("token once revoked", found, "refused by the API", self.revoked)]
+        counts, machine, sent = self.counts, self._machine, self.tally.leads
+        refused = verdict.of_unauthorized(
+            unauthorized=counts.unauthorized, expired=counts.expired, machine=machine
+        )
+        granted = verdict.of_grants(grants=counts.grants, lifetimes=self.lifetimes, machine=machine)
+        stored = verdict.of_leads(stored=counts.stored, sent=sent, machine=machine)
+        return [
+            Line("401s the server answered", str(counts.unauthorized), "0", refused),
+            Line(
+                "grants",
+                f"{counts.grants} in {self.lifetimes} lifetimes",
+                "1 each, +1 at most",
+                granted,
+            ),
+            Line(
+                "longest grant",
+                f"{counts.longest_grant:.2f} s",
+                f"a renewal has {machine.time_to_renew:.1f} s",
+            ),
+            Line("leads stored", str(counts.stored), f"{sent} sent", stored),
+        ]
+
+    def _wait_lines(self) -> list[Line]:
+        tally = self.tally
+        mark = verdict.of_waits(
+            longest=tally.longest_wait, stall=tally.longest_stall, machine=self._machine
+        )
+        return [
+            Line("wait for the first token", f"{tally.first_wait * 1000:.0f} ms"),
+            Line(
+                "longest wait after that",
+                _ms(tally.longest_wait),
+                f"< {LONGEST_WAIT * 1000:.0f} ms",
+                mark,
+            ),
+            Line("  less queueing for a CPU", _ms(tally.longest_stall)),
+        ]
+
+    def _revocation_line(self) -> Line:
+        promised = "refused by the API"
+        found = {True: promised, False: "not refused", None: "a request failed"}[self.revoked]
+        mark = verdict.of_revocation(refused=self.revoked, machine=self._machine)
+        return Line("token once revoked", found, promised, mark)
 
 
-def file_lines(name: str, mode: int) -> list[Line]:
-    """A token file of that name and those permission bits."""
-    return [
-        Line("token file", name),
-        Line("its mode", f"{mode:04o}", f"{PRIVATE:04o}", mode == PRIVATE),
-    ]
+def _members(line: Line) -> dict[str, object]:
+    return {
+        "what": line.what.strip(),
+        "found": line.found,
+        "promised": line.promised,
+        "kept": line.mark is not Mark.BROKEN,
+        "judged": line.mark is not Mark.UNJUDGED,
+    }
 
 
-def redis_lines(name: str, *, held: bool) -> list[Line]:
-    """A key of Redis, and whether it holds a token."""
-    found = "holds a token" if held else "holds none"
-    return [Line("Redis key", name), Line("that key", found, "holds a token", held)]
-
-
-def lifetimes(seconds: float, expires_in: float) -> int:
-    """Tokens that one process alone may need in `seconds`, renewing each as early as it may."""
-    token = Token(value="", issued_at=0.0, expires_at=expires_in)
-    in_use = RefreshPolicy().due_at(token, jitter_fraction=1.0).wall
-    return max(1, math.ceil(seconds / in_use))
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"

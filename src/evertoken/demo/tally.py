@@ -20,6 +20,8 @@ class Tally:
         leads: leads sent and accepted.
         first_wait: longest wait for a first token, in seconds.
         longest_wait: longest wait for a token after that, in seconds.
+        longest_stall: longest wait after that, less the time for which threads of its process had
+            no CPU, in seconds. The two may come from different waits.
         first_failure: what the first failed call said.
     """
 
@@ -28,6 +30,7 @@ class Tally:
     leads: int = 0
     first_wait: float = 0.0
     longest_wait: float = 0.0
+    longest_stall: float = 0.0
     first_failure: str | None = None
 
     def __add__(self, other: Tally) -> Tally:
@@ -37,6 +40,7 @@ class Tally:
             leads=self.leads + other.leads,
             first_wait=max(self.first_wait, other.first_wait),
             longest_wait=max(self.longest_wait, other.longest_wait),
+            longest_stall=max(self.longest_stall, other.longest_stall),
             first_failure=self.first_failure or other.first_failure,
         )
 

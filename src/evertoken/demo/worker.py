@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import requests
 from requests.auth import AuthBase
 
 from evertoken import squadrun
+from evertoken.demo import cpu
 from evertoken.demo.place import store_at
 from evertoken.demo.tally import Tally
 
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest
 
-PAUSE = 0.2
-"""Seconds between two rounds of a thread: the machine is to be busy, not overrun."""
+THINKING = (0.5, 1.5)
+"""Seconds between two rounds of a thread, at random: its user thinks. Threads that called without a
+pause would compete with the grants for the CPU."""
 
 REPORT_EVERY = 0.2
 """Seconds between two reports to the parent."""
@@ -73,7 +76,7 @@ def work(job: Job, report: Connection) -> None:
 
 
 class TimedAuth(AuthBase):
-    """Passes on to `auth`, and tells how long that took."""
+    """Passes requests on to `auth`, and reports how long that took."""
 
     def __init__(self, auth: AuthBase, worker: _Worker) -> None:
         self._auth = auth
@@ -81,9 +84,11 @@ class TimedAuth(AuthBase):
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Authenticate `request`."""
+        before = cpu.delays()
         start = time.perf_counter()
         signed: PreparedRequest = self._auth(request)
-        self._worker.waited(start, time.perf_counter())
+        end = time.perf_counter()
+        self._worker.waited(start, end, without_cpu=cpu.delayed_since(before))
         return signed
 
 
@@ -97,16 +102,16 @@ class _Worker:
         shared = squadrun.auth(base_url=job.base_url, store=store_at(job.place))
         self._auth = TimedAuth(shared, self)
 
-    def waited(self, start: float, end: float) -> None:
-        """Note a wait for a token; whoever came before the first one was there waited for that."""
+    def waited(self, start: float, end: float, *, without_cpu: float) -> None:
+        """Note a wait for a token; one that began before there was a token waited for the first."""
         wait = end - start
         with self._lock:
             if self._had_token_at is None:
                 self._had_token_at = end
             if start < self._had_token_at:
-                self.tally = replace(self.tally, first_wait=max(self.tally.first_wait, wait))
+                self.tally += Tally(first_wait=wait)
             else:
-                self.tally = replace(self.tally, longest_wait=max(self.tally.longest_wait, wait))
+                self.tally += Tally(longest_wait=wait, longest_stall=max(0.0, wait - without_cpu))
 
     def rounds(self, number: int) -> None:
         """Add a lead and read it back, again and again."""
@@ -120,7 +125,11 @@ class _Worker:
                 if self.job.once:
                     return
                 count += 1
-                time.sleep(PAUSE)
+                self._think()
+
+    def _think(self) -> None:
+        left = max(0.0, self._until - time.monotonic())
+        time.sleep(min(left, random.uniform(*THINKING)))  # noqa: S311  no secret depends on it
 
     def _call(self, session: requests.Session, action: str, lead: str) -> bool:
         url = f"{self.job.base_url}/api/v4/leads/{action}/{self.job.campaign}/"

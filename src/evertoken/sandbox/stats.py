@@ -20,11 +20,12 @@ class StatsDocument(TypedDict):
     api_calls: dict[str, int]
     expired_tokens: int
     leads: int
+    longest_grant: float
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counts since the server's start, but for `leads`, which is what the database holds now.
+    """Counts since the server's start, except `leads`, which is what the database holds now.
 
     Attributes:
         grants: tokens granted, by grant type (`password`, `refresh_token`).
@@ -34,6 +35,7 @@ class Stats:
         api_calls: API calls, by HTTP status.
         expired_tokens: API calls refused because their token had expired.
         leads: leads stored.
+        longest_grant: seconds that the server spent on its slowest grant; 0 without any.
     """
 
     grants: Mapping[str, int]
@@ -42,6 +44,7 @@ class Stats:
     api_calls: Mapping[int, int]
     expired_tokens: int
     leads: int
+    longest_grant: float
 
     def document(self) -> StatsDocument:
         """As a JSON object."""
@@ -52,6 +55,7 @@ class Stats:
             "api_calls": {str(status): count for status, count in self.api_calls.items()},
             "expired_tokens": self.expired_tokens,
             "leads": self.leads,
+            "longest_grant": self.longest_grant,
         }
 
     @classmethod
@@ -64,6 +68,7 @@ class Stats:
             api_calls={int(status): count for status, count in document["api_calls"].items()},
             expired_tokens=document["expired_tokens"],
             leads=document["leads"],
+            longest_grant=document["longest_grant"],
         )
 
 
@@ -71,17 +76,19 @@ class Counters:
     """Counts that many threads raise at once."""
 
     def __init__(self) -> None:
-        self._lock = Lock()  # guards all five: reading, adding and storing is no single step
+        self._lock = Lock()  # guards all below: reading, adding and storing is not atomic
         self._grants: Counter[str] = Counter()
         self._refused_grants: Counter[str] = Counter()
         self._api_calls: Counter[int] = Counter()
         self._revocations = 0
         self._expired_tokens = 0
+        self._longest_grant = 0.0
 
-    def granted(self, grant_type: str) -> None:
-        """A token was granted."""
+    def granted(self, grant_type: str, *, seconds: float) -> None:
+        """A token was granted, which took `seconds`."""
         with self._lock:
             self._grants[grant_type] += 1
+            self._longest_grant = max(self._longest_grant, seconds)
 
     def refused(self, error: str) -> None:
         """A token request was refused."""
@@ -109,6 +116,7 @@ class Counters:
                 api_calls=dict(self._api_calls),
                 expired_tokens=self._expired_tokens,
                 leads=leads,
+                longest_grant=self._longest_grant,
             )
 
 
