@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import threading
 import time
@@ -17,6 +18,7 @@ from evertoken import squadrun
 from evertoken.demo import cpu
 from evertoken.demo.place import store_at
 from evertoken.demo.tally import Tally
+from evertoken.errors import TokenError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -58,6 +60,7 @@ class Job:
 
 def work(job: Job, report: Connection) -> None:
     """Do `job`, sending a `Tally` to `report` now and then and at the end."""
+    logging.getLogger("evertoken").addFilter(_is_not_counted)
     worker = _Worker(job)
     threads = [
         threading.Thread(target=worker.rounds, args=(number,), daemon=True)
@@ -157,6 +160,12 @@ class _Worker:
         one = Tally(calls=1, failed=not good, leads=sent and good, first_failure=failure)
         with self._lock:
             self.tally += one
+
+
+def _is_not_counted(record: logging.LogRecord) -> bool:
+    """Whether the tally does not tell this; a failed renewal would break the live display."""
+    told = record.args if isinstance(record.args, tuple) else ()
+    return not any(isinstance(it, TokenError) for it in told)
 
 
 def _unexpected(response: requests.Response, status: int) -> str | None:
