@@ -21,9 +21,10 @@ from cryptography.fernet import Fernet
 from redis import RedisCluster
 
 from evertoken import FileStore, MemoryStore, clock
-from evertoken.core.entry import NOTHING, Entry, Initial, Login, join
-from evertoken.core.failure import FailureKind
+from evertoken.core.entry import NOTHING, Entry, join
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.hold import Hold
+from evertoken.core.login import Initial, Login
 from evertoken.core.token import LONGEST_LIFETIME
 from evertoken.ports import LeasedStore, TokenStore
 from evertoken.stores.redis import RedisStore

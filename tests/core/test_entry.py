@@ -16,16 +16,14 @@ from evertoken.core.entry import (
     NOTHING,
     NOTHING_REVOKED,
     Entry,
-    Initial,
-    Login,
     adds,
     demoted,
-    digest_of,
     join,
     join_at,
     next_generation,
 )
-from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.failure_kind import FailureKind
+from evertoken.core.login import Initial, Login, digest_of
 from evertoken.core.token import Token
 from support.core_values import (
     GENERATION,
@@ -41,6 +39,8 @@ from support.core_values import (
 
 if TYPE_CHECKING:
     import random
+
+    from evertoken.core.failure import Failure
 
 THOROUGH = settings(max_examples=1000, deadline=None)
 SALT = b"salt"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken.core.effects import Hold, Publish, Reading, Request, Save, Source
-from evertoken.core.entry import NOTHING, Entry, Initial, Login, digest_of
-from evertoken.core.failure import FailureKind
+from evertoken.core.entry import NOTHING, Entry
+from evertoken.core.failure_kind import FailureKind
+from evertoken.core.login import Initial, Login, digest_of
 from evertoken.core.state import EMPTY, with_token
 from evertoken.errors import GrantRefused, GrantUnavailable
 from support.core_script import POLICY, READING, Script

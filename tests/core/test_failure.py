@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from evertoken.core.failure import LONGEST_WAIT, FailureKind, remembered
+from evertoken.core.failure import LONGEST_WAIT, remembered
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.instant import Instant
 from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
 from support.core_values import HOUR, NOW, ago, failure, refusal

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.instant import Instant
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.token import LONGEST_LIFETIME, Token
 from evertoken.errors import GrantRefused, GrantUnavailable, TokenError
 from support.core_values import HOUR, NOW, ago, failure, issued, refusal
+
+if TYPE_CHECKING:
+    from evertoken.core.failure import Failure
 
 POLICY = RefreshPolicy()
 REFUSED, UNAVAILABLE, LOCAL = FailureKind

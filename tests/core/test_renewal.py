@@ -20,7 +20,8 @@ from evertoken.core.effects import (
     Source,
 )
 from evertoken.core.entry import NOTHING, Entry, join
-from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.failure import Failure
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.state import EMPTY, Snapshot, with_failure, with_rejected, with_token
 from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
 from support.core_script import POLICY, READING, Script

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evertoken.core.effects import Hold, MayAdopt, Request, Revoke
-from evertoken.core.entry import FAR_FUTURE, NOTHING, NOTHING_REVOKED, Entry, Login, join
+from evertoken.core.entry import FAR_FUTURE, NOTHING, NOTHING_REVOKED, Entry, join
+from evertoken.core.login import Login
 from evertoken.core.state import EMPTY, Snapshot, revoked, with_token
 from evertoken.errors import GrantUnavailable, RevocationFailed
 from support.core_script import POLICY, READING, Script

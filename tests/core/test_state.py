@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evertoken.core.effects import Result, Source
-from evertoken.core.entry import FAR_FUTURE, NOTHING, Entry, Login
-from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.entry import FAR_FUTURE, NOTHING, Entry
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.instant import Instant
+from evertoken.core.login import Login
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.state import (
     EMPTY,
@@ -45,6 +46,7 @@ from support.core_values import (
 )
 
 if TYPE_CHECKING:
+    from evertoken.core.failure import Failure
     from evertoken.core.token import Token
 
 POLICY = RefreshPolicy()

@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from evertoken.core.effects import Load, Now, RenewalRequest, Save
-from evertoken.core.entry import NOTHING, Entry, Initial, Login, adds, digest_of
+from evertoken.core.entry import NOTHING, Entry, adds
+from evertoken.core.login import Initial, Login, digest_of
 from evertoken.core.protocol import renewal, revocation
 from evertoken.core.state import (
     Action,

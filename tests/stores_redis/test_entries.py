@@ -12,7 +12,8 @@ from cryptography.fernet import Fernet
 from redis.crc import key_slot
 
 from evertoken import clock
-from evertoken.core.entry import Entry, Login, join
+from evertoken.core.entry import Entry, join
+from evertoken.core.login import Login
 from evertoken.core.token import Token, TokenKey
 from evertoken.stores.record import encode
 from evertoken.stores.redis import LOGIN_KEPT, REVOCATION_KEPT, TRIES, RedisStore

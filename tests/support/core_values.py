@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from evertoken.core.entry import NOTHING, Entry, Initial, Login, join
-from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.entry import NOTHING, Entry, join
+from evertoken.core.failure import Failure
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.instant import Instant
+from evertoken.core.login import Initial, Login
 from evertoken.core.token import Token, TokenKey
 from evertoken.errors import GrantRefused, GrantUnavailable, TokenError
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import strategies as st
 
-from evertoken.core.entry import NOTHING, Entry, Initial, Login, join
-from evertoken.core.failure import LONGEST_WAIT, Failure, FailureKind
+from evertoken.core.entry import NOTHING, Entry, join
+from evertoken.core.failure import LONGEST_WAIT, Failure
+from evertoken.core.failure_kind import FailureKind
+from evertoken.core.login import Initial, Login
 from evertoken.core.token import LONGEST_LIFETIME, Token
 from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
 from evertoken.stores.fields import HIGHEST_COUNT, HIGHEST_GENERATION, LATEST

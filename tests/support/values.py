@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 from typing import TypeVar
 
-from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.failure import Failure
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.instant import Instant
 from evertoken.core.token import Token, TokenKey
 from evertoken.errors import GrantRefused, GrantUnavailable, TokenError

@@ -8,13 +8,15 @@ import json
 import math
 import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evertoken.core.entry import KEPT, NOTHING, Entry, Login, join
-from evertoken.core.failure import LONGEST_WAIT, Failure, FailureKind
+from evertoken.core.entry import KEPT, NOTHING, Entry, join
+from evertoken.core.failure import LONGEST_WAIT, Failure
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.token import LONGEST_LIFETIME, Token, TokenKey
 from evertoken.errors import GrantRefused, GrantUnavailable, RevocationFailed, TokenError
 from evertoken.stores.fields import (
@@ -28,6 +30,9 @@ from evertoken.stores.record import MAX_BYTES, Flaw, decode, encode
 from support.core_values import DAY, GENERATION, HOUR, KEY, NOW, ago, failure, issued, refusal
 from support.entries import FULL, SALT, content, entries, told, undated
 from support.strategies import TRIES, keys
+
+if TYPE_CHECKING:
+    from evertoken.core.login import Login
 
 BOOT = "this boot"
 WALL = NOW.wall

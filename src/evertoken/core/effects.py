@@ -277,6 +277,11 @@ class Result:
     seconds: float = 0.0
     deadline: float = math.inf
 
+    @property
+    def asked(self) -> bool:
+        """Whether the token endpoint was asked."""
+        return self.source is Source.GRANT
+
     def late(self, now: Instant) -> bool:
         """Whether the renewal exceeded its deadline: its process may have been frozen."""
         return now.boot > self.deadline

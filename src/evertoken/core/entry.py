@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.token import LONGEST_LIFETIME, Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from evertoken.core.failure import Failure
+    from evertoken.core.login import Login
 
 KEPT = 8
 """Refused credentials, and initial refresh tokens, that an entry remembers."""
@@ -27,47 +29,6 @@ class _Ordered(Protocol):
 
 
 T = TypeVar("T", bound=_Ordered)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Initial:
-    """An initial refresh token that has been used: never shown, and never used again.
-
-    Attributes:
-        generation: of the login that it started.
-        digest: of its text.
-    """
-
-    generation: int
-    digest: str
-
-    @property
-    def order(self) -> tuple[object, ...]:
-        """Sorts from old to new."""
-        return self.generation, self.digest
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """The rotating refresh token of an exclusive grant. It outlives its access tokens.
-
-    Attributes:
-        refresh_token: the newest one; None once the login has ended. Not shown by `repr`.
-        generation: counts up with each successor.
-        being_spent: whether a renewal was about to send it: its holder died if this still stands.
-        initials: the initial tokens that started this login and those before it.
-    """
-
-    refresh_token: str | None = field(repr=False)
-    generation: int
-    being_spent: bool = False
-    initials: tuple[Initial, ...] = field(default=(), repr=False)
-
-    @property
-    def order(self) -> tuple[object, ...]:
-        """Sorts from old to new; an ended login, and a mark, win over the same without."""
-        ended = self.refresh_token is None
-        return self.generation, ended, self.being_spent, self.refresh_token or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +201,3 @@ def _facts(entry: Entry) -> object:
     token = None if entry.token is None else (entry.token.generation, entry.token.value)
     failures = [(each.generation, each.count, each.credentials_hash) for each in entry.failures]
     return token, entry.login, entry.revoked_through, failures, entry.salt
-
-
-def digest_of(refresh_token: str) -> str:
-    """Tells an initial refresh token from others without showing it."""
-    return hashlib.sha256(refresh_token.encode()).hexdigest()[:32]

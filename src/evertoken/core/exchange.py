@@ -18,7 +18,8 @@ from evertoken.core.effects import (
     Source,
 )
 from evertoken.core.entry import Entry, demoted, join, next_generation
-from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.failure import Failure
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.token import Token
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evertoken.core.effects import Hold, Now, OrderingTime, Publish, Save, Sleep, StillHeld
-from evertoken.core.entry import Entry, Initial, Login, digest_of, join, next_generation
-from evertoken.core.failure import FailureKind
+from evertoken.core.entry import Entry, join, next_generation
+from evertoken.core.failure_kind import FailureKind
+from evertoken.core.login import Initial, Login, digest_of
 from evertoken.core.renewal import Renewal
 from evertoken.core.token import Token
 from evertoken.errors import GrantRefused, GrantUnavailable

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.token import FUTURE_TOLERANCE
-from evertoken.errors import GrantRefused
 
 if TYPE_CHECKING:
     from evertoken.core.instant import Instant
@@ -15,24 +14,6 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 24 * 3600.0
 """Seconds: a stored failure that claims to last longer is not trusted."""
-
-
-class FailureKind(enum.Enum):
-    """Whom a failure binds."""
-
-    REFUSED = "refused"
-    """The server judged the credentials: binds everyone who has the same ones."""
-    UNAVAILABLE = "unavailable"
-    """Something was sent and no proper answer came: binds everyone."""
-    LOCAL = "local"
-    """Nothing was sent: binds this process alone, and is never stored."""
-
-    @classmethod
-    def of(cls, error: TokenError) -> FailureKind:
-        """The kind of failure that `error` is; `error.local` is true if nothing was sent."""
-        if getattr(error, "local", False):
-            return cls.LOCAL
-        return cls.REFUSED if isinstance(error, GrantRefused) else cls.UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from evertoken.core.failure import FailureKind
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.instant import Instant
 
 if TYPE_CHECKING:

@@ -26,12 +26,13 @@ from evertoken.core.effects import (
 )
 from evertoken.core.entry import NOTHING, Entry, adds, join, join_at
 from evertoken.core.exchange import Exchange
-from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.policy import GRANT_FLOOR
 from evertoken.core.state import EMPTY
 
 if TYPE_CHECKING:
     from evertoken.core.effects import Plan, RenewalRequest, Steps
+    from evertoken.core.failure import Failure
     from evertoken.core.instant import Instant
     from evertoken.core.token import Token
 

@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from evertoken import clock, process
-from evertoken.core.failure import remembered
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.state import Action, decide, received
 from evertoken.engine.renewer import Renewer
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from evertoken import events
-    from evertoken.core import effects
+    from evertoken.core import effects, failure
     from evertoken.core.effects import Result
     from evertoken.core.instant import Instant
     from evertoken.core.state import Snapshot
@@ -35,8 +34,9 @@ if TYPE_CHECKING:
     from evertoken.stores.memory import MemoryStore
 else:
     # a process that finds a token in its store needs none of them
-    events, effects, background = map(
-        lazy, ("evertoken.events", "evertoken.core.effects", "evertoken.engine.background")
+    events, effects, failure, background = (
+        lazy(f"evertoken.{name}")
+        for name in ("events", "core.effects", "core.failure", "engine.background")
     )
 
 FORCED_PERIOD = 60.0
@@ -186,8 +186,7 @@ class TokenManager:
             result = self.renewer.start(request).wait(until=until).result
             _raise(_error_of(result))
             token = result.token
-            asked = result.source is effects.Source.GRANT
-            if token is not None and (asked or token.issued_since(start)):
+            if token is not None and (result.asked or token.issued_since(start)):
                 return token
 
     def replacement(self, rejected: str, *, timeout: float | None = None) -> str | None:
@@ -313,17 +312,16 @@ class TokenManager:
 
 
 def _remembered(snapshot: Snapshot) -> TokenError:
-    failure = snapshot.failure
-    assert failure is not None  # noqa: S101  only a failure puts a renewal off beyond a token's end
-    return remembered(failure)
+    waited_out = snapshot.failure
+    assert waited_out is not None  # noqa: S101  only a failure puts a renewal off beyond a token's end
+    return failure.remembered(waited_out)
 
 
 def _error_of(result: Result) -> TokenError | None:
     """What a caller that waited for `result` is told."""
     if result.error is None or result.failure is None:
         return None
-    asked = result.source is effects.Source.GRANT
-    return result.error if asked else remembered(result.failure)
+    return result.error if result.asked else failure.remembered(result.failure)
 
 
 def _raise(error: TokenError | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from evertoken.core.effects import Source
 from evertoken.engine.naming import describe
 from evertoken.lazy import lazy
 from evertoken.ports import name_of
@@ -34,10 +33,9 @@ GRANT = "grant"
 
 def counted(counters: Counters, result: Result) -> Counters:
     """`counters` after a renewal."""
-    asked = result.source is Source.GRANT
     if result.token is not None:
-        return counters.plus(grants=asked, adoptions=not asked)
-    return counters.plus(failures=asked and result.failure is not None)
+        return counters.plus(grants=result.asked, adoptions=not result.asked)
+    return counters.plus(failures=result.asked and result.failure is not None)
 
 
 def report_result(

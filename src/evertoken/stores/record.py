@@ -16,12 +16,17 @@ from typing import TYPE_CHECKING
 
 from evertoken.core.entry import NOTHING, Entry
 from evertoken.core.token import FUTURE_TOLERANCE, LONGEST_LIFETIME
-from evertoken.stores import schema_1, schema_2
+from evertoken.lazy import lazy
+from evertoken.stores import schema_2
 from evertoken.stores.fields import Fields
 
 if TYPE_CHECKING:
     from evertoken.core.token import TokenKey
+    from evertoken.stores import schema_1
     from evertoken.stores.fields import Json
+else:
+    # a record of version 0.1.0 is read once, and replaced by the next save
+    schema_1 = lazy("evertoken.stores.schema_1")
 
 SCHEMA = 2
 MAX_BYTES = 1 << 20
@@ -29,8 +34,6 @@ MAX_BYTES = 1 << 20
 
 UNSTORABLE = "the token has characters that no header may carry, or it is too long"
 """Why an entry is not encoded, nearly always."""
-
-_READERS = {1: schema_1.read_entry, SCHEMA: schema_2.read_entry}
 
 
 class Flaw(enum.Enum):
@@ -92,12 +95,15 @@ def _entry(fields: Fields, key: TokenKey, boot: str | None) -> Entry | Flaw:
     schema = fields.integer("schema")
     if schema > SCHEMA:
         return Flaw.NEWER
-    if schema not in _READERS or fields.text("checksum") != _checksum(fields.without("checksum")):
+    if schema not in {1, SCHEMA} or fields.text("checksum") != _checksum(
+        fields.without("checksum")
+    ):
         return Flaw.GARBAGE
     if fields.text("key") != key.digest():
         return Flaw.FOREIGN
     same_boot = boot is not None and fields.maybe(fields.text, "boot") == boot
-    entry = _READERS[schema](fields, same_boot=same_boot)
+    reader = schema_2 if schema == SCHEMA else schema_1
+    entry = reader.read_entry(fields, same_boot=same_boot)
     return Flaw.GARBAGE if entry == NOTHING else entry
 
 

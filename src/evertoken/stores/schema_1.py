@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evertoken.core.entry import NOTHING, NOTHING_REVOKED, Entry, join
-from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.failure import Failure
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.token import Token
 from evertoken.stores.fields import HIGHEST_COUNT
 from evertoken.stores.schema_2 import checked_failure, checked_token

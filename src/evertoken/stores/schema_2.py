@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evertoken.core.entry import KEPT, NOTHING, NOTHING_REVOKED, Entry, Initial, Login, join
-from evertoken.core.failure import LONGEST_WAIT, Failure, FailureKind
+from evertoken.core.entry import KEPT, NOTHING, NOTHING_REVOKED, Entry, join
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.token import LONGEST_LIFETIME, Token
+from evertoken.lazy import lazy
 from evertoken.stores.fields import HIGHEST_COUNT
-from evertoken.stores.stored_error import error_fields, read_error
 
 if TYPE_CHECKING:
+    from evertoken.core import failure as failures
+    from evertoken.core import login as logins
+    from evertoken.core.failure import Failure
+    from evertoken.core.login import Login
+    from evertoken.stores import stored_error
     from evertoken.stores.fields import Fields, Json
+else:
+    # most records hold a token alone
+    failures, logins, stored_error = map(
+        lazy, ("evertoken.core.failure", "evertoken.core.login", "evertoken.stores.stored_error")
+    )
 
 _SHARED = {kind.value: kind for kind in (FailureKind.REFUSED, FailureKind.UNAVAILABLE)}
 """The kinds of failures that are stored, by their names there."""
@@ -56,7 +66,7 @@ def checked_token(token: Token) -> Token:
 
 def checked_failure(failure: Failure) -> Failure:
     """`failure`, if it ends as soon as failures do; ValueError if not."""
-    if 0 <= failure.until - failure.at <= LONGEST_WAIT:
+    if 0 <= failure.until - failure.at <= failures.LONGEST_WAIT:
         return failure
     raise ValueError("until")
 
@@ -101,12 +111,13 @@ def _login_fields(login: Login) -> Json:
 
 def _login(fields: Fields) -> Login:
     initials = fields.parts("initials", most=KEPT)
-    return Login(
+    return logins.Login(
         refresh_token=fields.maybe(fields.refresh_token, "refresh_token"),
         generation=fields.generation("generation"),
         being_spent=fields.flag("being_spent"),
         initials=tuple(
-            Initial(each.generation("generation"), each.digest("digest")) for each in initials
+            logins.Initial(each.generation("generation"), each.digest("digest"))
+            for each in initials
         ),
     )
 
@@ -116,8 +127,8 @@ def _failure_fields(failure: Failure) -> Json:
         "kind": failure.kind.value,
         "at": failure.at,
         # a policy may wait longer than siblings believe; a second less, since doubles are rounded
-        "until": min(failure.until, failure.at + LONGEST_WAIT - 1),
-        "error": error_fields(failure.error),
+        "until": min(failure.until, failure.at + failures.LONGEST_WAIT - 1),
+        "error": stored_error.error_fields(failure.error),
         "count": failure.count,
         "generation": failure.generation,
         "credentials_hash": failure.credentials_hash.hex(),
@@ -131,11 +142,11 @@ def _failure(fields: Fields, *, same_boot: bool) -> Failure:
         raise ValueError("kind")
     at_boot = fields.maybe(fields.reading, "at_boot")
     return checked_failure(
-        Failure(
+        failures.Failure(
             kind=kind,
             at=fields.time("at"),
             until=fields.time("until"),
-            error=read_error(fields.part("error")),
+            error=stored_error.read_error(fields.part("error")),
             count=fields.whole("count", 0, HIGHEST_COUNT),
             generation=fields.generation("generation"),
             credentials_hash=fields.hash("credentials_hash"),
