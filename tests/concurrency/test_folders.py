@@ -397,17 +397,17 @@ def test_a_load_of_an_unchanged_file_costs_two_stat_calls(
     store = FileStore(folder)
     store.save(grant.key, Entry.of_token(a_token()))
     assert store.load(grant.key) is not None
-    looks: list[object] = []
+    calls: list[object] = []
     for name in ("stat", "lstat", "fstat", "open", "scandir", "listdir"):
-        monkeypatch.setattr(os, name, noting(getattr(os, name), looks))
+        monkeypatch.setattr(os, name, noting(getattr(os, name), calls))
     assert store.load(grant.key) is not None
     monkeypatch.undo()
-    assert looks == [folder, store.path(grant.key)]
+    assert calls == [folder, store.path(grant.key)]
 
 
-def noting(call: Callable[..., object], looks: list[object]) -> Callable[..., object]:
+def noting(call: Callable[..., object], calls: list[object]) -> Callable[..., object]:
     def noted(*args: object, **kwargs: object) -> object:
-        looks.append(args[0])
+        calls.append(args[0])
         return call(*args, **kwargs)
 
     return noted

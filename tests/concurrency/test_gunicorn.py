@@ -78,7 +78,7 @@ def test_a_preloaded_manager_works_and_keeps_fresh_in_every_worker(  # F3
         seen.update(_reports(f"{url}/idle"))
         return all(seen[pid]["issued_at"] > first[pid] + 2 for pid in first)
 
-    # two lifetimes on, and nobody has asked for a token: the keepers did
+    # two lifetimes on, and nobody has asked for a token: the refreshers did
     eventually(all_have_moved_on)
     assert server.token_requests > before
     span = max(report["issued_at"] for report in seen.values()) - min(first.values())

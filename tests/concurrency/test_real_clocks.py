@@ -143,7 +143,7 @@ while (token := manager.token()) == first:
         assert server.token_requests == 2
 
 
-def test_where_sleep_is_refused_a_lock_is_waited_for_all_the_same(
+def test_a_lock_is_waited_for_where_sleep_is_refused(
     faked: dict[str, str], server: TokenServer, tmp_path: Path
 ) -> None:  # F28
     code = """
@@ -158,7 +158,7 @@ assert clock.since_boot() - started > 0.29
     run(code, server, tmp_path, **faked)
 
 
-def test_where_sleep_is_refused_the_floor_between_grants_stands(  # F16, F28
+def test_the_floor_between_grants_holds_where_sleep_is_refused(  # F16, F28
     faked: dict[str, str], tmp_path: Path
 ) -> None:
     code = """

@@ -218,7 +218,7 @@ def a_token_is_revoked_amid_a_slow_renewal(fleet: Fleet) -> None:
     assert fleet.run(manager.token) == [fresh]
 
 
-def a_token_is_invalidated_before_it_lands(fleet: Fleet) -> None:
+def a_token_is_invalidated_before_its_renewal_ends(fleet: Fleet) -> None:
     one, other = fleet.managers
 
     def invalidate() -> None:
@@ -235,7 +235,7 @@ def some_refresh(fleet: Fleet) -> None:
     refresh = fleet.managers[0].refresh
     tokens = fleet.run(refresh, refresh, fleet.asks(0), fleet.asks(1))
     assert first not in tokens[:2]
-    # one joins the other, unless it came after that one's landing
+    # one joins the other, unless it came after the result of that one
     assert 2 <= fleet.grant.requests <= 3
 
 
@@ -248,7 +248,7 @@ SCENARIOS = [
     a_token_is_invalidated,
     a_token_is_revoked,
     a_token_is_revoked_amid_a_slow_renewal,
-    a_token_is_invalidated_before_it_lands,
+    a_token_is_invalidated_before_its_renewal_ends,
     some_refresh,
 ]
 

@@ -363,22 +363,19 @@ def test_a_failure_while_a_token_lives_is_tried_again_at_its_end_at_the_latest()
     assert told[1].next_try < token.expires_at
 
 
-def test_a_failure_of_a_sibling_is_told_when_a_poll_finds_it(tmp_path: Path) -> None:
-    grant = CountingGrant()
+def test_a_failure_of_a_sibling_is_told_once_the_token_is_due(tmp_path: Path) -> None:
+    grant = CountingGrant(lifetime=SHORT)
     told: list[Event] = []
     manager = sibling(grant, tmp_path, on_event=told.append)
-    manager.token()
-    other = sibling(grant, tmp_path)
+    token = manager.token()
     grant.failure = unavailable(60.0)
     with pytest.raises(GrantUnavailable):
-        other.refresh()
+        sibling(grant, tmp_path).refresh()
+    requests = grant.requests
 
-    def looked() -> bool:
-        manager.token()
-        return len(told) > 1
-
-    eventually(looked)
+    eventually(lambda: (manager.token() == token, len(told) > 1)[1])
     assert [type(event) for event in told] == [TokenRenewed, RenewalFailed]
+    assert grant.requests == requests == 2
 
 
 def test_a_failure_is_told_once_for_each_renewal() -> None:

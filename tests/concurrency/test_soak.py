@@ -75,7 +75,7 @@ def test_renewals_leave_nothing_behind(
     assert after.memory - before.memory < 4 << 20
 
 
-def test_what_is_renewed_in_a_child_is_forgotten_with_its_last_user() -> None:
+def test_an_object_registered_for_forks_is_forgotten_with_its_last_user() -> None:
     before = len(process._forkables)
     managers = [sibling(CountingGrant()) for _ in range(10)]
     assert len(process._forkables) > before

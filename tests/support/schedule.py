@@ -1,6 +1,6 @@
 """A seeded scheduler of threads: one runs at a time, and a draw says at each line which goes on.
 
-Inside `Schedule.installed()` the rooms of a renewal take their locks, conditions and threads from
+Inside `Schedule.installed()` the modules of a renewal take their locks, conditions and threads from
 here, and time stands still but while all threads wait: the same seed is the same interleaving.
 """
 
@@ -226,7 +226,7 @@ class Schedule:
         for strand in self._waiting:
             strand.turn.release()
 
-    # --- what the rooms of a renewal use ----------------------------------------------------------
+    # --- what the modules of a renewal use --------------------------------------------------------
 
     @contextmanager
     def installed(self) -> Iterator[Self]:
@@ -278,8 +278,8 @@ class Lock:
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002  as threading's
         me = threading.get_ident()
         if not (self._reentrant and self._owner == me):
-            patience = timeout if timeout >= 0 else None
-            if not self._schedule.wait(lambda: self._owner is None, patience if blocking else 0.0):
+            longest = timeout if timeout >= 0 else None
+            if not self._schedule.wait(lambda: self._owner is None, longest if blocking else 0.0):
                 return False
         self._owner = me
         self._depth += 1
