@@ -263,7 +263,16 @@ def _arrives(
 ) -> bool:
     if snapshot.entry.kills(token) or (result.late(now) and not policy.usable(token, now)):
         return False
-    return not snapshot.usable(now) or _replaces(token, snapshot)
+    return not snapshot.usable(now) or _replaces(token, snapshot) or _granted_again(token, snapshot)
+
+
+def _granted_again(token: Token, snapshot: Snapshot) -> bool:
+    """Whether a server answered with the token that it gave before, which has new times now.
+
+    With the old ones it would stay due, and be requested once a second until it ends.
+    """
+    own = snapshot.token
+    return own is not None and token.value == own.value and token.generation > own.generation
 
 
 def _identified(snapshot: Snapshot, result: Result) -> Snapshot:

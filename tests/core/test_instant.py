@@ -1,0 +1,52 @@
+"""One moment on two clocks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evertoken.core.instant import LONG_AGO, Instant
+from support.strategies import TRIES, instants
+from support.values import DAY, NOW
+
+
+@pytest.mark.parametrize(
+    ("now", "reached"),
+    [
+        (NOW, True),
+        (NOW.after(-1), False),
+        (Instant(NOW.wall, NOW.boot - 1), True),
+        (Instant(NOW.wall - 1, NOW.boot), True),
+        (Instant(NOW.wall + DAY, NOW.boot - DAY), True),
+    ],
+)
+def test_a_moment_has_come_as_soon_as_either_clock_says_so(  # F16
+    now: Instant, *, reached: bool
+) -> None:
+    assert NOW.reached(now) is reached
+
+
+@TRIES
+@given(instants(), instants())
+def test_no_seconds_are_left_of_a_moment_that_has_come_and_some_of_any_other(
+    moment: Instant, now: Instant
+) -> None:
+    assert (moment.left(now) <= 0) is moment.reached(now)
+
+
+@TRIES
+@given(instants(), st.integers(0, 10**6))
+def test_a_moment_moves_on_both_clocks(moment: Instant, seconds: int) -> None:
+    moved = moment.after(seconds)
+    assert moved == (moment.wall + seconds, moment.boot + seconds)
+    assert moved.earlier(moment) == moment.earlier(moved) == moment
+
+
+def test_the_earlier_of_two_is_the_earlier_on_each_clock() -> None:
+    assert Instant(1, 9).earlier(Instant(5, 2)) == Instant(1, 2)
+
+
+def test_long_ago_is_over_at_any_time() -> None:
+    assert LONG_AGO.reached(Instant(0.0, 0.0))
+    assert LONG_AGO.left(NOW) < 0
