@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from evertoken import clock, process
-from evertoken.core import renewal, revocation, state
+from evertoken.core import exchange, renewal, revocation, state
 from evertoken.engine import driver, in_flight, manager, renewer
 from evertoken.stores import file, file_lock, memory
 
@@ -35,7 +35,19 @@ BOUND = 20.0
 
 START = 1_800_000_000.0
 
-TRACED = [manager, renewer, driver, renewal, revocation, state, in_flight, memory, file, file_lock]
+TRACED = [
+    manager,
+    renewer,
+    driver,
+    exchange,
+    renewal,
+    revocation,
+    state,
+    in_flight,
+    memory,
+    file,
+    file_lock,
+]
 """Between any two lines of these another thread may go on."""
 
 SHARES = (0.02, 0.1, 0.5)
