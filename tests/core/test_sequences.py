@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from evertoken.core.effects import Result, Source
 from evertoken.core.entry import Entry
-from evertoken.core.failure import Failure, FailureKind
+from evertoken.core.failure import Failure
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.instant import Instant
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.state import (
