@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from evertoken.core.effects import Result, Source
 from evertoken.core.entry import Entry
-from evertoken.core.failure import Failure
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.instant import Instant
 from evertoken.core.policy import RefreshPolicy
@@ -29,6 +28,9 @@ from evertoken.core.token import Token
 from evertoken.errors import GrantUnavailable
 from support.core_values import DAY, HOUR, KEY, NOW, failure, issued
 from support.strategies import TRIES, draws, lifetimes, policies, tokens_at
+
+if TYPE_CHECKING:
+    from evertoken.core.failure import Failure
 
 POLICY = RefreshPolicy()
 
