@@ -148,9 +148,10 @@ def test_what_an_answer_leaves_out_is_said_once(
     tokens = [grant.request() for _ in range(3)]
 
     assert {round(token.lifetime) for token in tokens} == {77}
+    whose = f"{token_server.username} at {token_server.token_url}"
     assert [record.getMessage() for record in warned(caplog)] == [
-        f"{token_server.token_url}: the answer names no token_type: it is taken for Bearer",
-        f"{token_server.token_url}: the answer names no expires_in: 77 s are assumed",
+        f"{whose}: the answer names no token_type: it is taken for Bearer",
+        f"{whose}: the answer names no expires_in: 77 s are assumed",
     ]
 
 

@@ -34,7 +34,7 @@ class Clock:
 def hands(monkeypatch: pytest.MonkeyPatch) -> Clock:
     hands = Clock()
     monkeypatch.setattr(clock, "since_boot", hands)
-    monkeypatch.setattr("evertoken.process.lot", lambda: 0.0)
+    monkeypatch.setattr("evertoken.process.jitter_fraction", lambda: 0.0)
     return hands
 
 

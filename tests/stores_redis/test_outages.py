@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from evertoken import TokenKey
 
-    Issued = Callable[..., Token]
+    Issued = Callable[..., Entry]
 
 
 @pytest.fixture(autouse=True)
@@ -41,20 +40,15 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.levelname for record in caplog.records if "Redis" in record.getMessage()]
 
 
-def granted(token: Token) -> Entry:
-    """What a renewal saves: its generation is the second of its issue."""
-    return Entry.of_token(replace(token, generation=int(token.issued_at)))
-
-
 def value_in(store: RedisStore, key: TokenKey) -> str | None:
     """The token that can be loaded."""
     entry = store.load(key)
     return None if entry is None or entry.token is None else entry.token.value
 
 
-def shared(store: RedisStore, key: TokenKey, token: Token) -> bool:
+def shared(store: RedisStore, key: TokenKey, entry: Entry) -> bool:
     """Whether a token can be saved and loaded again."""
-    store.save(key, granted(token))
+    store.save(key, entry)
     return store.load(key) is not None
 
 
@@ -63,14 +57,14 @@ def asking() -> list[str]:
     return [one.name for one in threading.enumerate() if one.name == "evertoken-store"]
 
 
-def use(store: RedisStore, key: TokenKey, token: Token) -> float:
+def use(store: RedisStore, key: TokenKey, entry: Entry) -> float:
     """Seconds that the slowest operation took."""
     slowest = 0.0
     with store.lock(key, timeout=20) as held:
         assert held
         operations: list[Callable[[], object]] = [
             partial(store.load, key),
-            partial(store.save, key, granted(token)),
+            partial(store.save, key, entry),
             partial(store.save, key, Entry.of_revocation(0)),
         ]
         for operation in operations:
@@ -101,7 +95,7 @@ def test_a_server_that_is_down_is_a_miss(
 ) -> None:
     with Valkey() as server:
         store = RedisStore(server.url)
-        store.save(key, granted(issued("before")))
+        store.save(key, issued("before"))
         server.kill()
         assert use(store, key, issued("meanwhile")) < 0.8
         server.start()
@@ -113,7 +107,7 @@ def test_an_idle_connection_that_the_server_closed_is_no_outage(
     valkey: Valkey, key: TokenKey, issued: Issued, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = RedisStore(valkey.url)
-    store.save(key, granted(issued("kept")))
+    store.save(key, issued("kept"))
     valkey.client.client_kill_filter(skipme=True, _type="normal")
     assert store.load(key) is not None
     assert said(caplog) == []
@@ -136,16 +130,16 @@ def test_a_full_server_refuses_saves_and_still_shares_what_it_has(
 ) -> None:
     with Valkey("--maxmemory-policy", "noeviction") as server:
         store = RedisStore(server.url)
-        store.save(key, granted(issued("before", ago=10)))
+        store.save(key, issued("before", ago=10))
         server.client.config_set("maxmemory", "1")
         for _ in range(2):
-            store.save(key, granted(issued("meanwhile")))
+            store.save(key, issued("meanwhile"))
             with store.lock(key, timeout=20) as held:
                 assert held
         assert value_in(store, key) == "before"
         assert said(caplog) == ["WARNING"]
         server.client.config_set("maxmemory", "0")
-        store.save(key, granted(issued("after")))
+        store.save(key, issued("after"))
         with store.lock(key, timeout=20) as held:
             assert held
         assert value_in(store, key) == "after"
@@ -157,7 +151,7 @@ def test_a_replica_refuses_saves_and_still_shares_what_it_has(
 ) -> None:
     with Valkey("--replicaof", f"127.0.0.1 {valkey.port}") as replica:
         store = RedisStore(replica.url)
-        RedisStore(valkey.url).save(key, granted(issued("of-the-primary", ago=10)))
+        RedisStore(valkey.url).save(key, issued("of-the-primary", ago=10))
         eventually(lambda: store.load(key))
         use(store, key, issued("refused"))
         use(store, key, issued("refused"))
@@ -239,7 +233,7 @@ def test_a_forked_child_has_connections_of_its_own(
     valkey: Valkey, key: TokenKey, issued: Issued
 ) -> None:
     store = RedisStore(valkey.url)
-    store.save(key, granted(issued("of-the-parent")))
+    store.save(key, issued("of-the-parent"))
     client = store._server._client
 
     def look() -> tuple[bool, bool]:
@@ -258,7 +252,8 @@ def test_what_a_child_does_after_a_fork(valkey: Valkey, key: TokenKey) -> None:
     store._locks.renew_in_child()
     store._server.renew_in_child()
     assert not store._locks._doubts, "what the parent may hold is the parent's"
-    eventually(lambda: shared(store, key, Token("own", time.time(), time.time() + 60)))
+    own = Entry.of_token(Token("own", time.time(), time.time() + 60))
+    eventually(lambda: shared(store, key, own))
     assert store._server._client is not client
 
 
