@@ -214,11 +214,17 @@ def test_an_overdue_renewal_waits_for_the_lock_though_a_token_is_usable() -> Non
 
 def test_who_was_blocked_before_waits_for_the_rest_of_the_timeout() -> None:
     script = Script(holds={0: [Hold.BUSY] * 99})
-    script.renew(replace(EMPTY, blocked_since=NOW.boot - 12.5))
+    script.renew(replace(EMPTY, blocked_since=NOW.boot - 12.5, due_at=NOW))
     assert [each.timeout for each in script.log if isinstance(each, Lock)] == [1.0, 1.0, 0.5]
     script = Script(holds={0: [Hold.BUSY] * 99})
-    script.renew(replace(EMPTY, blocked_since=NOW.boot - 99))
+    script.renew(replace(EMPTY, blocked_since=NOW.boot - 99, due_at=NOW))
     assert [each.timeout for each in script.log if isinstance(each, Lock)] == [0.0]
+
+
+def test_a_lock_that_was_busy_long_ago_is_waited_for_anew() -> None:
+    script = Script(holds={0: [Hold.BUSY] * 99})
+    script.renew(replace(EMPTY, blocked_since=NOW.boot - 99, due_at=ago(60)))
+    assert sum(each.timeout for each in script.log if isinstance(each, Lock)) == 15
 
 
 def test_jitter_keeps_siblings_from_giving_up_together() -> None:

@@ -34,6 +34,7 @@ class Source(enum.Enum):
     STORE = "a store"
     REMEMBERED = "a failure that the manager remembered"
     BUSY = "another process is renewing"
+    PUT_OFF = "no thread could start"
     REVOKED = "the token was revoked while it was on its way"
     LATE = "the renewal failed after its deadline: its error means nothing by now"
 
@@ -281,6 +282,11 @@ class Result:
     def asked(self) -> bool:
         """Whether the token endpoint was asked."""
         return self.source is Source.GRANT
+
+    @property
+    def blocked(self) -> bool:
+        """Whether another process held the lock."""
+        return self.source is Source.BUSY
 
     def late(self, now: Instant) -> bool:
         """Whether the renewal exceeded its deadline: its process may have been frozen."""

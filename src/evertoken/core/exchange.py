@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -57,12 +58,12 @@ class Exchange:
         self.known = demoted(request.snapshot.entry, request.start.wall)
         self.reading: Reading | None = None
         self.generation = 0
-        self._sent = request.start
+        self._sent: Instant | None = None
 
     @property
     def deadline(self) -> float:
-        """When this renewal is late, on the clock since boot: a wait for a lock does not count."""
-        return self._sent.boot + self.plan.deadline
+        """When this renewal is late, on the clock since boot: a wait before it does not count."""
+        return math.inf if self._sent is None else self._sent.boot + self.plan.deadline
 
     def hash(self) -> Steps[bytes]:
         """The hash of the credentials under the salt of what is known."""

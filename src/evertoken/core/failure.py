@@ -46,6 +46,15 @@ class Failure:
         """Whether the server judged the credentials."""
         return self.kind is FailureKind.REFUSED
 
+    def repeats(self, other: Failure | None) -> bool:
+        """Whether `other` is the same failure, met again: its times may have been converted."""
+        return other is not None and self.facts == other.facts
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """What does not change when it travels between clocks."""
+        return self.kind, self.generation, self.count, str(self.error)
+
     @property
     def order(self) -> tuple[object, ...]:
         """Sorts the failures of one identity from old to new, the same way on every machine."""

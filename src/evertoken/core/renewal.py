@@ -116,12 +116,19 @@ class Renewal(Exchange):
         now = yield Now()
         if not (self.request.blocking or self._overdue(now)):
             return (0.0, False) if tries == 0 else None
-        blocked = self.request.snapshot.blocked_since
-        since = self.request.start.boot if blocked is None else blocked
+        since = self._blocked_since()
         left = since + self.jittered(self.plan.lock_timeout) - now.boot
         if left > LOCK_POLL_INTERVAL:
             return LOCK_POLL_INTERVAL, False
         return max(0.0, left), True
+
+    def _blocked_since(self) -> float:
+        """Since when a lock has been waited for: tries that were long ago do not count."""
+        snapshot, start = self.request.snapshot, self.request.start
+        if snapshot.blocked_since is None:
+            return start.boot
+        idle = start.boot - snapshot.due_at.boot
+        return start.boot if idle > 2 * LOCK_POLL_INTERVAL else snapshot.blocked_since
 
     def _overdue(self, now: Instant) -> bool:
         token = self.request.snapshot.token

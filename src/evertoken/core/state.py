@@ -142,11 +142,18 @@ def with_rejected(snapshot: Snapshot) -> Snapshot:
     return replace(closed(snapshot), rejected=True)
 
 
-def postponed(snapshot: Snapshot, now: Instant, policy: RefreshPolicy) -> Snapshot:
-    """`snapshot` while another process holds the lock: the next try is soon."""
+def postponed(
+    snapshot: Snapshot, now: Instant, policy: RefreshPolicy, *, blocked: bool = True
+) -> Snapshot:
+    """`snapshot` after a renewal without a result, as while another process holds the lock.
+
+    The next try is soon.
+    """
     due_at = now.after(policy.poll_pause(snapshot.token)).earlier(snapshot.usable_until)
-    since = now.boot if snapshot.blocked_since is None else snapshot.blocked_since
-    return replace(snapshot, due_at=due_at, blocked_since=since)
+    since = snapshot.blocked_since
+    if blocked and since is None:
+        since = now.boot
+    return replace(snapshot, due_at=due_at, blocked_since=since if blocked else None)
 
 
 def without_token(snapshot: Snapshot) -> Snapshot:
@@ -207,7 +214,7 @@ def _with_outage(snapshot: Snapshot, now: Instant, policy: RefreshPolicy) -> Sna
     A fresh token is left alone: a renewal meets the outage in the store if it is still there then.
     """
     outage, token = snapshot.entry.outage, snapshot.entry.token
-    if outage is None or outage == snapshot.failure or decide(snapshot, now) is Action.USE:
+    if outage is None or outage.repeats(snapshot.failure) or decide(snapshot, now) is Action.USE:
         return snapshot
     in_force = policy.in_force(outage, token, now)
     return with_failure(snapshot, outage, now, policy) if in_force else snapshot
@@ -234,7 +241,9 @@ def apply_result(
         snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
     if result.failure is not None:
         return with_failure(snapshot, result.failure, now, policy)
-    return postponed(snapshot, now, policy) if token is None else snapshot
+    if token is not None:
+        return snapshot
+    return postponed(snapshot, now, policy, blocked=result.blocked)
 
 
 def received(snapshot: Snapshot, result: Result, now: Instant, *, came: Instant) -> Token | None:

@@ -74,6 +74,11 @@ class Driver:
         self._known = known
         self._reading: Reading | None = None
 
+    @property
+    def identity(self) -> TokenKey | None:
+        """Of the credentials that were read; None before, and if they could not be."""
+        return None if self._reading is None else self._reading.key
+
     def run(self, steps: Steps[R]) -> R:
         """Perform `steps` to their end; every lock that they took is released then."""
         answer: object = None

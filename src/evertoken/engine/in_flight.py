@@ -27,10 +27,11 @@ class Published(NamedTuple):
 class InFlight:
     """A renewal that is under way in a thread of its own."""
 
-    __slots__ = ("_published", "request")
+    __slots__ = ("_published", "report", "request")
 
     def __init__(self, request: RenewalRequest) -> None:
         self.request = request
+        self.report: Callable[[], None] = _nothing
         self._published: Future[Published] = Future()
 
     def start(self, run: Callable[[InFlight], None]) -> bool:
@@ -63,3 +64,7 @@ class InFlight:
             "no token within the timeout; the renewal goes on: try again, or allow more time",
             transient=True,
         )
+
+
+def _nothing() -> None:
+    """A renewal without a result has nothing to report."""

@@ -180,12 +180,14 @@ class TokenManager:
         start = clock.now()
         until = self._deadline(start, timeout)
         while True:
-            request = effects.RenewalRequest(
-                snapshot=self.renewer.snapshot, start=start, force=True
-            )
-            result = self.renewer.start(request).wait(until=until).result
-            _raise(_error_of(result))
-            token = result.token
+            snapshot = self.renewer.snapshot
+            request = effects.RenewalRequest(snapshot=snapshot, start=start, force=True)
+            result, snapshot = self.renewer.start(request).wait(until=until)
+            now = clock.now()
+            # one that was joined may only have remembered a failure
+            if result.asked and not result.late(now):
+                _raise(_error_of(result))
+            token = received(snapshot, result, now, came=start)
             if token is not None and (result.asked or token.issued_since(start)):
                 return token
 
@@ -203,14 +205,13 @@ class TokenManager:
         """
         now = clock.now()
         if self.renewer.poll_now(now).header != rejected:
-            return self._obtain(timeout).header
-        renewal = self.renewer.replace_rejected(rejected, now, self._may_force)
-        if renewal is None:
-            header = self.renewer.snapshot.header
-        else:
+            header = self._obtain(timeout).header
+        elif renewal := self.renewer.replace_rejected(rejected, now, self._may_force):
             published = renewal.wait(until=self._deadline(now, timeout))
             _raise(_error_of(published.result))
             header = published.snapshot.header
+        else:
+            header = self.renewer.snapshot.header
         return header if header not in {"", rejected} else None
 
     def invalidate(self, token: Token) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from evertoken import clock, process
 from evertoken.core import state
-from evertoken.core.entry import NOTHING, adds, join
+from evertoken.core.entry import NOTHING, Entry, adds, join
 from evertoken.core.state import EMPTY
 from evertoken.engine.claim import Claim
 from evertoken.errors import TokenError, capture
@@ -23,12 +23,19 @@ if TYPE_CHECKING:
     from evertoken import status
     from evertoken.core import effects, protocol
     from evertoken.core.effects import Plan, RenewalRequest, Result
-    from evertoken.core.entry import Entry
     from evertoken.core.instant import Instant
     from evertoken.core.policy import RefreshPolicy
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token, TokenKey
-    from evertoken.engine import driver, exit_hold, health, in_flight, reporting, store_watcher
+    from evertoken.engine import (
+        crash,
+        driver,
+        exit_hold,
+        health,
+        in_flight,
+        reporting,
+        store_watcher,
+    )
     from evertoken.engine.exit_hold import ExitHold
     from evertoken.engine.in_flight import InFlight
     from evertoken.events import Event
@@ -39,15 +46,20 @@ if TYPE_CHECKING:
     Stores = tuple[MemoryStore, *tuple[TokenStore, ...]]
 else:
     # a process that finds a token in its store needs none of them
-    driver, exit_hold, health, in_flight, reporting, store_watcher = (
+    crash, driver, exit_hold, health, in_flight, reporting, store_watcher = (
         lazy(f"evertoken.engine.{name}")
-        for name in ("driver", "exit_hold", "health", "in_flight", "reporting", "store_watcher")
+        for name in (
+            "crash",
+            "driver",
+            "exit_hold",
+            "health",
+            "in_flight",
+            "reporting",
+            "store_watcher",
+        )
     )
     effects, protocol = (lazy(f"evertoken.core.{name}") for name in ("effects", "protocol"))
     status = lazy("evertoken.status")
-
-LONGEST_REQUEST = 30.0
-"""Seconds that one request may take, for a grant that does not say."""
 
 REQUEST_SLACK = 1.0
 """Seconds beyond a grant's own deadline after which its answer is late: its process was frozen."""
@@ -263,7 +275,8 @@ class Renewer:
         """How this manager renews."""
         grant = self._claim.grant
         longest: object = getattr(grant, "deadline", None)
-        seconds = longest if isinstance(longest, float | int) else LONGEST_REQUEST
+        # a grant that does not bound its requests cannot be late
+        seconds = longest if isinstance(longest, float | int) else math.inf
         return effects.Plan(
             stores=len(self.stores),
             policy=self.policy,
@@ -286,31 +299,36 @@ class Renewer:
         if renewal.request.blocking:
             self._run(renewal)
         else:
-            self._publish(renewal, effects.Result(source=effects.Source.BUSY))
+            self._publish(renewal, effects.Result(source=effects.Source.PUT_OFF))
         return renewal
 
     def _run(self, renewal: InFlight) -> None:
-        result = effects.Result(source=effects.Source.BUSY)
+        result = effects.Result(source=effects.Source.PUT_OFF)
         hold = exit_hold.ExitHold()
         publish = functools.partial(self._publish_early, renewal, hold)
         request = renewal.request
         try:
             steps = protocol.renewal(self.plan(), request)
             result = driver.Driver(self._claim, self.stores, request.start, publish).run(steps)
+        except Exception as error:  # noqa: BLE001  a store or a grant of a user's own may raise anything
+            result = crash.crashed(error, request, self.plan())
         finally:
             self._publish(renewal, result)
             hold.release()
+            # only now: what a listener does must not wait for a lock that this renewal holds
+            renewal.report()
 
     def _publish_early(self, renewal: InFlight, hold: ExitHold, result: Result) -> None:
         hold.start()
         self._publish(renewal, result)
 
     def _publish(self, renewal: InFlight, result: Result) -> None:
+        """Release the waiting callers; what a renewal learns after that is merged."""
         now = clock.elapsed(renewal.request.start)
         with self._lock:
             if self.in_flight is not renewal:
-                # its waiting callers were released before; what it learnt since then still counts
-                self.snapshot = state.knowing(self.snapshot, result.entry, now)
+                if result.key == self.snapshot.key:
+                    self.snapshot = state.knowing(self.snapshot, result.entry, now)
                 return
             before = self.snapshot
             self.snapshot = after = state.apply_result(
@@ -318,26 +336,32 @@ class Renewer:
             )
             self._counters = reporting.counted(self._counters or status.Counters(), result)
             self.in_flight = None
+        renewal.report = functools.partial(self._report, result, before, after, now)
         renewal.publish(result, after)
+        if self._listener is not None:
+            self._listener()
+
+    def _report(self, result: Result, before: Snapshot, after: Snapshot, now: Instant) -> None:
         reporting.report_result(
             result, before, after, now, stores=self.stores, on_event=self._on_event
         )
         self._report_health()
-        if self._listener is not None:
-            self._listener()
 
     # -- dead tokens -------------------------------------------------------------------------------
 
     def invalidate(self, token: Token) -> None:
         """Let go of `token` for good, here and in the stores; a later one stays."""
         key = self.identity()
-        held = [store.load(key) or NOTHING for store in self.stores]
+        known = functools.reduce(join, (store.load(key) or NOTHING for store in self.stores))
         with self._lock:
-            before = self.snapshot
-            known = functools.reduce(join, held)
-            self.snapshot = after = state.invalidated(before, token.value, known)
+            before = self.snapshot if self.snapshot.key == key else replace(EMPTY, key=key)
+            after = state.invalidated(before, token.value, known)
+            # a renewal may have found another identity meanwhile, whose token is not this one
+            if self.snapshot.key == key:
+                self.snapshot = after
         if after is not before:
-            self._save(key, after.entry)
+            # the tombstone alone: siblings need nothing else of what this manager knows
+            self._save(key, Entry.of_revocation(after.entry.revoked_through))
 
     def revoke(self) -> tuple[Sequence[Token], TokenError | None]:
         """Revoke the tokens of this manager's credentials; those, and the first error."""
@@ -345,11 +369,15 @@ class Renewer:
         key = capture(self.identity)
         known = None if isinstance(key, TokenError) else key
         performer = driver.Driver(self._claim, self.stores, now, _ignore, known=known)
-        outcome = performer.run(protocol.revocation(self.plan(), self.snapshot))
+        snapshot = self.snapshot
+        outcome = performer.run(protocol.revocation(self.plan(), snapshot))
+        whose = performer.identity or snapshot.key
         with self._lock:
-            self.snapshot = after = state.revoked(self.snapshot, outcome.entry)
-        if after.key is not None and outcome.tokens:
-            self._save(after.key, outcome.entry)
+            # a renewal may have found another identity meanwhile, whose token lives
+            if self.snapshot.key in {None, whose}:
+                self.snapshot = state.revoked(self.snapshot, outcome.entry)
+        if whose is not None and outcome.tokens:
+            self._save(whose, outcome.entry)
         return outcome.tokens, outcome.error
 
     def _save(self, key: TokenKey, known: Entry) -> None:

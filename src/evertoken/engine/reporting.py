@@ -50,7 +50,7 @@ def report_result(
     """Tell what came of a renewal; `before` and `after` are the snapshots around it."""
     if result.failure is not None:
         report_failure(result.failure, before, after, now, on_event=on_event)
-    elif result.token is not None:
+    if result.token is not None and after.token is not before.token:
         source = GRANT if result.store is None else name_of(stores[result.store])
         report_token(result.token, source, result.seconds, after, on_event=on_event)
 
@@ -82,7 +82,7 @@ def report_failure(
 ) -> None:
     """Tell of a failure, once: repetitions of the same one are logged at DEBUG."""
     known = before.failure
-    if failure == known:
+    if failure.repeats(known):
         return
     same = known is not None and str(known.error) == str(failure.error)
     # its message names the account and the token URL

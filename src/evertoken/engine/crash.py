@@ -1,0 +1,39 @@
+"""A renewal that raised is a local failure, so that its callers do not try again in a loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evertoken import clock
+from evertoken.core.effects import Result, Source
+from evertoken.core.failure import Failure
+from evertoken.core.failure_kind import FailureKind
+from evertoken.errors import GrantUnavailable
+
+if TYPE_CHECKING:
+    from evertoken.core.effects import Plan, RenewalRequest
+
+
+def crashed(error: Exception, request: RenewalRequest, plan: Plan) -> Result:
+    """The result of a renewal in which a store or a grant raised what it must not.
+
+    Only the type is told: the text may quote a secret.
+    """
+    now = clock.elapsed(request.start)
+    before = request.snapshot.failure
+    count = 1 if before is None or before.kind is not FailureKind.LOCAL else before.count + 1
+    told = GrantUnavailable(
+        f"the renewal failed: {type(error).__name__} was raised", transient=True, local=True
+    )
+    pause = plan.policy.backoff(
+        told, kind=FailureKind.LOCAL, count=count, jitter_fraction=plan.jitter_fraction
+    )
+    failure = Failure(
+        kind=FailureKind.LOCAL,
+        at=now.wall,
+        until=now.wall + pause,
+        error=told,
+        count=count,
+        at_boot=now.boot,
+    )
+    return Result(source=Source.GRANT, failure=failure, seconds=now.boot - request.start.boot)
