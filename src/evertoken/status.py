@@ -19,7 +19,7 @@ class Counters:
     Attributes:
         grants: tokens that it asked for and got.
         adoptions: tokens that it took over from a store.
-        failures: renewals that brought none.
+        failures: requests that brought none.
     """
 
     grants: int = 0

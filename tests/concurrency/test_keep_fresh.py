@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 from evertoken import GrantUnavailable, RefreshPolicy, TokenManager
+from evertoken.engine import background
 from evertoken.engine.background import BackgroundRefresher
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 
@@ -142,3 +143,61 @@ def test_managers_come_and_go_without_leaving_threads() -> None:
         with sibling(CountingGrant(), keep_fresh=True) as manager:
             manager.token()
     eventually(lambda: threading.active_count() <= before)
+
+
+def test_a_refresher_that_cannot_start_is_started_by_the_next_renewal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = refreshers()
+    grant = CountingGrant(lifetime=1.2)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        manager = sibling(grant, keep_fresh=True)
+        assert manager.token().value
+        assert refreshers() == before
+    with manager:
+        manager.refresh()
+        eventually(lambda: len(refreshers()) == len(before) + 1)
+        eventually(lambda: grant.requests >= 4)
+
+
+def test_an_error_in_the_refresher_is_logged_without_its_text_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background, "PAUSE", 0.05)
+    looks: list[None] = []
+
+    class Failing:
+        def refresh_if_due(self) -> float:
+            looks.append(None)
+            raise LookupError("the password is hunter2")
+
+    kept = Failing()
+    refresher = BackgroundRefresher(kept)
+    refresher.start()
+    eventually(lambda: len(looks) >= 3)
+    refresher.stop()
+    assert "LookupError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_a_woken_refresher_has_one_thread_and_none_once_it_was_stopped() -> None:
+    before = refreshers()
+
+    class Kept:
+        def refresh_if_due(self) -> float:
+            return 60.0
+
+    kept = Kept()
+    refresher = BackgroundRefresher(kept)
+    for _ in range(5):
+        refresher.wake()
+    assert len(refreshers()) == len(before) + 1
+    refresher.stop()
+    eventually(lambda: refreshers() <= before)
+    refresher.wake()
+    assert refreshers() <= before
+
+
+def no_thread(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

@@ -63,7 +63,7 @@ def the_store_is_not_read_under_the_lock(patch: Patch) -> None:
 def a_token_takes_its_generation_from_its_answer(patch: Patch) -> None:
     def post(self: Renewal, refresh_token: str | None = None) -> Steps[Any]:
         sent = yield Now()
-        answer = yield Request(self.read, refresh_token)
+        answer = yield Request(self.credentials, refresh_token)
         now = yield Now()
         self.generation = next_generation(self.known, now.wall) + 1000
         if not isinstance(answer, Token):

@@ -4,25 +4,26 @@ Theory of operation
 ===================
 
 One value. What a process or a store knows about an identity is an `Entry`: the newest access token,
-the login of an exclusive grant, the generation through which everything is revoked, and the
-failures that are being waited out. `join` merges two entries. It is commutative, associative and
-idempotent, so reports may arrive in any order, late or twice: a newer token is never lost, and a
-dead one never returns. Adopting, saving, revoking and failing are all joins.
+the login of an exclusive grant, the highest revoked generation, and the failures that are being
+waited out. `join` merges two entries. It is commutative, associative and idempotent, so reports may
+arrive in any order, late or twice: a newer token is never lost, and a dead one never returns,
+except across a demotion (below). Adopting, saving, revoking and failing are all joins.
 
-One order. `next_generation` gives each token a generation under the renewal lock: one more than
-anything known, or the whole seconds of the clock if that is more (`OrderingTime`: Redis's own
-clock where a store is Redis). Clocks that step or disagree therefore cannot decide which of two
-tokens is newer. It is taken before the request is sent, so a revocation also covers a token that is
-on its way. A generation from the far future, which a clock
+One order. Each token gets a generation before its request is sent: one more than anything known, or
+the clock's seconds if that is more (`next_generation`, by `OrderingTime`: Redis's own clock where a
+store is Redis). Clocks that step or disagree therefore cannot decide which of two tokens is newer.
+Two renewals without a lock may draw the same generation; then the token's text decides. A
+revocation also covers a token that is on its way. A generation from the far future, which a clock
 set to another year leaves behind, is demoted wherever it is met (`demoted`, `join_at`).
 
-One decision. A manager publishes a `Snapshot`; `decide` reads nothing else, and nobody changes what
-it says. Each event makes a new snapshot.
+One decision. A manager publishes a `Snapshot`. `decide` reads a snapshot and the time, nothing
+else, and nobody changes its answer. Each event makes a new snapshot.
 
     state          usable  due  action           who does what
     -------------  ------  ---  ---------------  -----------------------------------------------
     fresh          yes     no   USE              everyone sends the token
     stale          yes     yes  REFRESH_IF_FREE  one caller starts a renewal; all send the token
+    rejected       no      yes  REFRESH_OR_WAIT  a renewal is under way; callers wait for it
     expired, none  no      yes  REFRESH_OR_WAIT  one renewal; callers wait, each to its timeout
     cooling down   no      no   FAIL             callers get the remembered error
 
@@ -35,57 +36,82 @@ it says. Each event makes a new snapshot.
     a renewal fails, the token is usable    fresh until the back-off ends, at most until the
                                             token's end                    (`with_failure`)
     a renewal fails, no token is usable     cooling down                   (`with_failure`)
-    an API answers 401                      expired, until the result      (`with_rejected`)
+    a store tells of an outage              unchanged if fresh; else as after a failed renewal
+                                                                           (`merge_shared`)
+    a newer login is learnt                 the failure is forgotten; a renewal is due
+                                                                           (`knowing`)
+    an API answers 401                      rejected, until the result     (`with_rejected`)
     the token is revoked or invalidated     none                           (`revoked`)
+    a renewal ends REVOKED or LATE          as before, less what is dead; next try soon
+                                                                           (`apply_result`)
+    a renewal publishes early               as at its end; what it learns afterwards is merged
+                                                                           (`knowing`)
     the credentials name another identity   none; nothing is carried over  (`apply_result`)
+
+REVOKED: the token came, but a revocation covers it. LATE: the renewal failed more than its deadline
+after the request was sent. Its process was frozen, so the error says nothing about the endpoint,
+and is not remembered. A refusal counts all the same: it is a verdict on the credentials.
 
 One protocol. A renewal is a generator of effects (`effects`, `renewal`). A driver performs each
 effect and sends its result back: a thread does so in production, a simulator in the tests.
 
-    step                    why
-    ----------------------  ------------------------------------------------------------------------
-    read the credentials    once, before any lock: this reading is the identity, the request and
-                            the memory of a refusal, even if a callable answers differently later
-    lock each store,        so that one process of a fleet asks; waiting is cut into slices, since
-      near to far           the holder may save a token meanwhile. After the timeout the renewal
-                            goes on without the lock: it only saves grants
-    load each store         a token that a sibling has just saved makes the request needless; a
-                            token in a near store is believed only after the far ones were asked
-    may we adopt it?        inside a process a token belongs to the credentials that obtained it
-    ask                     with a floor of a second between grants; a cold renewal, which somebody
-                            waits for with nothing, is tried three times
-    save, far to near       a crash in between leaves the token where most can see it
-    release the callers     they never wait for the slow hash of refused credentials
+    step                     why
+    -----------------------  -----------------------------------------------------------------------
+    read the credentials     once, before any lock: this reading is the identity, the request and
+                             the memory of a refusal, even if a callable answers differently later
+    lock each store,         so that one process of a fleet asks; waiting is cut into slices, since
+      near to far            the holder may save a token meanwhile. After the timeout the renewal
+                             goes on without it: the lock saves requests; correctness does not
+                             depend on it
+    load each store          a token that a sibling has just saved makes the request needless; a
+                             token in a near store counts only after the far ones were loaded too
+    may we adopt it?         inside a process a token belongs to credentials (see Ownership)
+    ask                      with a floor of a second between grants. A caller without any token
+                             gets up to three tries within about a second, unless a failure is known
+    save, far to near        a crash in between leaves the token where most can see it
+    revoke what was          a token that a revocation covers is ended at the server and handed to
+      overtaken              nobody
+    release the callers      they never wait for the slow hash of refused credentials
 
-Where is a token while it is being renewed? The old one stays in the snapshot and is sent as long as
-it is usable. The new one exists only in the generator (`Renewal.known`) until it is saved; after
-that it is in the stores, then, through `apply_result`, in the snapshot. A process that is killed in
-between loses it, which costs one more grant. The result of a renewal that was abandoned is merged
-like any other: a live token is welcome, and an expired one is dropped.
+Where is a token while it is being renewed? The old one stays in the snapshot, and is sent as long
+as it is usable. The new one exists only in the generator (`Exchange.known`) until it is saved, far
+to near; then it is in the stores, and through `apply_result` in the snapshot. Stores and polls may
+show it before the renewal's own callers get it. A process that is killed before the save loses it,
+which costs one more grant. An expired token is dropped if the result is late.
+
+Ownership. Two managers of one identity may have different passwords, and an identity names none.
+Inside a process a token therefore belongs to credentials: for each identity the process's memory
+keeps one `Owner`, the credentials that obtained its token, or else the first that asked to adopt
+one from a store. A manager's `Claim` is how it asks, and `MayAdopt` the effect: other credentials
+obtain a token of their own. Between processes whoever can read the store is trusted.
+
+One assumption. The server lets two tokens of one identity live side by side. Where a new token ends
+the one before it, siblings that still send that one see a 401 once, and replace it then.
 
 What happens to a failure?
 
-    kind         when                                whom it binds           how it ends
-    -----------  ----------------------------------  ----------------------  ----------------------
-    refused      the server judged the credentials   who has the same ones,  its time; a success of
-                                                     by hash, in the entry   the same credentials
-    unavailable  something was sent, and no proper   everyone, in the entry  its time; a newer
-                 answer came                                                 token; once more at the
-                                                                             end of a live token
-    local        nothing was sent                    this manager, in its    its time; a newer
-                                                     snapshot only           token or login
+    kind         when                        whom it binds           how it ends
+    -----------  --------------------------  ----------------------  -------------------------------
+    refused      the server judged the       who has the same ones,  its time; a success of the same
+                 credentials                 by hash, in the entry   credentials; for a manager,
+                                                                     changed credentials
+    unavailable  something was sent, and no  everyone, in the entry  its time; a newer token; once
+                 proper answer came                                  more at the end of a live token
+    local        nothing was sent            this manager, in its    its time; a newer token or
+                                             snapshot only           login
 
-An entry remembers one outage and eight refused credentials. They do not compete for room: a token
-clears the outage, and `join` would depend on the order if that had pushed out a refusal before.
-No failure of any kind ends a live token.
+`force` asks despite all three. LATE is not a failure to wait out, and leaves the one before as it
+is. An entry remembers one outage and eight refused credentials. Outages and refusals have separate
+room. If they shared it, an outage could push out a refusal and then be cleared by a token, and
+`join` would depend on the order. No failure of any kind ends a live token.
 
-Exclusive grants (`exclusive`). A rotating refresh token is sent only under the lock of its home,
-the farthest store, after a mark was saved there, and after one more look at the lock. The lock is
-kept until the successor is saved. No lock helps a process that freezes between that look and the
-request, or that is killed between the answer and the save: the login is lost unless the server
-allows a grace period.
+Exclusive grants (`exclusive`). No grant uses this yet. A rotating refresh token is sent only under
+the lock of its home, the farthest store, after a mark was saved there, and after one more look at
+the lock. The lock is kept until the successor is saved. No lock helps a process that freezes
+between that look and the request, or that is killed between the answer and the save: the login is
+lost unless the server allows a grace period.
 
-Modules: `instant`, `token`, `failure`, `entry` are values; `policy` and `state` decide; `effects`
-names what a driver must do; `exchange`, `renewal`, `exclusive` and `revocation` are the generators,
-and `protocol` is where a driver enters.
+Modules: `instant`, `token`, `login`, `failure_kind`, `failure`, `entry` are values; `policy` and
+`state` decide; `effects` names what a driver must do, and `hold` what came of a lock; `exchange`,
+`renewal`, `exclusive` and `revocation` are the generators, and `protocol` is where a driver enters.
 """

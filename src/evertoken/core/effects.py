@@ -12,8 +12,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from evertoken.core import hold
 from evertoken.core.entry import NOTHING, Entry
+from evertoken.core.hold import Hold as Hold  # noqa: PLC0414  stores outside import it from here
 
 if TYPE_CHECKING:
     from evertoken.core.failure import Failure
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token, TokenKey
     from evertoken.errors import TokenError
-
-
-Hold = hold.Hold
 
 
 class Source(enum.Enum):
@@ -36,7 +33,7 @@ class Source(enum.Enum):
     BUSY = "another process is renewing"
     PUT_OFF = "no thread could start"
     REVOKED = "the token was revoked while it was on its way"
-    LATE = "the renewal failed after its deadline: its error means nothing by now"
+    LATE = "the renewal failed after its deadline: its error says nothing about the endpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +60,9 @@ class ReadCredentials:
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """Read the clocks, as the caller's reading moved on by the time since boot. Result: `Instant`.
+    """The caller's reading, moved on by the time since boot. Result: `Instant`.
 
-    A renewal runs in a thread, where freezegun shows the real wall time.
+    A renewal runs in a thread, where freezegun shows the real wall clock.
     """
 
 
@@ -154,7 +151,7 @@ class Hash:
     """The hash of the credentials under `salt`. Result: `bytes`; empty if there is none.
 
     Slow (scrypt) where a store is shared between processes, fast and keyed where none is. The
-    driver remembers it for each pair of fingerprint and salt.
+    grant remembers the last one: a repetition is cheap.
     """
 
     reading: Reading
@@ -170,8 +167,8 @@ class NewSalt:
 class MayAdopt:
     """Whether this token belongs to the credentials that were read. Result: `bool`.
 
-    Inside a process it belongs to those that obtained it; one from a store that nobody here has
-    adopted belongs to the first who asks.
+    Inside a process it belongs to those that obtained it. If nobody here owns it yet, asking makes
+    the asker its owner, unless the manager must prove its credentials first.
     """
 
     reading: Reading
@@ -217,8 +214,8 @@ class Plan:
         stores: how many there are; 0 is the nearest, and locks are taken in this order.
         policy: the rules.
         lock_timeout: seconds to wait for a lock before going on without it.
-        deadline: seconds after its request was sent from when on a renewal is late: its process
-            was frozen, and neither an expired token nor an error that it brings counts.
+        deadline: seconds after the send from which a result is late: its process was frozen.
+            Then neither an expired token nor an outage counts.
         jitter_fraction: in [0, 1), this process's own.
         exclusive: whether the grant has a rotating refresh token. The farthest store keeps it.
     """
@@ -249,7 +246,7 @@ class RenewalRequest:
 
     @property
     def blocking(self) -> bool:
-        """Whether somebody waits for the result."""
+        """Whether a caller waits for the result: forced, after a 401, or nothing usable to send."""
         return self.force or self.rejected is not None or not self.snapshot.usable(self.start)
 
 
@@ -265,7 +262,7 @@ class Result:
         store: the number of the store that it was adopted from.
         key, fingerprint: of the credentials that were read; None and empty if they could not be.
         seconds: how long it took.
-        deadline: on the clock since boot; after it, an expired token is not handed out.
+        deadline: on the clock since boot; after it, an expired token is dropped.
     """
 
     source: Source
@@ -289,7 +286,7 @@ class Result:
         return self.source is Source.BUSY
 
     def late(self, now: Instant) -> bool:
-        """Whether the renewal exceeded its deadline: its process may have been frozen."""
+        """Whether the renewal exceeded its deadline: its process was probably frozen."""
         return now.boot > self.deadline
 
     @property

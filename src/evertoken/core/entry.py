@@ -18,6 +18,7 @@ KEPT = 8
 """Refused credentials, and initial refresh tokens, that an entry remembers."""
 
 NOTHING_REVOKED = -1
+"""Below every generation."""
 
 FAR_FUTURE = LONGEST_LIFETIME
 """Seconds after now from which on a generation is not trusted: a clock was set to another year."""
@@ -64,17 +65,17 @@ class Entry:
 
     @classmethod
     def of_failure(cls, failure: Failure, salt: bytes = b"") -> Entry:
-        """A renewal failed; a local failure leaves no trace, since it binds its process alone."""
+        """A renewal failed; a local failure leaves no trace, since it binds its manager alone."""
         return join(cls(failures=(failure,), salt=salt), NOTHING)
 
     @property
     def outage(self) -> Failure | None:
-        """The newest failure that binds everyone."""
+        """The outage, if there is one."""
         return next((each for each in self.failures if not each.refused), None)
 
     @property
     def refusals(self) -> tuple[Failure, ...]:
-        """The failures that bind those who have the same credentials."""
+        """The failures that bind managers with the same credentials."""
         return tuple(each for each in self.failures if each.refused)
 
     def refusal_of(self, credentials_hash: bytes) -> Failure | None:
@@ -106,14 +107,14 @@ def join(a: Entry, b: Entry) -> Entry:
     token = _newest(a.token, b.token)
     if token is not None and token.generation <= revoked:
         token = None
-    over = revoked if token is None else token.generation
+    cleared_through = revoked if token is None else token.generation
     salt = min(filter(None, (a.salt, b.salt)), default=b"")
-    failures = _remembered(a, b, over, salt) if a.failures or b.failures else ()
+    failures = _remembered(a, b, cleared_through, salt) if a.failures or b.failures else ()
     return Entry(token, _merged(a.login, b.login), revoked, failures, salt)
 
 
-def _remembered(a: Entry, b: Entry, over: int, salt: bytes) -> tuple[Failure, ...]:
-    outages = (each for each in (*a.failures, *b.failures) if _outlasts(each, over))
+def _remembered(a: Entry, b: Entry, cleared_through: int, salt: bytes) -> tuple[Failure, ...]:
+    outages = (each for each in (*a.failures, *b.failures) if _outlasts(each, cleared_through))
     # a hash under another salt matches nobody's credentials
     refusals = (each for entry in (a, b) if salt and entry.salt == salt for each in entry.refusals)
     return (*_last(outages, lambda each: each.kind, 1), *_last(refusals, _credentials, KEPT))
@@ -150,22 +151,26 @@ def _last(items: Iterable[T], group: Callable[[T], object], limit: int) -> tuple
     return tuple(sorted(newest.values(), key=lambda each: each.order, reverse=True)[:limit])
 
 
-def next_generation(entry: Entry, wall: float) -> int:
-    """The generation of what happens after all that `entry` knows, at `wall` in Unix seconds.
+def next_generation(entry: Entry, seconds: float) -> int:
+    """The generation of what happens after all that `entry` knows.
 
-    A hybrid logical clock: it follows the wall clock, and counts on where that was set back.
+    A hybrid logical clock: it follows the clock, and counts on where that was set back.
+
+    Args:
+        entry: all that is known.
+        seconds: the ordering time, in Unix seconds.
     """
-    return max(entry.newest + 1, int(wall))
+    return max(entry.newest + 1, int(seconds))
 
 
-def demoted(entry: Entry, wall: float) -> Entry:
-    """`entry` without generations from the far future, at `wall` in Unix seconds.
+def demoted(entry: Entry, seconds: float) -> Entry:
+    """`entry` without generations from the far future, at the ordering time `seconds` (Unix).
 
     They come from a clock that was in another year for a while. Kept, they would outlive every
     later token. A token gets the lowest generation that its own entry lets live; a revocation
     still covers the tokens that were demoted like it.
     """
-    limit = wall + FAR_FUTURE
+    limit = seconds + FAR_FUTURE
     if entry.newest <= limit:
         return entry
     revoked = entry.revoked_through if entry.revoked_through <= limit else 0
@@ -178,14 +183,14 @@ def demoted(entry: Entry, wall: float) -> Entry:
     return join(Entry(token, login, revoked, failures, entry.salt), NOTHING)
 
 
-def join_at(a: Entry, b: Entry, wall: float) -> Entry:
-    """The join of `a` and `b` without generations from the far future, at `wall` in Unix seconds.
+def join_at(a: Entry, b: Entry, seconds: float) -> Entry:
+    """The join of `a` and `b`, each `demoted` at the ordering time `seconds` (Unix).
 
     Processes and stores merge by this. They are demoted before they are joined: whether a token
     from the far future was issued before or after a revocation that another place knows of cannot
     be told, and a token that may be dead costs more than a grant.
     """
-    return join(demoted(a, wall), demoted(b, wall))
+    return join(demoted(a, seconds), demoted(b, seconds))
 
 
 def adds(new: Entry, held: Entry) -> bool:

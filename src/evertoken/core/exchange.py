@@ -35,9 +35,9 @@ FIRST_PAUSE = 0.2
 """Seconds between the first two of them; it doubles."""
 
 LAST_TRY = 1.0
-"""Seconds after the first of them within which the last one is sent.
+"""The last try is sent within this many seconds of the first.
 
-It bounds how much longer than one request the lock is held. A request that hung is not retried.
+The lock is therefore held little longer than for one request. A request that hung is not retried.
 """
 
 _TRANSIENT = frozenset({None, 408, 425, 429})
@@ -45,7 +45,9 @@ _SERVER_ERROR = 500
 
 
 class Exchange:
-    """What a renewal was asked, and what it has learnt so far.
+    """The part of a renewal that asks the server; it holds what was asked and what is known so far.
+
+    `Renewal` puts locks and stores around it; `ExclusiveRenewal` replaces how it asks.
 
     Attributes:
         known: the join of all that the manager and the stores know, the tokens of other
@@ -67,12 +69,12 @@ class Exchange:
 
     def hash(self) -> Steps[bytes]:
         """The hash of the credentials under the salt of what is known."""
-        hashed: bytes = yield Hash(self.read, self.known.salt)
+        hashed: bytes = yield Hash(self.credentials, self.known.salt)
         return hashed
 
     @property
-    def read(self) -> Reading:
-        """The credentials of this renewal."""
+    def credentials(self) -> Reading:
+        """The reading of the credentials; there is one by the time of a request."""
         assert self.reading is not None  # noqa: S101  `steps` ends if there is none
         return self.reading
 
@@ -86,9 +88,9 @@ class Exchange:
         return (yield from self.failed(answer))
 
     def _answer(self) -> Steps[Token | TokenError]:
-        """Post; a cold renewal retries, so that a passing error costs a caller a pause at most.
+        """Post; a cold renewal retries, so that a passing error costs a caller only a pause.
 
-        After a known failure the back-off alone decides: an outage is not asked three times.
+        Once a failure is known, the back-off alone decides: an outage is not asked three times.
         """
         now = yield Now()
         last = min(now.boot + LAST_TRY, self.request.start.boot + self.plan.lock_timeout)
@@ -106,14 +108,15 @@ class Exchange:
             yield Sleep(pause)
 
     def post(self, refresh_token: str | None = None) -> Steps[Token | TokenError]:
-        """Post once. The token counts its age, and takes its generation, from before the request.
+        """Post once.
 
-        A revocation during the request thereby covers the token that it brings.
+        Age and generation count from before the send, so a revocation during the request covers
+        the token.
         """
         sent: Instant = yield Now()
         self._sent = sent
         self.generation = next_generation(self.known, (yield OrderingTime()))
-        answer: Token | TokenError = yield Request(self.read, refresh_token)
+        answer: Token | TokenError = yield Request(self.credentials, refresh_token)
         if not isinstance(answer, Token):
             return answer
         return replace(
@@ -136,7 +139,7 @@ class Exchange:
             return
         before = self.known.refusal_of((yield from self.hash()))
         if before is not None and before.count:
-            over = replace(
+            accepted = replace(
                 before,
                 at=token.issued_at,
                 until=token.issued_at,
@@ -144,7 +147,7 @@ class Exchange:
                 generation=self.generation,
                 at_boot=token.issued_boot,
             )
-            self.known = join(self.known, Entry.of_failure(over, self.known.salt))
+            self.known = join(self.known, Entry.of_failure(accepted, self.known.salt))
 
     @property
     def _cold(self) -> bool:
@@ -156,7 +159,7 @@ class Exchange:
     # -- failures ----------------------------------------------------------------------------------
 
     def failed(self, error: TokenError, *, kind: FailureKind | None = None) -> Steps[Result]:
-        """The result of a failure, remembered by those whom it binds.
+        """The result of a failure, remembered by all whom it binds.
 
         After the deadline only a verdict counts: a process that was frozen met no outage.
         """
@@ -178,11 +181,11 @@ class Exchange:
         before = self.request.snapshot.failure
         if self.known.refusals:
             before = self.known.refusal_of((yield from self.hash()))
-        elif before and before.credentials_hash != self.read.fingerprint:
+        elif before and before.credentials_hash != self.credentials.fingerprint:
             before = None
         count = before.count if before is not None and before.refused else 0
         failure = yield from self._failure(FailureKind.REFUSED, error, count + 1)
-        own = replace(failure, credentials_hash=self.read.fingerprint)
+        own = replace(failure, credentials_hash=self.credentials.fingerprint)
         result = yield from self.result(Source.GRANT, failure=own)
         yield Publish(result)
         yield from self._remember_refusal(failure)

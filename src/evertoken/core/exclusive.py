@@ -1,7 +1,7 @@
 """The renewal of an exclusive grant: its rotating refresh token must not be spent twice.
 
 The farthest store is the home of the login. A request is sent only under the home's lock, and only
-after the home has saved the mark "being spent", which proves that the successor can be saved too.
+after the home has saved the mark "being spent", which proves that the successor can be saved.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from evertoken.core.effects import Hold, Now, OrderingTime, Publish, Save, Sleep, StillHeld
+from evertoken.core.effects import Now, OrderingTime, Publish, Save, Sleep, StillHeld
 from evertoken.core.entry import Entry, join, next_generation
 from evertoken.core.failure_kind import FailureKind
+from evertoken.core.hold import Hold
 from evertoken.core.login import Initial, Login, digest_of
 from evertoken.core.renewal import Renewal
 from evertoken.core.token import Token
@@ -63,13 +64,13 @@ class ExclusiveRenewal(Renewal):
         self._learn(replace(login, refresh_token=None, generation=self.generation))
         return (yield from self.failed(answer, kind=FailureKind.LOCAL))
 
-    def _login(self, wall: float) -> Login | None:
+    def _login(self, seconds: float) -> Login | None:
         """The login to spend: a new one, if the initial token is not one that has been used."""
-        login, initial = self.known.login, self.read.initial
+        login, initial = self.known.login, self.credentials.initial
         used = () if login is None else login.initials
         if initial is None or digest_of(initial) in {each.digest for each in used}:
             return login
-        generation = next_generation(self.known, wall)
+        generation = next_generation(self.known, seconds)
         return Login(initial, generation, initials=(Initial(generation, digest_of(initial)), *used))
 
     def _mark(self, login: Login) -> Steps[bool]:

@@ -20,12 +20,15 @@ LONGEST_WAIT = 24 * 3600.0
 class Failure:
     """Why the token endpoint is not asked for a while.
 
+    A count of 0 records the opposite: the credentials were refused before, and have been accepted
+    since. It replaces the refusal in `join`, and has ended already.
+
     Attributes:
         kind: whom it binds.
         at: when the renewal failed, in Unix seconds.
         until: when the endpoint may be asked again, in Unix seconds.
         error: what a caller is told meanwhile.
-        count: how many failures of this kind in a row led here; 0 records a success.
+        count: how many failures of this kind in a row led here, this one included.
         generation: its place among the tokens of its identity: a newer token clears an outage.
         credentials_hash: of the refused credentials; empty for other kinds. In an `Entry` it is
             the slow hash under the entry's salt, in a `Snapshot` the process's own fingerprint.

@@ -19,7 +19,7 @@ class FailureKind(enum.Enum):
     UNAVAILABLE = "unavailable"
     """Something was sent and no proper answer came: binds everyone."""
     LOCAL = "local"
-    """Nothing was sent: binds this process alone, and is never stored."""
+    """Nothing was sent: binds this manager alone, and is never stored."""
 
     @classmethod
     def of(cls, error: TokenError) -> FailureKind:

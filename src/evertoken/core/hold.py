@@ -16,5 +16,5 @@ class Hold(enum.Enum):
     ABSENT = "the store offers no lock, or is away"
 
     def __bool__(self) -> bool:
-        """Whether a renewal may go on: a store of a user's own yields a bool."""
+        """True unless `BUSY`. Stores written for 0.1 answer with a bool."""
         return self is not Hold.BUSY

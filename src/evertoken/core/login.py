@@ -31,7 +31,9 @@ class Login:
     Attributes:
         refresh_token: the newest one; None once the login has ended. Not shown by `repr`.
         generation: counts up with each successor.
-        being_spent: whether a renewal was about to send it: its holder died if this still stands.
+        being_spent: whether a renewal is about to send it. Saved before each use; the save proves
+            that the successor can be saved. If it stands when the lock is free, that use brought no
+            successor: it failed, or its holder died.
         initials: the initial tokens that started this login and those before it.
     """
 
@@ -42,7 +44,7 @@ class Login:
 
     @property
     def order(self) -> tuple[object, ...]:
-        """Sorts from old to new; an ended login, and a mark, win over the same without."""
+        """Sorts from old to new; of one generation, an ended login or one being spent wins."""
         ended = self.refresh_token is None
         return self.generation, ended, self.being_spent, self.refresh_token or ""
 

@@ -34,8 +34,7 @@ class RefreshPolicy:
         refusal_cooldown: the pause after refused credentials; it doubles up to
             `refusal_cooldown_max`.
         recheck: how often a process polls the store for a token that a sibling changed.
-        activation_delay: for how long the replaced token is still sent. Reserved: stored and
-            checked, but not acted on yet.
+        activation_delay: reserved. Checked as the other numbers are, and without effect.
 
     Raises:
         ValueError: a negative or infinite number, or a maximum below its start.
@@ -81,7 +80,10 @@ class RefreshPolicy:
         return _moment(token, token.lifetime - max(window, self.margin(token)))
 
     def overdue_at(self, token: Token, *, jitter_fraction: float) -> Instant:
-        """When a busy lock delays its renewal no longer: half a window before its last use."""
+        """From when on a busy lock no longer delays its renewal.
+
+        That is half a window before its last use.
+        """
         window = self.window(token) / 2 * (1 + self.jitter * jitter_fraction)
         return _moment(token, token.lifetime - self.margin(token) - window)
 
@@ -120,8 +122,8 @@ class RefreshPolicy:
             return False
         if failure.refused or token is None or self.usable(token, now):
             return True
-        by_wall = now.boot - (now.wall - failure.at)
-        boot = by_wall if failure.at_boot is None else failure.at_boot
+        boot_estimate = now.boot - (now.wall - failure.at)
+        boot = boot_estimate if failure.at_boot is None else failure.at_boot
         return not self.usable(token, Instant(failure.at, boot))
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evertoken.core.effects import (
-    Hold,
     Load,
     Lock,
     LockTimedOut,
@@ -27,6 +26,7 @@ from evertoken.core.effects import (
 from evertoken.core.entry import NOTHING, Entry, adds, join, join_at
 from evertoken.core.exchange import Exchange
 from evertoken.core.failure_kind import FailureKind
+from evertoken.core.hold import Hold
 from evertoken.core.policy import GRANT_FLOOR
 from evertoken.core.state import EMPTY
 
@@ -45,7 +45,7 @@ class Renewal(Exchange):
 
     def __init__(self, plan: Plan, request: RenewalRequest) -> None:
         super().__init__(plan, request)
-        self._held: dict[int, Entry] = {}
+        self._stored: dict[int, Entry] = {}
 
     def steps(self) -> Steps[Result]:
         """The whole renewal. Raises nothing: a failure is a `Result` with a failure."""
@@ -56,7 +56,7 @@ class Renewal(Exchange):
         self._identify(reading)
         result = yield from self._remembered_refusal()
         if result is None:
-            result = yield from self._through(0)
+            result = yield from self._from_store_on(0)
         if result.source is Source.GRANT and result.token and self.known.kills(result.token):
             yield Revoke(reading, result.token)
             result = yield from self.result(Source.REVOKED)
@@ -70,13 +70,13 @@ class Renewal(Exchange):
 
     # -- locks and stores --------------------------------------------------------------------------
 
-    def _through(self, store: int) -> Steps[Result]:
-        """Near to far, the only order of locks; what is learnt is saved far to near."""
+    def _from_store_on(self, store: int) -> Steps[Result]:
+        """Lock and ask from `store` on, near to far; save what was learnt far to near."""
         if store == self.plan.stores:
             return (yield from self._ask())
         result = yield from self._acquire(store)
         if result is None:
-            result = yield from self._through(store + 1)
+            result = yield from self._from_store_on(store + 1)
         if result.source is not Source.BUSY:
             yield from self.save(store)
         return result
@@ -109,9 +109,9 @@ class Renewal(Exchange):
     def _wait(self, tries: int) -> Steps[tuple[float, bool] | None]:
         """Seconds to wait for a lock, and whether this is the last try; None to stop trying.
 
-        If nobody waits there is one try, and no renewal without the lock while there is time for
-        another. Otherwise there are slices, between which a token that a sibling saved is seen.
-        Jitter keeps siblings from giving up together behind a stuck holder.
+        Nobody waits: one try, then put it off until the token is overdue. Somebody waits, or the
+        token is overdue: slices of a second, with a look at the store between them. Jitter keeps
+        siblings from giving up together behind a stuck holder.
         """
         now = yield Now()
         if not (self.request.blocking or self._overdue(now)):
@@ -136,37 +136,37 @@ class Renewal(Exchange):
         return token is None or policy.overdue_at(token, jitter_fraction=fraction).reached(now)
 
     def _look(self, store: int) -> Steps[Result | None]:
-        """Load `store`; a token in it is believed only after the farther stores were asked.
+        """Load `store`; a token in it counts only after the farther stores were loaded too.
 
         A sibling on another machine may have revoked or replaced it.
         """
         yield from self._load(store)
-        if self._held[store].token is not None:
+        if self._stored[store].token is not None:
             for farther in range(store + 1, self.plan.stores):
                 yield from self._load(farther)
-        return (yield from self._found(store))
+        return (yield from self._result_if_found(store))
 
     def _load(self, store: int) -> Steps[None]:
         entry = yield Load(store)
-        self._held[store] = entry or NOTHING
-        self.known = join_at(self.known, self._held[store], (yield OrderingTime()))
+        self._stored[store] = entry or NOTHING
+        self.known = join_at(self.known, self._stored[store], (yield OrderingTime()))
 
     def save(self, store: int) -> Steps[bool]:
         """Save what is known, if it is news to `store`; whether the store has it now."""
-        if not adds(self.known, self._held.get(store, NOTHING)):
+        if not adds(self.known, self._stored.get(store, NOTHING)):
             return True
         joined = yield Save(store, self.known)
         if joined is None:
             return False
         # a revocation may have come in between
-        self._held[store] = joined
+        self._stored[store] = joined
         self.known = join(self.known, joined)
         return True
 
     # -- what is found -----------------------------------------------------------------------------
 
-    def _found(self, store: int) -> Steps[Result | None]:
-        """What of `known` makes a request needless."""
+    def _result_if_found(self, store: int) -> Steps[Result | None]:
+        """A result, if something in `known` makes a request needless."""
         now = yield Now()
         token = yield from self._adoptable(now)
         failure = yield from self._binding(now)
@@ -178,7 +178,7 @@ class Renewal(Exchange):
         token = self.known.token
         if token is None or not self._serves(token, now):
             return None
-        adopted = yield MayAdopt(self.read, token)
+        adopted = yield MayAdopt(self.credentials, token)
         return token if adopted else None
 
     def _serves(self, token: Token, now: Instant) -> bool:
@@ -200,7 +200,7 @@ class Renewal(Exchange):
         if any(policy.in_force(each, known.token, now) for each in known.refusals):
             refusal = known.refusal_of((yield from self.hash()))
             if refusal is not None and policy.in_force(refusal, known.token, now):
-                return replace(refusal, credentials_hash=self.read.fingerprint)
+                return replace(refusal, credentials_hash=self.credentials.fingerprint)
         outage = known.outage
         return outage if outage and policy.in_force(outage, known.token, now) else None
 
@@ -219,7 +219,7 @@ class Renewal(Exchange):
         snapshot, own = self.request.snapshot, self.request.snapshot.failure
         if own is None or self.request.force:
             return None
-        if own.refused and own.credentials_hash != self.read.fingerprint:
+        if own.refused and own.credentials_hash != self.credentials.fingerprint:
             return None
         return own if self.plan.policy.in_force(own, snapshot.token, now) else None
 

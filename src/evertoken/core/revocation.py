@@ -36,44 +36,45 @@ if TYPE_CHECKING:
 
 
 def revocation(plan: Plan, snapshot: Snapshot) -> Steps[Revocation]:
-    """Revoke the manager's token and those in the stores that its credentials may adopt.
+    """Revoke the manager's token, and those in the stores that belong to its credentials.
 
-    It covers what is in flight: a token whose request was sent before now has a generation that is
-    covered, and is dead when it arrives. The tombstone is saved before the server is asked, so
-    that no sibling sends a token that the server is about to end. A lock that is not had in time
-    stops nothing.
+    A token in flight is covered too: its generation is from before its request was sent, so it is
+    dead when it arrives. While the stores hold a token of other credentials, tokens in flight are
+    not covered. The tombstone is saved before the server is asked, so that no sibling sends a token
+    that the server is about to end. Each store may wait `lock_timeout` for its lock; after that the
+    revocation goes on without it.
     """
     reading = yield ReadCredentials()
     if not isinstance(reading, Reading):
-        # without credentials only the manager's own token is known to be ours
+        # without credentials, only the manager's own token is known to be ours
         own = () if snapshot.token is None else (snapshot.token,)
         return _ended(NOTHING, own, _newest(own), reading)
     if snapshot.key not in {None, reading.key}:
-        # the credentials name another identity by now, whose tokens were never handed out here
+        # the credentials name another identity by now; its tokens were never handed out here
         snapshot = replace(snapshot, token=None, entry=NOTHING)
-    entries = yield from _held(plan)
+    entries = yield from _lock_and_load(plan)
     ours, foreign = yield from _owned(reading, snapshot, entries)
-    time = yield OrderingTime()
-    known = demoted(reduce(join, entries, snapshot.entry), time)
+    seconds = yield OrderingTime()
+    known = demoted(reduce(join, entries, snapshot.entry), seconds)
     # the token of other credentials is not ours to end, nor is their login
-    through = _newest(ours) if foreign else next_generation(known, time)
-    known = join(known, _lost(ours, known, through))
-    known = known if foreign else _without_login(known, time)
+    through = _newest(ours) if foreign else next_generation(known, seconds)
+    known = join(known, _tombstone(ours, known, through))
+    known = known if foreign else _without_login(known, seconds)
     for store in reversed(range(plan.stores)):
         yield Save(store, known)
     return _ended(known, ours, through, (yield from _revoke(reading, ours)))
 
 
-def _lost(ours: tuple[Token, ...], known: Entry, through: int) -> Entry:
-    """The revocation; if no token was lost by it, an outage is waited out as before."""
+def _tombstone(ours: tuple[Token, ...], known: Entry, through: int) -> Entry:
+    """The tombstone. If it ends no token of ours, the outage is kept and moved above it."""
     dead, outage = Entry.of_revocation(through), known.outage
     if ours or outage is None:
         return dead
     return join(dead, Entry.of_failure(replace(outage, generation=through + 1)))
 
 
-def _held(plan: Plan) -> Steps[list[Entry]]:
-    """Take every lock, near to far, and load every store."""
+def _lock_and_load(plan: Plan) -> Steps[list[Entry]]:
+    """Ask for every lock, near to far, and load every store."""
     for store in range(plan.stores):
         yield Lock(store, plan.lock_timeout)
     entries: list[Entry] = []
@@ -107,11 +108,11 @@ def _revoke(reading: Reading, tokens: Iterable[Token]) -> Steps[TokenError | Non
     return first
 
 
-def _without_login(entry: Entry, wall: float) -> Entry:
+def _without_login(entry: Entry, seconds: float) -> Entry:
     """`entry` whose login has ended."""
     if entry.login is None:
         return entry
-    ended = replace(entry.login, refresh_token=None, generation=next_generation(entry, wall))
+    ended = replace(entry.login, refresh_token=None, generation=next_generation(entry, seconds))
     return join(entry, Entry(login=ended))
 
 

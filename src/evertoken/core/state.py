@@ -104,7 +104,10 @@ def with_token(
 def with_failure(
     snapshot: Snapshot, failure: Failure, now: Instant, policy: RefreshPolicy
 ) -> Snapshot:
-    """`snapshot` after a failed renewal: the next try, and at the latest when a live token ends."""
+    """`snapshot` after a failed renewal.
+
+    The next try comes when the back-off ends, or when a live token ends, whichever is sooner.
+    """
     due_at = now.after(failure.remaining(now))
     if snapshot.usable(now):
         due_at = due_at.earlier(snapshot.usable_until)
@@ -230,8 +233,8 @@ def apply_result(
 ) -> Snapshot:
     """`snapshot` after a renewal. Its waiting callers receive `result.token` or its error.
 
-    A token that had expired when it arrived is kept for its waiters; it is dropped if the renewal
-    had exceeded its deadline, because a process that was frozen would send a dead token.
+    An expired token is kept for those who waited for it, unless the result is late: then the
+    process was frozen, and would send a token that is long dead.
     """
     snapshot = _identified(snapshot, result)
     snapshot = knowing(snapshot, result.entry, now)
@@ -296,8 +299,8 @@ def _identified(snapshot: Snapshot, result: Result) -> Snapshot:
 def knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
     """`snapshot` that knows `entry` too; the same object if that is no news.
 
-    The manager's own token is demoted like the entry: otherwise it would look newer than every
-    later one.
+    Demotes the manager's own token too: a generation from the far future would beat every later
+    token.
     """
     known = join_at(snapshot.entry, entry, now.wall)
     if known == snapshot.entry:

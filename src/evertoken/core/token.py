@@ -25,8 +25,8 @@ class TokenKey:
         client_id: the OAuth client.
         username: the resource owner or account, if there is one.
         scope: the scope that is requested.
-        extra: further form parameters (audience, resource …) as pairs of name and value; kept
-            sorted, so that their order makes no other identity.
+        extra: further form parameters (audience, resource …) as pairs of name and value; sorted,
+            so that their order does not make another identity. No grant sets it yet.
     """
 
     token_url: str
@@ -87,8 +87,8 @@ class Token:
     def order(self) -> tuple[object, ...]:
         """Sorts tokens of one identity from old to new, the same way on every machine.
 
-        Times come last because they differ between machines whose clocks differ. Of two copies of
-        one token the older one is preferred: a copy never outlives its original.
+        Generation first, then text. Times come last because machines' clocks differ. Of two copies
+        of one token the one that expires first wins.
         """
         reading = (False, 0.0) if self.issued_boot is None else (True, -self.issued_boot)
         content = self.value, self.scope or "", self.refresh_token or ""
@@ -101,9 +101,9 @@ class Token:
 
     def plausible(self, now: Instant) -> bool:
         """Whether its times can be true: not in the future, and not longer than a year."""
-        by_wall = now.wall - self.issued_at
-        by_boot = 0.0 if self.issued_boot is None else now.boot - self.issued_boot
-        youngest = min(by_wall, by_boot)
+        age_by_wall = now.wall - self.issued_at
+        age_by_boot = 0.0 if self.issued_boot is None else now.boot - self.issued_boot
+        youngest = min(age_by_wall, age_by_boot)
         # a second more: from 2038 on doubles are coarser, and a year that ends there is rounded up
         return youngest >= -FUTURE_TOLERANCE and 0 <= self.lifetime < LONGEST_LIFETIME + 1
 

@@ -39,24 +39,30 @@ class Claim(NamedTuple):
         return source_of(self.grant)
 
     def recognised_unread(self, key: TokenKey) -> bool:
-        """Whether the source of the credentials alone tells if the tokens of `key` are ours."""
+        """Whether the tokens of `key` are ours by the source of the credentials alone.
+
+        So they are if their owner has that source, or nobody owns them.
+        """
         owner = self.memory.owner(key)
         return owner is None or owner.matches(self.source, None)
 
     def admits_unread(self, key: TokenKey) -> bool:
-        """Whether the stored tokens of `key` are the manager's, as far as can be told unread."""
-        return self.memory.admits(key, self.source, proof=self.proof)
+        """As `admit`, by the source of the credentials alone, which are not read."""
+        return self.memory.admit(key, self.source, proof=self.proof)
 
-    def admits(self, credentials: Credentials, fingerprint: bytes) -> bool:
-        """Whether the stored tokens of their identity belong to `credentials`."""
-        return self.memory.admits(
+    def admit(self, credentials: Credentials, fingerprint: bytes) -> bool:
+        """Whether `credentials` may use the stored tokens of their identity.
+
+        Makes them the owner if there is none, unless the claim needs proof.
+        """
+        return self.memory.admit(
             credentials.key, credentials.source, fingerprint=fingerprint, proof=self.proof
         )
 
     def recognise(self, key: TokenKey) -> None:
         """Read the credentials of the owner of `key`, if only that can tell them from ours.
 
-        It may ask callables, so it is called before any lock is taken.
+        It may call a user's callables, so no lock is held.
         """
         owner = self.memory.owner(key)
         if owner is None or owner.fingerprint is not None or self.source in owner.sources:

@@ -7,11 +7,11 @@ import logging
 import os
 import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, assert_never
 
 from evertoken import clock, credentials, ownership, process
 from evertoken.core import effects
-from evertoken.core.effects import Hold
+from evertoken.core.hold import Hold
 from evertoken.credentials import Credentials
 from evertoken.engine.naming import account_of, describe, named, url_of
 from evertoken.errors import RevocationFailed, TokenError, capture
@@ -32,7 +32,7 @@ _log = logging.getLogger("evertoken")
 
 
 class _SlowHash:
-    """Its `turn` is held around a slow hash: each takes 16 MiB, and thousands may be due."""
+    """One slow hash at a time: each takes 16 MiB."""
 
     def __init__(self) -> None:
         self.renew_in_child()
@@ -54,8 +54,8 @@ class Driver:
         stores: near to far; the first one is the process's memory.
         start: the caller's reading of both clocks, which travels with the renewal.
         publish: told the result that waiting callers receive before the renewal has ended.
-        known: the identity, for a revocation: it needs no password where the sources of the
-            credentials tell that the stored tokens are the manager's.
+        known: the identity to revoke for. The credentials are not read if their source alone
+            proves the claim.
     """
 
     def __init__(
@@ -123,6 +123,8 @@ class Driver:
                 return self._may_adopt(reading)
             case effects.Publish(result):
                 self._publish(result)
+            case _:
+                assert_never(effect)
         return None
 
     @property
@@ -148,7 +150,7 @@ class Driver:
     def _may_adopt(self, reading: Reading) -> bool:
         if reading.credentials is None:
             return self._claim.admits_unread(reading.key)
-        return self._claim.admits(_posted(reading), reading.fingerprint)
+        return self._claim.admit(_posted(reading), reading.fingerprint)
 
     def _lock(self, store: TokenStore, timeout: float, locks: ExitStack) -> Hold:
         with ExitStack() as lock:
@@ -191,7 +193,7 @@ class Driver:
         return RevocationFailed(f"the token was not revoked: {error}", transient=error.transient)
 
     def _hash(self, reading: Reading, salt: bytes) -> bytes:
-        """Slow where others could read the result; inside the process a keyed hash is enough."""
+        """Slow if a store could show the result to others; else a keyed hash is enough."""
         if len(self._stores) == 1:
             return hashlib.blake2b(salt, key=reading.fingerprint).digest()
         with _slow_hash.turn:

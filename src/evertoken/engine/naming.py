@@ -29,7 +29,7 @@ def url_of(grant: Grant) -> str:
 
 
 def named(error: E, *, account: str | None, token_url: str) -> E:
-    """`error`, whose message says which account and which token URL it is about."""
+    """`error` itself, changed: its message now begins with the account and the token URL."""
     whose = token_url if account is None else f"{_printable(account)} at {token_url}"
     error.args = (f"{whose}: {error}",)
     return error

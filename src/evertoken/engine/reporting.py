@@ -80,7 +80,11 @@ def report_failure(
     *,
     on_event: Callable[[Event], None] | None,
 ) -> None:
-    """Tell of a failure, once: repetitions of the same one are logged at DEBUG."""
+    """Tell of a failure.
+
+    An equal failure is not told again. One with the same text is logged at DEBUG, and its event is
+    still sent.
+    """
     known = before.failure
     if failure.repeats(known):
         return

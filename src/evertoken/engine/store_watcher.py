@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Merge = Callable[[RemoteStore, Entry | None, Instant], None]
 
 POLL_WAIT = 0.02
-"""Seconds that a request with a usable token waits for a poll: a healthy store answers in them."""
+"""Seconds that a request with a usable token waits for its poll; a healthy store needs less."""
 
 POLL_NOW_WAIT = 1.0
 """Seconds that a call waits for a poll after an API refused its token."""
@@ -28,8 +28,9 @@ POLL_NOW_WAIT = 1.0
 class StoreWatcher:
     """Polls one store, one poll at a time and at most one per the store's `recheck`.
 
-    What a poll finds is merged when it comes, however late. Within `POLL_WAIT` it still counts for
-    the request that caused the poll: a process that was idle for hours sends no revoked token.
+    What a poll finds is merged when it comes, however late. The request that caused the poll waits
+    `POLL_WAIT` for it, so that the first one after hours does not send a revoked token. Other
+    threads go on with the token that they have until the poll is done.
     """
 
     __slots__ = ("_guard", "_polled_at", "_polling", "_store")

@@ -112,7 +112,7 @@ class MemoryStore:
         with self._guard:
             return self._owners.get(key)
 
-    def admits(
+    def admit(
         self,
         key: TokenKey,
         source: Source,
@@ -122,8 +122,8 @@ class MemoryStore:
     ) -> bool:
         """Whether credentials may use a token of `key` that they did not obtain themselves.
 
-        The first that ask become the owner, unless `proof` is wanted: then only credentials that
-        have obtained a token in this process may.
+        Makes the asker the owner if there is none, unless `proof` is wanted: then only credentials
+        that have obtained a token in this process may.
 
         Args:
             key: whose token.
@@ -160,7 +160,7 @@ class MemoryStore:
         self._owners[key] = owner
         self._owners.move_to_end(key)
         while len(self._owners) > self._maxsize:
-            # with the token, which would otherwise go to the next credentials that ask
+            # with its entry, from memory: the next credentials that ask would get the token
             forgotten_key, _ = self._owners.popitem(last=False)
             if self._entries is not None:
                 self._entries.pop(forgotten_key, None)
