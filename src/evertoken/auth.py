@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from requests.auth import AuthBase
 
-from evertoken import urls
-from evertoken.errors import TokenError
+from evertoken import proxies, urls
+from evertoken.errors import InsecureURL, TokenError
 from evertoken.lazy import lazy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from requests import PreparedRequest, Response
 
@@ -39,6 +39,10 @@ class BearerAuth(AuthBase):
     API answers with one of `retry_statuses`, the token is renewed and the request sent once more
     with the same body; where that body cannot be had again, the answer comes back as it is.
 
+    A request to an `http://` origin on loopback raises `InsecureURL` if the environment names a
+    proxy for it, since the token would leave the machine in plain text. Proxies of the session
+    cannot be seen before a request is sent; they are warned of afterwards.
+
     Args:
         manager: hands out the token.
         origins: URLs whose scheme, host and port get the token; None: that of the token URL.
@@ -52,6 +56,7 @@ class BearerAuth(AuthBase):
 
     __slots__ = (
         "_handler",
+        "_loopback",
         "_prefixes",
         "_renewer",
         "_warned",
@@ -73,7 +78,7 @@ class BearerAuth(AuthBase):
         self.retry_statuses = tuple(retry_statuses)
         self.allow_http = allow_http
         given = (_token_url(manager),) if origins is None else tuple(origins)
-        self.origins, self._prefixes = _covered(given, allow_http=allow_http)
+        self.origins, self._prefixes, self._loopback = _covered(given, allow_http=allow_http)
         self._warned = _NOTHING
         # both are on the path of each request: a look-up of a method would make a new object
         self._handler = self._answered
@@ -83,12 +88,17 @@ class BearerAuth(AuthBase):
         """Set `Authorization` (RFC 6750 section 2.1); waits only when no usable token exists.
 
         Raises:
-            TokenError: there is no token, as `TokenManager.token` says. It is a
-                `requests.RequestException` too.
+            InsecureURL: a proxy would receive the token of an `http://` origin on loopback.
+            TokenError: there is no token, as `TokenManager.token` says.
+
+        Both are a `requests.RequestException` too.
         """
         url = request.url or ""
-        if not url.startswith(self._prefixes) and not self._covers(url):
-            self._warn_of(url)
+        if not (
+            url.startswith(self._prefixes)
+            or (url.startswith(self._loopback) and not proxies.are_possible())
+            or self._admits(request, url)
+        ):
             return request
         # the public test for a header raises and catches inside: it costs more than all the rest
         fields = request.headers._store  # noqa: SLF001  as said above
@@ -122,12 +132,39 @@ class BearerAuth(AuthBase):
 
     def _signed_before(self, request: PreparedRequest) -> PreparedRequest:
         """Bring a token of ours up to date; leave a header of the caller's own alone."""
-        if any(map(self._is_own, request.hooks["response"])):
+        if self._signed(request):
             request.headers["Authorization"] = self._header()
         else:
             # the origin alone: a URL may hold a login, or a secret in its query
             _log.debug("a request to %s brings its own Authorization", _origin(request.url))
         return request
+
+    def _admits(self, request: PreparedRequest, url: str) -> bool:
+        """Whether the token goes to `url`, if its beginning alone does not say so.
+
+        Raises:
+            InsecureURL: it is an `http://` URL on loopback, and a proxy would receive the token.
+        """
+        if not url.startswith(self._loopback):
+            if not self._covers(url):
+                self._warn_of(url)
+                return False
+            if not urls.is_plain_loopback(url):
+                return True
+        # a header of the caller's own is left alone, and no token sent
+        if proxies.in_environment(url) and (
+            "Authorization" not in request.headers or self._signed(request)
+        ):
+            raise requests_errors.for_requests(
+                InsecureURL(
+                    f"the token for {_origin(url)} would go to a proxy in plain text: exclude this "
+                    f"host from the proxies of the environment ({proxies.exclusion_of(url)})"
+                )
+            )
+        return True
+
+    def _signed(self, request: PreparedRequest) -> bool:
+        return any(map(self._is_own, request.hooks["response"]))
 
     def _covers(self, url: str | None) -> bool:
         """Whether `url` is of an origin of ours, however its host and port are written."""
@@ -139,13 +176,24 @@ class BearerAuth(AuthBase):
             ours = ", ".join(sorted(self.origins))
             self._warn_once(origin, f"no token is sent to {origin}: it is none of {ours}")
 
+    def _warn_of_proxy(self, url: str, given: Mapping[str, str]) -> None:
+        if urls.is_plain_loopback(url) and proxies.chosen(url, given):
+            here = _origin(url)
+            self._warn_once(
+                f"{here} proxy",
+                f"the token for {here} went to a proxy in plain text: exclude this host from the "
+                "proxies of the session",
+            )
+
     def _warn_once(self, cause: str, message: str) -> None:
         if cause not in self._warned:
             self._warned |= {cause}
             _log.warning("%s", message)
 
-    def _answered(self, response: Response, **kwargs: object) -> Response:
+    def _answered(self, response: Response, **kwargs: Any) -> Response:
         """Look closer at an answer that means a dead token, or leads to another URL."""
+        if self._loopback and kwargs.get("proxies"):
+            self._warn_of_proxy(response.request.url or "", kwargs["proxies"])
         status = response.status_code
         if status not in self.retry_statuses and not 300 <= status < 400:  # noqa: PLR2004  redirects
             return response
@@ -169,6 +217,8 @@ class BearerAuth(AuthBase):
         # only now: a body that is gone is no reason to leave the next call a dead token
         if header is None or not replay.rewound(request):
             return response
+        if urls.is_plain_loopback(request.url or ""):
+            kwargs["proxies"] = {}
         answer = replay.sent_again(response, header, **kwargs)
         events.emit(self.manager.on_event, events.Replayed(status))
         return answer
@@ -217,11 +267,16 @@ class _Call:
 
 @functools.lru_cache(maxsize=64)
 def _covered(given: tuple[str, ...], *, allow_http: bool) -> tuple[tuple[str, ...], ...]:
-    """The origins of the URLs `given`, and how their URLs begin; shared by many accounts."""
+    """The origins of the URLs `given`, and how their URLs begin: in general, and plain on loopback.
+
+    Shared by many accounts.
+    """
     checked = [urls.checked(url, what="an origin", allow_http=allow_http) for url in given]
     origins = tuple(dict.fromkeys(map(urls.origin, checked)))
     # with the slash: "https://api.example.com.evil.example/" starts like the origin too
-    return origins, tuple(f"{origin}/" for origin in origins)
+    beginnings = [f"{origin}/" for origin in origins]
+    loopback = tuple(filter(urls.is_plain_loopback, beginnings))
+    return origins, tuple(it for it in beginnings if it not in loopback), loopback
 
 
 def _token_url(manager: TokenManager) -> str:

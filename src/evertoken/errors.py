@@ -26,7 +26,8 @@ class TokenError(Exception):
         status: the HTTP status of the token endpoint's answer.
         content_type: that answer's media type.
         error: the OAuth error code (RFC 6749 section 5.2).
-        description: the server's own words, control characters escaped, at most 200 characters.
+        description: the server's own words, control characters escaped, at most 200 characters;
+            withheld if they may repeat a credential.
         retry_after: how long the server asked to be left alone, in seconds.
         transient: whether another try soon may help.
         local: whether it happened before anything was sent (a credential could not be read, DNS,
@@ -96,7 +97,11 @@ class RevocationFailed(TokenError):
 
 
 class InsecureURL(TokenError, ValueError):
-    """A URL that would send a secret in clear: no https, and neither loopback nor `allow_http`."""
+    """A request would send a secret off this machine in plain text.
+
+    Its URL is `http://`, and neither on loopback nor covered by `allow_http`; or it is on loopback,
+    and the environment would send it through a proxy.
+    """
 
 
 def capture(call: Callable[[], T]) -> T | TokenError:

@@ -49,6 +49,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_plain_loopback(url: str) -> bool:
+    """Whether `url` is http:// to this machine: a proxy would carry what it is sent elsewhere."""
+    parts = _split(url, "the URL")
+    return parts.scheme == "http" and is_loopback(parts.hostname or "")
+
+
 def _split(url: str, what: str) -> SplitResult:
     try:
         parts = urlsplit(url)

@@ -235,7 +235,9 @@ def test_a_proxys_login_is_asked_for_without_a_tunnel_too(
 ) -> None:  # F19
     with Proxy(status=407) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        error = failure_of(token_server)
+        error = failure_of(
+            token_server, token_url="http://tokens.internal/oauth/token/", allow_http=True
+        )
 
     assert isinstance(error, GrantUnavailable)
     assert "the proxy wants a login (407)" in str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,7 +17,6 @@ from support.http_proxy import Proxy
 from support.http_raw import RawServer
 
 if TYPE_CHECKING:
-    import socket
     import threading
     from collections.abc import Iterator
 
@@ -185,10 +185,16 @@ def test_a_plain_request_goes_through_a_proxy_too(
 def test_no_proxy_is_honoured(
     token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # F26
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    url = "http://tokens.internal/oauth/token/"
     with Proxy(status=502) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        grant_of(token_server).request()
+        monkeypatch.setenv("NO_PROXY", "tokens.internal")
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        with pytest.raises(GrantUnavailable, match="the name was not found"):
+            grant_of(token_server, token_url=url, allow_http=True).request()
 
     assert proxy.asked == []
 
@@ -196,10 +202,10 @@ def test_no_proxy_is_honoured(
 def test_proxies_given_to_the_grant_beat_those_of_the_environment(
     token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # F26
-    route = {f"127.0.0.1:{port_of(token_server)}": port_of(token_server)}
-    with Proxy(status=502) as ambient, Proxy(route) as own:
+    url = "http://tokens.internal/oauth/token/"
+    with Proxy(status=502) as ambient, Proxy({"tokens.internal:80": port_of(token_server)}) as own:
         monkeypatch.setenv("HTTP_PROXY", ambient.url)
-        grant_of(token_server, proxies={"http": own.url}).request()
+        grant_of(token_server, token_url=url, proxies={"http": own.url}, allow_http=True).request()
 
     assert (len(ambient.asked), len(own.asked)) == (0, 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evertoken import InsecureURL
-from evertoken.urls import checked, is_loopback, origin
+from evertoken.urls import checked, is_loopback, is_plain_loopback, origin
 
 WHAT = "token_url"
 
@@ -140,3 +140,17 @@ def test_loopback_is_told_by_name_or_address(host: str) -> None:
 @pytest.mark.parametrize("host", ["example.com", "localhost.", "10.0.0.1", "::2", "127.1", ""])
 def test_anything_else_is_not_loopback(host: str) -> None:
     assert is_loopback(host) is False
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost/", "http://127.1.2.3:80", "HTTP://[::1]:8000/a", "http://LOCALHOST?q"]
+)
+def test_plain_loopback_is_http_to_this_machine(url: str) -> None:  # S54
+    assert is_plain_loopback(url) is True
+
+
+@pytest.mark.parametrize(
+    "url", ["https://localhost/", "http://example.com/localhost", "http://localhost.example/", ""]
+)
+def test_tls_and_other_machines_are_not_plain_loopback(url: str) -> None:  # F26
+    assert is_plain_loopback(url) is False

@@ -30,6 +30,14 @@ _OK = 200
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
 _CODINGS = frozenset({"identity", "gzip", "x-gzip", "deflate"})
 
+_PUBLIC_TYPES = frozenset(
+    {
+        *("application/json", "application/xml", "application/octet-stream"),
+        *("text/html", "text/plain", "text/xml"),
+    }
+)
+"""Media types that can be quoted where it is not known what is secret."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -39,7 +47,7 @@ class Endpoint:
         timeout: seconds without a byte after which an attempt ends.
         deadline: seconds after which it ends in any case.
         verify, cert: as `requests` takes them; its environment variables count too.
-        proxies: likewise, as pairs.
+        proxies: likewise, as pairs. None is used for an `http://` URL on loopback.
     """
 
     timeout: float
@@ -108,6 +116,9 @@ class Endpoint:
             settings = session.merge_environment_settings(
                 url, dict(self.proxies), stream=True, verify=self.verify, cert=self.cert
             )
+        if urls.is_plain_loopback(request.url or ""):
+            # it is in plain text because it never leaves this machine
+            settings["proxies"] = {}
         # not by the session: it reads the body of a redirect whole, even of one that it leaves
         with adapter.send(request, timeout=self.timeout, **settings) as response:
             needless = response.status_code == _OK and not expects_body
@@ -158,11 +169,12 @@ def _read(response: requests.Response) -> tuple[bytes, str]:
 
 
 def _unreadable(answer: Answer, flaw: str) -> InvalidTokenResponse:
-    kind = answer.content_type or "no content type"
+    kind = answer.content_type if answer.content_type in _PUBLIC_TYPES else None
     return InvalidTokenResponse(
-        f"the answer of {urls.origin(answer.url)} {flaw} (status {answer.status}, {kind})",
+        f"the answer of {urls.origin(answer.url)} {flaw} "
+        f"(status {answer.status}, {kind or 'no known content type'})",
         status=answer.status,
-        content_type=answer.content_type,
+        content_type=kind,
         transient=True,
     )
 

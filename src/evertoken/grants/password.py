@@ -62,7 +62,8 @@ class PasswordGrant:
         timeout: seconds without a byte after which a request ends.
         deadline: seconds after which a grant or a revocation ends in any case.
         default_lifetime: seconds that a token lives whose answer does not say.
-        verify, cert, proxies: as `requests` takes them.
+        verify, cert, proxies: as `requests` takes them. An `http://` URL on loopback is asked
+            without a proxy.
         allow_http: allow `http://` beyond loopback, where the password travels in clear.
 
     Raises:

@@ -10,18 +10,15 @@ import math
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote, quote_plus
 
 from evertoken.core.token import LONGEST_LIFETIME
 from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
+from evertoken.grants.masking import clean, repeats
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 EndpointKind = Literal["token", "revocation"]
-
-MAX_DESCRIPTION = 200
-"""Characters of a server's own words that an error quotes."""
 
 _OK = 200
 _PROXY_WANTS_LOGIN = 407
@@ -42,7 +39,16 @@ _REFRESH_TOKEN = re.compile(r"[\x20-\x7e]*")
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*|")
 _NUMBER = re.compile(r"[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
-_REGISTERED = _VERDICTS | _WRONG_REQUESTS | {"temporarily_unavailable", "server_error", "slow_down"}
+_CODES = frozenset(
+    {
+        *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client"),
+        *("unsupported_grant_type", "invalid_scope", "access_denied", "invalid_target"),
+        *("unsupported_response_type", "server_error", "temporarily_unavailable", "slow_down"),
+        *("unsupported_token_type", "invalid_token", "insufficient_scope"),
+        *("invalid_dpop_proof", "use_dpop_nonce", "interaction_required", "login_required"),
+    }
+)
+"""Error codes of OAuth 2.0 and its extensions (IANA's registry)."""
 
 _REMEDIES: dict[str | int | None, str] = {
     404: "check the URL",
@@ -119,7 +125,7 @@ def parse(answer: Answer, *, secrets: Collection[str] = ()) -> Granted:
     return Granted(
         value=_access_token(answer, members),
         lifetime=_lifetime(answer, members.get("expires_in")),
-        scope=_optional(answer, members, "scope", SCOPE),
+        scope=_scope(answer, members, secrets),
         refresh_token=_optional(answer, members, "refresh_token", _REFRESH_TOKEN) or None,
         typed=_typed(answer, members),
     )
@@ -166,23 +172,13 @@ def failure(
     )
 
 
-def clean(text: str, secrets: Collection[str] = ()) -> str:
-    """A server's words, fit for a log: secrets masked, control characters escaped, cut."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "***")
-        for quoted in {quote_plus(secret), quote(secret), quote(secret, safe="")} - {secret}:
-            text = re.sub(re.escape(quoted), "***", text, flags=re.IGNORECASE)
-    cut = text[:MAX_DESCRIPTION]
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
-    return shown[:MAX_DESCRIPTION]
-
-
 def _masked(answer: Answer, secrets: Collection[str]) -> Answer:
     """`answer`; what an error names of its headers shows no secret."""
     kind = answer.headers.get("content-type")
     if kind is None:
         return answer
-    return replace(answer, headers={**answer.headers, "content-type": clean(kind, secrets)})
+    shown = clean(kind, secrets, withheld="***")
+    return replace(answer, headers={**answer.headers, "content-type": shown})
 
 
 def _members(answer: Answer) -> dict[str, object]:
@@ -207,15 +203,11 @@ def _oauth_error(body: bytes, secrets: Collection[str]) -> tuple[str | None, str
     if not isinstance(members, dict):
         return None, None
     error, description = members.get("error"), members.get("error_description")
+    secrets = [*secrets, *_tokens(members)]
     return (
-        _code(error, secrets) if isinstance(error, str) else None,
+        _code(members, secrets) if isinstance(error, str) else None,
         clean(description, secrets) if isinstance(description, str) else None,
     )
-
-
-def _code(error: str, secrets: Collection[str]) -> str:
-    # a registered code repeats no secret, even where a password is a part of it
-    return error if error in _REGISTERED else clean(error, secrets)
 
 
 def _access_token(answer: Answer, members: dict[str, object]) -> str:
@@ -244,6 +236,12 @@ def _lifetime(answer: Answer, value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise _invalid(answer, "expires_in is no number of seconds")
     return float(min(value, LONGEST_LIFETIME))
+
+
+def _scope(answer: Answer, members: dict[str, object], secrets: Collection[str]) -> str | None:
+    """The granted scope; None if it may repeat a secret: it is stored and shown."""
+    scope = _optional(answer, members, "scope", SCOPE)
+    return None if scope is None or repeats(scope, secrets) else scope
 
 
 def _optional(
@@ -279,6 +277,21 @@ def _invalid(
         # a maintenance page passes; a redirect is a setting
         transient=answer.status == _OK,
     )
+
+
+def _code(members: dict[str, object], secrets: Collection[str]) -> str:
+    """The OAuth error code; of one that is not text, its type."""
+    code = members["error"]
+    if not isinstance(code, str):
+        return type(code).__name__
+    # the words of a standard repeat nothing, and what they mean must not hang on a secret
+    return code if code in _CODES else clean(code, secrets, withheld="***")
+
+
+def _tokens(members: dict[str, object]) -> list[str]:
+    """Tokens that came with an error: no user sees them, but they may work."""
+    values = (members.get(name) for name in ("access_token", "refresh_token"))
+    return [value for value in values if isinstance(value, str)]
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
