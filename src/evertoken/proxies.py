@@ -15,12 +15,6 @@ if TYPE_CHECKING:
 # macOS and Windows have settings of the system besides, which only a full look-up finds
 _VARIABLES_DECIDE = urllib.request.getproxies is urllib.request.getproxies_environment
 
-_USUAL = frozenset(
-    case(name.encode())
-    for name in ("http_proxy", "all_proxy")
-    for case in (bytes.lower, bytes.upper, bytes.title)
-)
-
 _OTHERS = frozenset({b"no_proxy", b"https_proxy"})
 
 
@@ -63,7 +57,15 @@ def are_possible() -> bool:
     except AttributeError:
         # something else was put in its place
         return True
-    if not _USUAL.isdisjoint(variables):
+    # one by one: a set would have all variables hashed again
+    if (
+        b"http_proxy" in variables
+        or b"HTTP_PROXY" in variables
+        or b"Http_Proxy" in variables
+        or b"all_proxy" in variables
+        or b"ALL_PROXY" in variables
+        or b"All_Proxy" in variables
+    ):
         return True
     # any other case counts too, which nobody writes: looked for if the number of variables changed
     return len(variables) != _Scan.size and _named_otherwise([*variables])
