@@ -154,10 +154,10 @@ def test_a_refresher_that_cannot_start_is_started_by_the_next_renewal(
         patch.setattr(threading.Thread, "start", no_thread)
         manager = sibling(grant, keep_fresh=True)
         assert manager.token().value
-        assert refreshers() == before
+        assert refreshers() <= before
     with manager:
         manager.refresh()
-        eventually(lambda: len(refreshers()) == len(before) + 1)
+        eventually(lambda: len(refreshers() - before) == 1)
         eventually(lambda: grant.requests >= 4)
 
 
@@ -192,7 +192,8 @@ def test_a_woken_refresher_has_one_thread_and_none_once_it_was_stopped() -> None
     refresher = BackgroundRefresher(kept)
     for _ in range(5):
         refresher.wake()
-    assert len(refreshers()) == len(before) + 1
+    # those of earlier tests may end meanwhile
+    assert len(refreshers() - before) == 1
     refresher.stop()
     eventually(lambda: refreshers() <= before)
     refresher.wake()

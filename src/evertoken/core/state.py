@@ -179,7 +179,7 @@ def invalidated(snapshot: Snapshot, value: str, known: Entry = NOTHING) -> Snaps
 
 def revoked(snapshot: Snapshot, entry: Entry) -> Snapshot:
     """`snapshot` after a revocation that `entry` tells of."""
-    return _living(replace(snapshot, entry=join(snapshot.entry, entry)))
+    return _without_dead_token(replace(snapshot, entry=join(snapshot.entry, entry)))
 
 
 def merge_shared(
@@ -307,7 +307,7 @@ def knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
         return snapshot
     own = Entry(snapshot.token, None, snapshot.entry.revoked_through)
     snapshot = replace(snapshot, token=demoted(own, now.wall).token)
-    return _living(_logged_in(snapshot, known))
+    return _without_dead_token(_logged_in(snapshot, known))
 
 
 def _logged_in(snapshot: Snapshot, known: Entry) -> Snapshot:
@@ -319,7 +319,7 @@ def _logged_in(snapshot: Snapshot, known: Entry) -> Snapshot:
     return replace(snapshot, entry=known)
 
 
-def _living(snapshot: Snapshot) -> Snapshot:
+def _without_dead_token(snapshot: Snapshot) -> Snapshot:
     token = snapshot.token
     return without_token(snapshot) if token and snapshot.entry.kills(token) else snapshot
 

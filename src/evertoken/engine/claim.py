@@ -46,7 +46,7 @@ class Claim(NamedTuple):
         owner = self.memory.owner(key)
         return owner is None or owner.matches(self.source, None)
 
-    def admits_unread(self, key: TokenKey) -> bool:
+    def admit_unread(self, key: TokenKey) -> bool:
         """As `admit`, by the source of the credentials alone, which are not read."""
         return self.memory.admit(key, self.source, proof=self.proof)
 

@@ -149,7 +149,7 @@ class Driver:
 
     def _may_adopt(self, reading: Reading) -> bool:
         if reading.credentials is None:
-            return self._claim.admits_unread(reading.key)
+            return self._claim.admit_unread(reading.key)
         return self._claim.admit(_posted(reading), reading.fingerprint)
 
     def _lock(self, store: TokenStore, timeout: float, locks: ExitStack) -> Hold:

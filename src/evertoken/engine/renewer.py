@@ -229,7 +229,7 @@ class Renewer:
         token = None if found is None else found.token
         if token is None or token == self.snapshot.token or not self.policy.usable(token, now):
             return False
-        return self._claim.admits_unread(key)
+        return self._claim.admit_unread(key)
 
     def _mend(self, key: TokenKey, store: TokenStore, found: Entry | None, known: Entry) -> None:
         """Save what a store has lost (flushed, restored from a backup), in the background."""
