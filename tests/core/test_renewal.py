@@ -549,3 +549,10 @@ def test_an_error_that_comes_after_the_deadline_is_no_failure() -> None:  # F30
     assert result.source is Source.LATE
     assert result.failure is None
     assert script.stores == [NOTHING]
+
+
+def test_a_token_is_told_to_come_from_the_store_that_holds_it() -> None:
+    script = Script(stores=[Entry.of_token(EXPIRED), Entry.of_token(NEW)])
+    result = script.renew()
+    assert result.token == NEW
+    assert result.store == 1

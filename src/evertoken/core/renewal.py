@@ -172,7 +172,9 @@ class Renewal(Exchange):
         failure = yield from self._binding(now)
         if token is None and failure is None:
             return None
-        return (yield from self.result(Source.STORE, token=token, failure=failure, store=store))
+        holders = (each for each, entry in self._stored.items() if entry.token == token)
+        source = store if token is None else next(holders, store)
+        return (yield from self.result(Source.STORE, token=token, failure=failure, store=source))
 
     def _adoptable(self, now: Instant) -> Steps[Token | None]:
         token = self.known.token
