@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import string
+import unicodedata
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -141,6 +142,9 @@ def test_deeper_and_embedded_forms_are_recognised(echo: str) -> None:  # S55
             "".join(map(chr, range(0x1D4D0, 0x1D4D6))),
             "".join(map("&#55349;&#{};".format, range(56528, 56534))),
         ),
+        ("éжñя", unicodedata.normalize("NFD", "éжñя")),
+        ("éàñôz", unicodedata.normalize("NFD", "éàñôz").encode("ascii", "replace").decode()),
+        ("Éжñя漢", unicodedata.normalize("NFD", "Éжñя漢".encode().decode("latin-1"))),
         ("пя漢字ж", "'=D0=BF=D1=8F=E6=BC=A2=E5=\\n=AD=97=D0=B6'"),
     ],
     ids=[
@@ -150,6 +154,9 @@ def test_deeper_and_embedded_forms_are_recognised(echo: str) -> None:  # S55
         "escaped in part",
         "at the beginning",
         "code units",
+        "NFD",
+        "NFD, replaced by ?",
+        "NFD of UTF-8 as Latin-1",
         "broken lines",
     ],
 )
@@ -294,3 +301,7 @@ def test_cleaned_words_are_short_printable_and_without_a_secret(
     assert len(shown) <= MAX_DESCRIPTION
     assert shown.isprintable()
     assert not any(secret in shown for secret in secrets)
+
+
+def test_a_secret_with_lone_surrogates_is_masked_like_any_other() -> None:  # S55
+    assert clean("it was tok\ud800en-1", ["tok\ud800en-1"]) == "it was ***"

@@ -106,7 +106,9 @@ def _masked(hidden: str) -> str:
 
 
 def _plain_forms(secret: str) -> Iterator[str]:
-    for form in (secret, quote_plus(secret), quote(secret), quote(secret, safe="")):
+    # a token that comes with an error may hold lone surrogates
+    encoded = secret.encode("utf-8", "surrogatepass")
+    for form in (secret, quote_plus(encoded), quote(encoded), quote(encoded, safe="")):
         yield form
         yield re.sub("%..", lambda escape: escape[0].lower(), form)
 
