@@ -9,7 +9,6 @@ from evertoken.core.policy import RefreshPolicy
 from evertoken.core.token import TokenKey
 
 POLICY = RefreshPolicy()
-KEY = TokenKey("https://tokens.example/", "client")
 START = 1_700_000_000.0
 LIFETIME = 300.0
 LATENCY = 0.25
@@ -19,6 +18,15 @@ DEADLINE = 32.0
 JUMP = 3600.0
 PAUSE = 100.0
 RIGHT, ROTATED, WRONG = "right", "rotated", "wrong"
+ALICE, BOB = "alice", "bob"
+
+
+def key_of(username: str) -> TokenKey:
+    """The identity of this user."""
+    return TokenKey("https://tokens.example/", "client", username)
+
+
+KEY = key_of(ALICE)
 
 
 class Fault(enum.Enum):
@@ -34,6 +42,10 @@ class Fault(enum.Enum):
     REVOKE = "r"
     REJECT = "x"
     ROTATE = "o"
+    UNREADABLE = "u"
+    PASSING = "t"
+    OVERTAKEN = "w"
+    RENAME = "n"
 
 
 EXTRA_GRANTS = {
@@ -47,6 +59,10 @@ EXTRA_GRANTS = {
     Fault.REVOKE: 1,  # the token is dead
     Fault.REJECT: 1,  # the token is dead
     Fault.ROTATE: 1,  # a token of the old password is not handed to a process with the new one
+    Fault.UNREADABLE: 0,
+    Fault.PASSING: 0,
+    Fault.OVERTAKEN: 1,  # as for ROTATE
+    Fault.RENAME: 1,  # the other user has no token yet
 }
 """How many grants a fault may cost, with the reason.
 
