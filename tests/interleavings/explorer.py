@@ -124,11 +124,9 @@ def possible(world: World, actor: Actor) -> list[Fault]:
         faults.append(Fault.AWAY)
     if process.snapshot.usable(world.now(process)) and not process.renewing:
         faults.append(Fault.REJECT)
-    rotated = {Fault.ROTATE, Fault.OVERTAKEN}.intersection(world.faults)
-    if not (world.scenario.exclusive or rotated):
+    if not world.scenario.exclusive and Fault.ROTATE not in world.faults:
+        # before a request it is the old password that is refused, and the new one that is there
         faults.append(Fault.ROTATE)
-        if isinstance(effect, Request) and process.password == RIGHT:
-            faults.append(Fault.OVERTAKEN)
     return faults
 
 
@@ -156,7 +154,7 @@ def go_on(world: World, actor: Actor, fault: Fault | None) -> None:
         raise explained(world, violation) from None
 
 
-STEPPING = frozenset({Fault.LOST, Fault.AWAY, Fault.PASSING, Fault.OVERTAKEN})
+STEPPING = frozenset({Fault.LOST, Fault.AWAY, Fault.PASSING})
 """What goes wrong in a step; all else takes a step of its own."""
 
 

@@ -240,7 +240,7 @@ def tell(world: World, process: Process, failure: Failure | None, fingerprint: b
     if failure.refused:
         for each in (fingerprint, failure.credentials_hash):
             if not world.server.refused(each):
-                raise Violation(f"{each!r} is said to be refused, and was not")
+                raise Violation(f"{each.decode()} is said to be refused, and was not")
     served = process.served
     if served is None or owner_of(served.value) != process.key.username:
         return

@@ -44,7 +44,6 @@ class Fault(enum.Enum):
     ROTATE = "o"
     UNREADABLE = "u"
     PASSING = "t"
-    OVERTAKEN = "w"
     RENAME = "n"
 
 
@@ -61,7 +60,6 @@ EXTRA_GRANTS = {
     Fault.ROTATE: 1,  # a token of the old password is not handed to a process with the new one
     Fault.UNREADABLE: 0,
     Fault.PASSING: 0,
-    Fault.OVERTAKEN: 1,  # as for ROTATE
     Fault.RENAME: 1,  # the other user has no token yet
 }
 """How many grants a fault may cost, with the reason.
@@ -102,6 +100,7 @@ SCENARIOS = {
     for each in (
         Scenario("cold-file"),
         Scenario("cold-redis", (0, 1), "redis"),
+        Scenario("twice-file", calls=2),
         Scenario("stale-file", age=LIFETIME - 60),
         Scenario("stale-redis", (0, 1), "redis", age=LIFETIME - 60),
         Scenario("skewed-redis", (0, 1), "redis", age=LIFETIME - 60, skew=3600.0),

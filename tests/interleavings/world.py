@@ -290,14 +290,8 @@ class World:
             return self.now(process)
         if kind is OrderingTime:
             return self.ordering_time(process)
-        if isinstance(effect, Begin):
-            actor.start = effect.start, self.time
-            return None
-        if isinstance(effect, Named):
-            actor.key = effect.key
-            return None
-        if kind is Whose:
-            return actor.key
+        if isinstance(effect, Begin | Named | Whose):
+            return self._noted(actor, effect)
         if kind is ReadCredentials:
             return self._read(actor)
         if isinstance(effect, Load):
@@ -310,11 +304,21 @@ class World:
             return self.may_adopt(process, effect.token)
         return {Lock: Hold.HELD, NewSalt: b"salt"}.get(kind)
 
+    def _noted(self, actor: Actor, effect: Begin | Named | Whose) -> TokenKey | None:
+        """What a thread keeps for itself."""
+        if isinstance(effect, Begin):
+            actor.start = effect.start, self.time
+        elif isinstance(effect, Named):
+            actor.key = effect.key
+        else:
+            return actor.key
+        return None
+
     def _read(self, actor: Actor) -> Reading | TokenError:
         process = actor.process
         if process.unreadable:
             actor.key = None
-            return GrantUnavailable("the password cannot be read", local=True)
+            return GrantUnavailable(f"{process.username}: no password can be read", local=True)
         credentials = Credentials(process.username, process.password)
         actor.key = key_of(process.username)
         first = "refresh-0" if process.username == ALICE else "refresh-0 of another"
@@ -348,8 +352,6 @@ class World:
         username = credentials.username
         if fault is Fault.PASSING:
             return GrantUnavailable(f"{username}: no such page", status=404, transient=True)
-        if fault is Fault.OVERTAKEN:
-            self._rotate()
         answer = self.server.answer(credentials, spent, self.time, actor.number)
         if fault is Fault.LOST:
             return GrantUnavailable(f"{username}: the answer was lost", transient=True)
@@ -460,17 +462,14 @@ class World:
             self.offsets[machine] += JUMP if fault is Fault.AHEAD else -JUMP
             self.excused += sum(each.renewing for each in self.processes if each.machine == machine)
         elif fault is Fault.ROTATE:
-            self._rotate()
+            self.server.valid = ROTATED
+            for each in self.processes:
+                each.password = ROTATED if each.password != WRONG else each.password
         elif fault is Fault.UNREADABLE:
             process.unreadable = True
         elif fault is Fault.RENAME:
             process.username = BOB
         self._note(actor, None, fault, "")
-
-    def _rotate(self) -> None:
-        self.server.valid = ROTATED
-        for each in self.processes:
-            each.password = ROTATED if each.password != WRONG else each.password
 
     def _crash(self, process: Process) -> None:
         process.alive = False
@@ -494,8 +493,7 @@ class World:
     def state(self) -> int:
         """Tells this state from others: two ways to it need not both be followed."""
         actors = tuple(
-            (each.number, each.history, each.answered, each.since, each.key)
-            for each in self.actors
+            (each.number, each.history, each.answered, each.since, each.key) for each in self.actors
         )
         processes = tuple(
             (
