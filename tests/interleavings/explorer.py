@@ -178,7 +178,8 @@ def check(world: World) -> None:
     allowed = scenario.grants + world.excused
     if len(server.grants) > allowed:
         raise Violation(f"{len(server.grants)} grants, and only {allowed} have a reason")
-    check_refusals(world)
+    if len(server.refusals) > 1:
+        check_refusals(world)
     if server.reused and not MAY_LOSE_A_LOGIN.intersection(world.faults):
         raise Violation("a refresh token was sent again, and its login is lost")
     if world.time > HORIZON:

@@ -142,7 +142,8 @@ def finished(world: World, process: Process, result: Result, *, came: Instant) -
 def poll(world: World, process: Process) -> Generator[Step, Any, None]:
     """Merge what siblings share, and mend a store that has forgotten something."""
     key = process.key
-    process.snapshot = replace(process.snapshot, key=key)
+    if process.snapshot.key is None:
+        process.snapshot = replace(process.snapshot, key=key)
     yield Named(key)
     entry = yield Load(SHARED)
     now = world.now(process)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from dataclasses import dataclass
 
 from evertoken.core.policy import RefreshPolicy
@@ -21,6 +22,7 @@ RIGHT, ROTATED, WRONG = "right", "rotated", "wrong"
 ALICE, BOB = "alice", "bob"
 
 
+@functools.cache
 def key_of(username: str) -> TokenKey:
     """The identity of this user."""
     return TokenKey("https://tokens.example/", "client", username)
@@ -43,8 +45,11 @@ class Fault(enum.Enum):
     REJECT = "x"
     ROTATE = "o"
     UNREADABLE = "u"
+    """From now on the process cannot read its credentials."""
     PASSING = "t"
+    """The endpoint answers 404 once, which judges no credentials."""
     RENAME = "n"
+    """From now on the process reads the name of another user."""
 
 
 EXTRA_GRANTS = {
@@ -58,8 +63,8 @@ EXTRA_GRANTS = {
     Fault.REVOKE: 1,  # the token is dead
     Fault.REJECT: 1,  # the token is dead
     Fault.ROTATE: 1,  # a token of the old password is not handed to a process with the new one
-    Fault.UNREADABLE: 0,
-    Fault.PASSING: 0,
+    Fault.UNREADABLE: 0,  # nothing is sent
+    Fault.PASSING: 0,  # nothing was granted
     Fault.RENAME: 1,  # the other user has no token yet
 }
 """How many grants a fault may cost, with the reason.
