@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from evertoken.core.effects import Load, Lock, Request, Save
 from evertoken.core.entry import join
 from interleavings.managers import begin, call, replace_rejected, revoke
-from interleavings.scenario import EXTRA_GRANTS, RIGHT, SCENARIOS, Fault, Scenario
+from interleavings.scenario import ALICE, EXTRA_GRANTS, RIGHT, SCENARIOS, Fault, Scenario
 from interleavings.server import Violation
 
 if TYPE_CHECKING:
@@ -109,15 +109,23 @@ def possible(world: World, actor: Actor) -> list[Fault]:
     """The faults that make a difference before the next step of `actor`."""
     faults = [Fault.CRASH, Fault.PAUSE, Fault.BACK, Fault.AHEAD, Fault.FORK, Fault.REVOKE]
     process, effect = actor.process, actor.pending
+    # the credentials are read once, before any lock: between that and the answer nobody looks
+    if process.username == ALICE and (actor.answered or not process.renewing):
+        faults.append(Fault.RENAME)
     if actor.answered:
         return faults
+    if not process.renewing and not process.unreadable:
+        faults.append(Fault.UNREADABLE)
     if isinstance(effect, Request | Save):
         faults.append(Fault.LOST)
+    if isinstance(effect, Request):
+        faults.append(Fault.PASSING)
     if isinstance(effect, Lock | Load | Save):
         faults.append(Fault.AWAY)
     if process.snapshot.usable(world.now(process)) and not process.renewing:
         faults.append(Fault.REJECT)
     if not world.scenario.exclusive and Fault.ROTATE not in world.faults:
+        # before a request it is the old password that is refused, and the new one that is there
         faults.append(Fault.ROTATE)
     return faults
 
@@ -146,7 +154,7 @@ def go_on(world: World, actor: Actor, fault: Fault | None) -> None:
         raise explained(world, violation) from None
 
 
-STEPPING = frozenset({Fault.LOST, Fault.AWAY})
+STEPPING = frozenset({Fault.LOST, Fault.AWAY, Fault.PASSING})
 """What goes wrong in a step; all else takes a step of its own."""
 
 
@@ -170,7 +178,8 @@ def check(world: World) -> None:
     allowed = scenario.grants + world.excused
     if len(server.grants) > allowed:
         raise Violation(f"{len(server.grants)} grants, and only {allowed} have a reason")
-    check_refusals(world)
+    if len(server.refusals) > 1:
+        check_refusals(world)
     if server.reused and not MAY_LOSE_A_LOGIN.intersection(world.faults):
         raise Violation("a refresh token was sent again, and its login is lost")
     if world.time > HORIZON:
@@ -183,10 +192,10 @@ MAY_LOSE_A_LOGIN = frozenset({Fault.CRASH, Fault.LOST, Fault.PAUSE, Fault.AWAY})
 
 def check_refusals(world: World) -> None:
     """A refused credential is posted once per cool-down, and once more for each fault."""
-    posts = Counter(password for password, time in world.server.refusals)
-    for password, count in posts.items():
+    posts = Counter(credentials for credentials, time in world.server.refusals)
+    for credentials, count in posts.items():
         if count > 1 + len(world.faults):
-            raise Violation(f"{password!r} was posted {count} times in one cool-down")
+            raise Violation(f"{credentials} was posted {count} times in one cool-down")
 
 
 def settle(world: World) -> None:
@@ -196,7 +205,7 @@ def settle(world: World) -> None:
             if process.password == RIGHT and set(process.outcomes) != {"token"}:
                 raise explained(world, Violation(f"calls got {process.outcomes}"))
     for process in world.processes:
-        known = join(world.loaded(process), process.memory)
+        known = join(world.loaded(process, process.key), process.memory(process.key))
         for token in (process.snapshot.token, known.token):
             if token is not None and join(known, process.snapshot.entry).kills(token):
                 shared = process.alive and token is known.token

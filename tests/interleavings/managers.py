@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evertoken.core.effects import Load, Now, RenewalRequest, Save
@@ -19,15 +20,26 @@ from evertoken.core.state import (
     with_rejected,
 )
 from evertoken.core.token import Token
-from interleavings.scenario import LIFETIME, POLICY, RIGHT, START, WRONG, Fault, Scenario
-from interleavings.server import Violation
-from interleavings.world import SHARED, Begin, Process, Unlock, Wait, World
+from interleavings.scenario import (
+    ALICE,
+    KEY,
+    LIFETIME,
+    POLICY,
+    RIGHT,
+    START,
+    WRONG,
+    Fault,
+    Scenario,
+)
+from interleavings.server import Violation, owner_of
+from interleavings.world import SHARED, Begin, Named, Process, Unlock, Wait, Whose, World
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
 
     from evertoken.core.effects import Result
+    from evertoken.core.failure import Failure
     from evertoken.core.instant import Instant
     from interleavings.world import Actions, Step
 
@@ -51,7 +63,9 @@ def begin(scenario: Scenario, *, verbose: bool = False) -> World:
             _hold(world, process, scenario.age)
     if scenario.exclusive:
         login = Login("refresh-0", int(START) - 900, initials=(Initial(0, digest_of("refresh-0")),))
-        world.entries[0] = world.entries.get(0, NOTHING) if scenario.age else Entry(login=login)
+        place = world.place(world.processes[0], KEY)
+        held = world.entries.get(place, NOTHING)
+        world.entries[place] = held if scenario.age else Entry(login=login)
     for process in world.processes:
         world.spawn(process, calls(world, process))
     return world
@@ -60,12 +74,13 @@ def begin(scenario: Scenario, *, verbose: bool = False) -> World:
 def _hold(world: World, process: Process, age: float) -> None:
     now = world.now(process)
     at = now.after(-age)
-    value = f"{RIGHT}-first"
+    value = f"{ALICE}:{RIGHT}-first"
     token = Token(value, at.wall, at.wall + LIFETIME, issued_boot=at.boot, generation=int(at.wall))
     entry = Entry.of_token(token)
-    world.store(process, entry)
+    world.store(process, KEY, entry)
     process.owned = frozenset({value})
-    process.memory = entry
+    process.remember(KEY, entry)
+    process.snapshot = replace(process.snapshot, key=KEY)
     process.snapshot = merge(process, entry, now, may_adopt=process.password != WRONG)
 
 
@@ -94,6 +109,7 @@ def call(world: World, process: Process) -> Actions:
             hand_out(world, process, process.snapshot.token, now, arrived=False)
             outcome = "token"
         elif action is Action.FAIL:
+            tell(world, process, process.snapshot.failure, process.snapshot.fingerprint)
             outcome = "error"
         if action in {Action.USE, Action.FAIL}:
             break
@@ -117,16 +133,27 @@ def finished(world: World, process: Process, result: Result, *, came: Instant) -
         arrived = token == result.token and not result.late(now)
         hand_out(world, process, token, now, arrived=arrived)
         return "token"
-    return "" if result.error is None else "error"
+    if result.error is None:
+        return ""
+    tell(world, process, result.failure, result.fingerprint)
+    return "error"
 
 
 def poll(world: World, process: Process) -> Generator[Step, Any, None]:
     """Merge what siblings share, and mend a store that has forgotten something."""
+    key = process.key
+    if process.snapshot.key is None:
+        process.snapshot = replace(process.snapshot, key=key)
+    yield Named(key)
     entry = yield Load(SHARED)
     now = world.now(process)
     if entry is not None:
-        process.dead_through = max(process.dead_through, entry.revoked_through)
-    for known in (entry, process.memory):
+        dead = max(process.dead_through.get(key, -1), entry.revoked_through)
+        process.dead_through = {**process.dead_through, key: dead}
+    if process.snapshot.key != key:
+        # a renewal has found another identity meanwhile
+        return
+    for known in (entry, process.memory(key)):
         token = None if known is None else known.token
         may_adopt = token is not None and world.may_adopt(process, token)
         process.snapshot = merge(process, known, now, may_adopt=may_adopt)
@@ -156,17 +183,21 @@ def own(process: Process) -> None:
 
 def revoke(world: World, process: Process) -> Actions:
     """One call of `revoke()`."""
-    begun = world.time
-    outcome = yield from revocation(world.plan(process), process.snapshot)
-    process.snapshot = revoked(process.snapshot, outcome.entry)
-    process.revoked_before = begun
+    begun, before = world.time, process.snapshot
+    outcome = yield from revocation(world.plan(process), before)
+    key = yield Whose()
+    if process.snapshot.key in {None, key or before.key}:
+        process.snapshot = revoked(process.snapshot, outcome.entry)
+    if key is not None:
+        # without the credentials nothing is known of a token in flight
+        process.revoked_before = {**process.revoked_before, key: begun}
     yield Unlock()
     yield from call(world, process)
 
 
 def replace_rejected(world: World, process: Process) -> Actions:
     """What a 401 does: the token is replaced, once."""
-    token = process.snapshot.token
+    token, process.served = process.snapshot.token, None
     request = RenewalRequest(snapshot=process.snapshot, start=world.now(process), rejected=token)
     process.snapshot = with_rejected(process.snapshot)
     result = yield from renew(world, process, request)
@@ -181,11 +212,38 @@ def hand_out(
     """Check the token that a caller gets; one that just `arrived` may have expired on its way."""
     if token is None:
         raise Violation("a caller was told to use a token that is not there")
-    if token.generation <= max(process.dead_through, process.snapshot.entry.revoked_through):
+    key = process.key
+    if owner_of(token.value) != key.username:
+        raise Violation(f"{token.value} was handed out as {key.username}'s")
+    if is_dead(process, token):
         raise Violation(f"{token.value} is dead by the process's own knowledge")
-    if world.server.sent.get(token.value, math.inf) < process.revoked_before:
+    if world.server.sent.get(token.value, math.inf) < process.revoked_before.get(key, -math.inf):
         raise Violation(f"{token.value} was in flight when this process revoked")
     if not arrived and POLICY.usable_until(token).reached(now):
         raise Violation(f"{token.value} had expired when it was handed out")
     if process.password == WRONG:
         raise Violation("a wrong password received a token")
+    process.served = token
+
+
+def is_dead(process: Process, token: Token) -> bool:
+    """Whether `process` knows that `token`, of the identity that it has by now, was revoked."""
+    revoked_through = process.snapshot.entry.revoked_through
+    return token.generation <= max(process.dead_through.get(process.key, -1), revoked_through)
+
+
+def tell(world: World, process: Process, failure: Failure | None, fingerprint: bytes) -> None:
+    """Check the failure that a caller gets; `fingerprint` is of the credentials it came with."""
+    if failure is None:
+        raise Violation("a caller failed without a failure")
+    if failure.error.local and not process.unreadable:
+        raise Violation("a process was told that another cannot read its credentials")
+    if failure.refused:
+        for each in (fingerprint, failure.credentials_hash):
+            if not world.server.refused(each):
+                raise Violation(f"{each.decode()} is said to be refused, and was not")
+    served = process.served
+    if served is None or owner_of(served.value) != process.key.username:
+        return
+    if POLICY.usable(served, world.now(process)) and not is_dead(process, served):
+        raise Violation(f"a caller failed though {served.value} could still be sent")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
+import functools
 from dataclasses import dataclass
 
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.token import TokenKey
 
 POLICY = RefreshPolicy()
-KEY = TokenKey("https://tokens.example/", "client")
 START = 1_700_000_000.0
 LIFETIME = 300.0
 LATENCY = 0.25
@@ -19,6 +19,16 @@ DEADLINE = 32.0
 JUMP = 3600.0
 PAUSE = 100.0
 RIGHT, ROTATED, WRONG = "right", "rotated", "wrong"
+ALICE, BOB = "alice", "bob"
+
+
+@functools.cache
+def key_of(username: str) -> TokenKey:
+    """The identity of this user."""
+    return TokenKey("https://tokens.example/", "client", username)
+
+
+KEY = key_of(ALICE)
 
 
 class Fault(enum.Enum):
@@ -34,6 +44,12 @@ class Fault(enum.Enum):
     REVOKE = "r"
     REJECT = "x"
     ROTATE = "o"
+    UNREADABLE = "u"
+    """From now on the process cannot read its credentials."""
+    PASSING = "t"
+    """The endpoint answers 404 once, which judges no credentials."""
+    RENAME = "n"
+    """From now on the process reads the name of another user."""
 
 
 EXTRA_GRANTS = {
@@ -47,6 +63,9 @@ EXTRA_GRANTS = {
     Fault.REVOKE: 1,  # the token is dead
     Fault.REJECT: 1,  # the token is dead
     Fault.ROTATE: 1,  # a token of the old password is not handed to a process with the new one
+    Fault.UNREADABLE: 0,  # nothing is sent
+    Fault.PASSING: 0,  # nothing was granted
+    Fault.RENAME: 1,  # the other user has no token yet
 }
 """How many grants a fault may cost, with the reason.
 
@@ -86,6 +105,7 @@ SCENARIOS = {
     for each in (
         Scenario("cold-file"),
         Scenario("cold-redis", (0, 1), "redis"),
+        Scenario("twice-file", calls=2),
         Scenario("stale-file", age=LIFETIME - 60),
         Scenario("stale-redis", (0, 1), "redis", age=LIFETIME - 60),
         Scenario("skewed-redis", (0, 1), "redis", age=LIFETIME - 60, skew=3600.0),

@@ -13,8 +13,8 @@ from interleavings.scenario import SCENARIOS, Scenario
 from interleavings.server import Violation
 
 TWO = [each for each in SCENARIOS.values() if len(each.machines) == 2]
-RANDOM = 7_500
-"""Schedules of each of the fourteen scenarios: more than 100,000."""
+RANDOM = 6_700
+"""Schedules of each of the fifteen scenarios: more than 100,000."""
 
 DEPTH = 100
 """Steps: more than any schedule of two processes with one fault has."""

@@ -1,4 +1,27 @@
-"""Bugs that are planted in the core one at a time, each of which the simulator finds."""
+"""Bugs that are planted one at a time, each of which the simulator finds by its invariant.
+
+invariant                                          planted bugs that break it
+-------------------------------------------------  ---------------------------------------------
+one grant per lifetime, and one for some faults    the_store_is_not_read_under_the_lock
+                                                   an_older_token_wins
+a revocation is never lost                         a_join_forgets_revocations
+a revocation covers a token in flight              a_token_takes_its_generation_from_its_answer
+a 401's token is not its own replacement           a_rejected_token_is_adopted_again
+no token is handed out after its end               a_late_token_is_handed_out
+a token serves the credentials it was granted to   a_token_is_adopted_without_proof
+a token stays with its identity                    the_identity_is_read_again_at_the_save
+                                                   another_identity_inherits_the_entry
+refused credentials are posted once per cool-down  refused_credentials_are_forgotten
+nobody is told of a refusal that never was         a_refusal_is_saved_for_credentials_read_later
+                                                   a_refusal_is_kept_for_credentials_read_later
+                                                   an_answer_without_a_verdict_counts_as_one
+no caller fails while its token can be sent        a_failure_ends_a_live_token
+a local failure binds its own process alone        a_local_failure_is_shared
+nobody waits for ever                              a_busy_lock_is_waited_for_without_end
+a refresh token is spent once under its lock       a_refresh_token_is_sent_without_its_lock
+                                                   the_home_needs_no_lock
+only a fault may cost a login                      the_successor_is_not_saved
+"""
 
 # ruff: noqa: ARG001, ARG005  a replacement has the signature of what it replaces
 
@@ -11,15 +34,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from evertoken.core import entry, exclusive, renewal, revocation, state
-from evertoken.core.effects import LockTimedOut, Now, Request
+from evertoken.core.effects import LockTimedOut, Now, Request, Save
 from evertoken.core.entry import Entry, next_generation
+from evertoken.core.exchange import Exchange
 from evertoken.core.exclusive import ExclusiveRenewal
+from evertoken.core.failure_kind import FailureKind
 from evertoken.core.renewal import Renewal
 from evertoken.core.token import Token
+from evertoken.errors import GrantRefused
 from interleavings import managers, world
 from interleavings.explorer import explore, replay, wander
-from interleavings.scenario import SCENARIOS
-from interleavings.server import Violation
+from interleavings.scenario import SCENARIOS, key_of
+from interleavings.server import Credentials, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,30 +179,122 @@ def the_home_needs_no_lock(patch: Patch) -> None:
     patch.setattr(world.World, "_perform", held(world.World._perform))
 
 
+def a_local_failure_is_shared(patch: Patch) -> None:
+    failed = Exchange.failed
+
+    def shared(self: Exchange, error: Any, *, kind: FailureKind | None = None) -> Steps[Result]:
+        return failed(self, error, kind=None if kind is FailureKind.LOCAL else kind)
+
+    def of(error: Any) -> FailureKind:
+        refused = isinstance(error, GrantRefused)
+        return FailureKind.REFUSED if refused else FailureKind.UNAVAILABLE
+
+    patch.setattr(Exchange, "failed", shared)
+    patch.setattr(FailureKind, "of", of)
+
+
+def an_answer_without_a_verdict_counts_as_one(patch: Patch) -> None:
+    of = FailureKind.of
+
+    def judged(error: Any) -> FailureKind:
+        return FailureKind.REFUSED if error.status in range(400, 500) else of(error)
+
+    patch.setattr(FailureKind, "of", judged)
+
+
+def a_failure_ends_a_live_token(patch: Patch) -> None:
+    decide = state.decide
+
+    def failing(snapshot: state.Snapshot, now: Any) -> state.Action:
+        waited_out = snapshot.failure is not None and not snapshot.due(now)
+        return state.Action.FAIL if waited_out else decide(snapshot, now)
+
+    everywhere(patch, "decide", failing)
+
+
+def a_refusal_is_saved_for_credentials_read_later(patch: Patch) -> None:
+    def hash_now(self: Any, process: Any, reading: Any) -> bytes:
+        return b"hash of " + Credentials(process.username, process.password).fingerprint
+
+    patch.setattr(world.World, "hash", hash_now)
+
+
+def a_refusal_is_kept_for_credentials_read_later(patch: Patch) -> None:
+    renew = managers.renew
+
+    def kept(where: Any, process: Any, request: Any) -> Any:
+        result = yield from renew(where, process, request)
+        failure = process.snapshot.failure
+        if failure is not None and failure.refused:
+            now = Credentials(process.username, process.password).fingerprint
+            failure = dataclasses.replace(failure, credentials_hash=now)
+            process.snapshot = dataclasses.replace(process.snapshot, failure=failure)
+        return result
+
+    patch.setattr(managers, "renew", kept)
+
+
+def the_identity_is_read_again_at_the_save(patch: Patch) -> None:
+    perform = world.World._perform
+
+    def performed(self: Any, actor: Any, effect: Any, fault: Any) -> object:
+        if isinstance(effect, Save):
+            actor.key = key_of(actor.process.username)
+        return perform(self, actor, effect, fault)
+
+    patch.setattr(world.World, "_perform", performed)
+
+
+def another_identity_inherits_the_entry(patch: Patch) -> None:
+    def identify(self: Renewal, reading: object) -> None:
+        """Drop nothing."""
+
+    patch.setattr(Renewal, "_identify", identify)
+
+
 BUGS = [
-    (an_older_token_wins, "stale-file"),
-    (a_join_forgets_revocations, "stale-file"),
-    (the_store_is_not_read_under_the_lock, "cold-file"),
-    (a_token_takes_its_generation_from_its_answer, "cold-redis"),
-    (refused_credentials_are_forgotten, "refused-file"),
-    (a_token_is_adopted_without_proof, "mixed-file"),
-    (a_rejected_token_is_adopted_again, "stale-file"),
-    (a_late_token_is_handed_out, "cold-file"),
-    (a_busy_lock_is_waited_for_without_end, "cold-file"),
-    (a_refresh_token_is_sent_without_its_lock, "exclusive-file"),
-    (the_successor_is_not_saved, "exclusive-file"),
-    (the_home_needs_no_lock, "exclusive-file"),
+    (an_older_token_wins, "stale-file", "grants, and only"),
+    (a_join_forgets_revocations, "stale-file", "a revocation was lost"),
+    (the_store_is_not_read_under_the_lock, "cold-file", "grants, and only"),
+    (
+        a_token_takes_its_generation_from_its_answer,
+        "decades-redis",
+        "was in flight when this process revoked",
+    ),
+    (refused_credentials_are_forgotten, "refused-file", "times in one cool-down"),
+    (a_token_is_adopted_without_proof, "mixed-file", "a wrong password received a token"),
+    (a_rejected_token_is_adopted_again, "stale-file", "handed out as its own replacement"),
+    (a_late_token_is_handed_out, "cold-file", "had expired when it was handed out"),
+    (a_busy_lock_is_waited_for_without_end, "cold-file", "a caller waited for"),
+    (a_refresh_token_is_sent_without_its_lock, "exclusive-file", "spent twice while its lock held"),
+    (the_successor_is_not_saved, "exclusive-file", "its login is lost"),
+    (the_home_needs_no_lock, "exclusive-file", "spent twice while its lock held"),
+    (a_local_failure_is_shared, "twice-file", "told that another cannot read"),
+    (an_answer_without_a_verdict_counts_as_one, "cold-file", "is said to be refused, and was not"),
+    (a_failure_ends_a_live_token, "stale-file", "could still be sent"),
+    (
+        a_refusal_is_saved_for_credentials_read_later,
+        "cold-file",
+        "is said to be refused, and was not",
+    ),
+    (
+        a_refusal_is_kept_for_credentials_read_later,
+        "cold-file",
+        "is said to be refused, and was not",
+    ),
+    (the_identity_is_read_again_at_the_save, "cold-file", "was saved as bob's"),
+    (another_identity_inherits_the_entry, "stale-file", "was saved as bob's"),
 ]
 
 
-@pytest.mark.parametrize(("plant", "name"), BUGS, ids=[plant.__name__ for plant, _ in BUGS])
-def test_a_planted_bug_is_found(plant: Callable[[Patch], None], name: str) -> None:
+@pytest.mark.parametrize(("plant", "name", "broken"), BUGS, ids=[each[0].__name__ for each in BUGS])
+def test_a_planted_bug_is_found(plant: Callable[[Patch], None], name: str, broken: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         plant(patch)
-        with pytest.raises(Violation) as caught:
+        with pytest.raises(Violation, match=broken) as caught:
             search(name)
         line = str(caught.value).rpartition("replay: ")[2]
-        with pytest.raises(Violation):
+        with pytest.raises(Violation, match=broken):
             replay(line)
     # without the bug the same schedule is sound, if it is possible at all
     with contextlib.suppress(StopIteration):

@@ -31,9 +31,10 @@ from evertoken.core.instant import Instant
 from evertoken.core.state import EMPTY, Snapshot
 from evertoken.errors import GrantUnavailable, TokenError
 from interleavings.scenario import (
+    ALICE,
+    BOB,
     DEADLINE,
     JUMP,
-    KEY,
     LATENCY,
     LEASE,
     LOCK_TIMEOUT,
@@ -41,13 +42,15 @@ from interleavings.scenario import (
     POLICY,
     ROTATED,
     START,
+    WRONG,
     Fault,
     Scenario,
+    key_of,
 )
-from interleavings.server import Server, Violation
+from interleavings.server import Credentials, Server, Violation, owner_of, password_of
 
 if TYPE_CHECKING:
-    from evertoken.core.token import Token
+    from evertoken.core.token import Token, TokenKey
 
 SHARED = 1
 """The number of the shared store; 0 is the memory of the process."""
@@ -73,8 +76,23 @@ class Wait:
     """Wait for the renewal of this process that another actor drives. Result: None."""
 
 
-Step = Effect | Unlock | Begin | Wait
+@dataclass(frozen=True)
+class Named:
+    """From now on this thread loads and saves what is of this identity. Result: None."""
+
+    key: TokenKey
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Of whom this thread loads and saves. Result: `TokenKey | None`; None before it is known."""
+
+
+Step = Effect | Unlock | Begin | Wait | Named | Whose
 Actions = Generator[Step, Any, None]
+
+Place = tuple[int, str]
+"""The number of a shared store, and whose entry or lock it is there."""
 
 
 @dataclass(eq=False)
@@ -84,19 +102,38 @@ class Process:
     number: int
     machine: int
     password: str
+    username: str = ALICE
+    unreadable: bool = False
+    """Whether its credentials cannot be read."""
     snapshot: Snapshot = EMPTY
-    memory: Entry = NOTHING
+    memories: dict[TokenKey, Entry] = field(default_factory=dict)
+    """What it keeps for each identity. Replaced, never changed: a fork has a copy."""
     frozen_until: float = -math.inf
     alive: bool = True
     renewing: bool = False
     owned: frozenset[str] = frozenset()
     """The tokens that were granted to this process's credentials, or adopted by them."""
-    dead_through: int = -1
-    """The newest revocation that this process has read in the store."""
-    revoked_before: float = -math.inf
+    dead_through: dict[TokenKey, int] = field(default_factory=dict)
+    """The newest revocation of each identity that this process has read in the store."""
+    revoked_before: dict[TokenKey, float] = field(default_factory=dict)
     """When this process revoked: no token whose request was sent before is handed out."""
+    served: Token | None = None
+    """The token that it handed out last, until an API refuses it."""
     outcomes: tuple[str, ...] = ()
     """What its calls got."""
+
+    @property
+    def key(self) -> TokenKey:
+        """Whose token it holds, or would ask for."""
+        return self.snapshot.key or key_of(self.username)
+
+    def memory(self, key: TokenKey) -> Entry:
+        """What it keeps of this identity."""
+        return self.memories.get(key, NOTHING)
+
+    def remember(self, key: TokenKey, entry: Entry) -> None:
+        """Keep `entry`, whatever was kept before."""
+        self.memories = {**self.memories, key: entry}
 
 
 @dataclass(eq=False)
@@ -113,6 +150,8 @@ class Actor:
     history: int = 0
     start: tuple[Instant, float] | None = None
     """The reading that a renewal began with, and when that was."""
+    key: TokenKey | None = None
+    """Of whom it loads and saves: what its last reading of the credentials said."""
 
 
 @dataclass(eq=False)
@@ -123,8 +162,8 @@ class World:
     time: float = 0.0
     offsets: list[float] = field(default_factory=lambda: [0.0, 0.0])
     server: Server = field(default_factory=Server)
-    entries: dict[int, Entry] = field(default_factory=dict)
-    locks: dict[int, tuple[int, float]] = field(default_factory=dict)
+    entries: dict[Place, Entry] = field(default_factory=dict)
+    locks: dict[Place, tuple[int, float]] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     actors: list[Actor] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -159,9 +198,14 @@ class World:
             exclusive=self.scenario.exclusive,
         )
 
-    def place(self, process: Process) -> int:
-        """The number of the shared store that this process uses."""
-        return process.machine if self.scenario.shared == "file" else 0
+    def place(self, process: Process, key: TokenKey) -> Place:
+        """Where this process finds what is shared of `key`."""
+        store = process.machine if self.scenario.shared == "file" else 0
+        return store, key.username or ""
+
+    def identity(self, actor: Actor) -> TokenKey:
+        """Of whom `actor` loads and saves."""
+        return actor.key or actor.process.key
 
     # -- what can happen next ----------------------------------------------------------------------
 
@@ -189,7 +233,7 @@ class World:
         elif type(effect) is Wait:
             ready = math.inf if actor.process.renewing else ready
         elif type(effect) is Lock and effect.store == SHARED:
-            holder = self.locks.get(self.place(actor.process))
+            holder = self.locks.get(self.place(actor.process, self.identity(actor)))
             if holder is not None:
                 ready = min(ready + effect.timeout, max(ready, holder[1]))
         return max(ready, actor.process.frozen_until)
@@ -246,54 +290,86 @@ class World:
             return self.now(process)
         if kind is OrderingTime:
             return self.ordering_time(process)
-        if isinstance(effect, Begin):
-            actor.start = effect.start, self.time
-            return None
+        if isinstance(effect, Begin | Named | Whose):
+            return self._noted(actor, effect)
         if kind is ReadCredentials:
-            initial = "refresh-0" if self.scenario.exclusive else None
-            return Reading(KEY, process.password.encode(), process.password, initial)
+            return self._read(actor)
         if isinstance(effect, Load):
-            return process.memory
+            return process.memory(self.identity(actor))
         if isinstance(effect, Save):
-            process.memory = join_at(process.memory, effect.entry, self.ordering_time(process))
-            return process.memory
+            return self._keep(process, self.identity(actor), effect.entry)
         if isinstance(effect, Hash):
-            return b"hash of " + effect.reading.fingerprint
+            return self.hash(process, effect.reading)
         if isinstance(effect, MayAdopt):
             return self.may_adopt(process, effect.token)
         return {Lock: Hold.HELD, NewSalt: b"salt"}.get(kind)
 
+    def _noted(self, actor: Actor, effect: Begin | Named | Whose) -> TokenKey | None:
+        """What a thread keeps for itself."""
+        if isinstance(effect, Begin):
+            actor.start = effect.start, self.time
+        elif isinstance(effect, Named):
+            actor.key = effect.key
+        else:
+            return actor.key
+        return None
+
+    def _read(self, actor: Actor) -> Reading | TokenError:
+        process = actor.process
+        if process.unreadable:
+            actor.key = None
+            return GrantUnavailable(f"{process.username}: no password can be read", local=True)
+        credentials = Credentials(process.username, process.password)
+        actor.key = key_of(process.username)
+        first = "refresh-0" if process.username == ALICE else "refresh-0 of another"
+        initial = first if self.scenario.exclusive else None
+        return Reading(actor.key, credentials.fingerprint, credentials, initial)
+
+    def hash(self, process: Process, reading: Reading) -> bytes:
+        """The hash of the credentials that were read, whatever the process has by now."""
+        del process
+        return b"hash of " + reading.fingerprint
+
+    def _keep(self, process: Process, key: TokenKey, entry: Entry) -> Entry:
+        joined = join_at(process.memory(key), entry, self.ordering_time(process))
+        check_owner(joined, key)
+        process.remember(key, joined)
+        return joined
+
     def may_adopt(self, process: Process, token: Token) -> bool:
         """Between processes the store is the boundary; a wrong password gets nothing here."""
-        password = token.value.rpartition("-")[0]
-        return token.value in process.owned or password == process.password
+        return token.value in process.owned or password_of(token.value) == process.password
 
     def _sent(self, actor: Actor, effect: Request, fault: Fault | None) -> Token | TokenError:
-        password, spent = effect.reading.credentials, effect.refresh_token
+        credentials, spent = effect.reading.credentials, effect.refresh_token
+        assert isinstance(credentials, Credentials)
         spender = self.server.spent.get(spent or "")
-        holder = self.locks.get(self.place(actor.process), (None, 0.0))
+        holder = self.locks.get(self.place(actor.process, effect.reading.key), (None, 0.0))
         # no lock keeps a process from freezing between the last look at it and the request
         frozen = actor.process.frozen_until > actor.since
         if spender not in {None, actor.number} and spender == holder[0] and not frozen:
             raise Violation(f"{spent} was spent twice while its lock held")
-        answer = self.server.answer(str(password), spent, self.time, actor.number)
+        username = credentials.username
+        if fault is Fault.PASSING:
+            return GrantUnavailable(f"{username}: no such page", status=404, transient=True)
+        answer = self.server.answer(credentials, spent, self.time, actor.number)
         if fault is Fault.LOST:
-            return GrantUnavailable("the answer was lost", transient=True)
+            return GrantUnavailable(f"{username}: the answer was lost", transient=True)
         return answer
 
     def _perform(self, actor: Actor, effect: Step | None, fault: Fault | None) -> object:
-        process, place = actor.process, self.place(actor.process)
+        process, key = actor.process, self.identity(actor)
         if isinstance(effect, Lock):
             return self._lock(actor, effect, away=fault is Fault.AWAY)
         if isinstance(effect, Load):
-            return None if fault is Fault.AWAY else self.loaded(process)
+            return None if fault is Fault.AWAY else self.loaded(process, key)
         if isinstance(effect, Save):
             if fault is Fault.AWAY:
                 return None
-            self._save(process, effect.entry)
-            return None if fault is Fault.LOST else self.loaded(process)
+            self._save(process, key, effect.entry)
+            return None if fault is Fault.LOST else self.loaded(process, key)
         if isinstance(effect, StillHeld):
-            return self.locks.get(place, (None, 0.0))[0] == actor.number
+            return self.locks.get(self.place(process, key), (None, 0.0))[0] == actor.number
         if isinstance(effect, Revoke):
             self.server.revoked.add(effect.token.value)
         if isinstance(effect, Unlock):
@@ -303,7 +379,7 @@ class World:
     # -- the shared store --------------------------------------------------------------------------
 
     def _lock(self, actor: Actor, effect: Lock, *, away: bool) -> Hold:
-        place = self.place(actor.process)
+        place = self.place(actor.process, self.identity(actor))
         if away:
             return Hold.ABSENT if effect.timeout else Hold.BUSY
         holder = self.locks.get(place)
@@ -315,22 +391,22 @@ class World:
 
     def _unlock(self, actor: Actor) -> None:
         actor.start = None
-        place = self.place(actor.process)
-        if self.locks.get(place, (None, 0.0))[0] == actor.number:
+        for place in [each for each, holder in self.locks.items() if holder[0] == actor.number]:
             del self.locks[place]
 
-    def loaded(self, process: Process) -> Entry:
-        """What the shared store holds, on the clocks of this process."""
-        entry = self.entries.get(self.place(process), NOTHING)
+    def loaded(self, process: Process, key: TokenKey) -> Entry:
+        """What the shared store holds of `key`, on the clocks of this process."""
+        entry = self.entries.get(self.place(process, key), NOTHING)
         return entry if self.scenario.shared == "file" else self._received(entry, process)
 
-    def store(self, process: Process, entry: Entry) -> None:
-        """Put `entry` into the shared store, whatever it held."""
+    def store(self, process: Process, key: TokenKey, entry: Entry) -> None:
+        """Put `entry` into the shared store as that of `key`, whatever it held."""
+        check_owner(entry, key)
         shared = entry if self.scenario.shared == "file" else self._sent_out(entry, process)
-        self.entries[self.place(process)] = shared
+        self.entries[self.place(process, key)] = shared
 
-    def _save(self, process: Process, entry: Entry) -> None:
-        held = self.loaded(process)
+    def _save(self, process: Process, key: TokenKey, entry: Entry) -> None:
+        held = self.loaded(process, key)
         joined = join_at(held, entry, self.ordering_time(process))
         if joined.revoked_through < held.revoked_through:
             raise Violation("a revocation was lost")
@@ -338,7 +414,7 @@ class World:
         after = joined.revoked_through if joined.token is None else joined.token.generation
         if after < before:
             raise Violation("a newer token was lost to an older one")
-        self.store(process, joined)
+        self.store(process, key, joined)
 
     def _sent_out(self, entry: Entry, process: Process) -> Entry:
         """`entry` on the clock of Redis: what travels is the age, by the clock nobody can set."""
@@ -388,7 +464,11 @@ class World:
         elif fault is Fault.ROTATE:
             self.server.valid = ROTATED
             for each in self.processes:
-                each.password = ROTATED if each.password != "wrong" else each.password
+                each.password = ROTATED if each.password != WRONG else each.password
+        elif fault is Fault.UNREADABLE:
+            process.unreadable = True
+        elif fault is Fault.RENAME:
+            process.username = BOB
         self._note(actor, None, fault, "")
 
     def _crash(self, process: Process) -> None:
@@ -413,12 +493,14 @@ class World:
     def state(self) -> int:
         """Tells this state from others: two ways to it need not both be followed."""
         actors = tuple(
-            (each.number, each.history, each.answered, each.since) for each in self.actors
+            (each.number, each.history, each.answered, each.since, each.key) for each in self.actors
         )
         processes = tuple(
             (
                 each.snapshot,
-                each.memory,
+                tuple((key.username, entry) for key, entry in each.memories.items()),
+                each.username,
+                each.unreadable,
                 each.frozen_until,
                 each.alive,
                 each.renewing,
@@ -439,6 +521,15 @@ class World:
                 self.excused,
             )
         )
+
+
+def check_owner(entry: Entry, key: TokenKey) -> None:
+    """What is known of one identity is never found under another."""
+    whose = [str(failure.error).partition(":")[0] for failure in entry.failures]
+    if entry.token is not None:
+        whose.append(owner_of(entry.token.value))
+    if not {key.username}.issuperset(whose):
+        raise Violation(f"what is of {' and '.join(whose)} was saved as {key.username}'s")
 
 
 _NOTICED = frozenset({Lock, Load, Save, Request, StillHeld, Revoke, Sleep, Unlock, Wait})
