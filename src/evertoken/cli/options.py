@@ -74,6 +74,9 @@ def _logged(level: str) -> Iterator[None]:
         yield
     finally:
         log.setLevel(before)
+        # a renewal may report after the command has ended: without any handler Python itself
+        # would print that
+        log.addHandler(logging.NullHandler())
         log.removeHandler(handler)
 
 
