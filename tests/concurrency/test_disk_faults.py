@@ -88,6 +88,7 @@ def faults(call: str, count: int, folder: Path) -> Iterator[Fault]:
                 yield Fault(call, folder / name, number, first, sticky)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 def test_any_file_call_may_fail_with_any_error_once_or_for_ever(  # F8
     call: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -230,6 +230,7 @@ def test_the_parents_refresher_survives_a_fork(tmp_path: Path) -> None:
         eventually(lambda: grant.requests > before)
 
 
+@pytest.mark.slow
 def test_every_child_of_many_forks_has_its_token_within_a_second(
     grant: CountingGrant, tmp_path: Path, *, soak: bool
 ) -> None:

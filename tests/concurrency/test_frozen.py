@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from evertoken import PasswordGrant
 
+pytestmark = pytest.mark.slow
+
 LIFETIME = 3
 """Seconds that a token lives: the process is frozen for longer."""
 

@@ -63,6 +63,7 @@ def refused_for(manager: TokenManager, seconds: float) -> None:
         refused(manager)
 
 
+@pytest.mark.slow
 def test_fifty_processes_with_a_dead_password_cost_one_grant(  # S48
     server: TokenServer, tmp_path: Path
 ) -> None:
@@ -190,6 +191,7 @@ def test_two_different_wrong_passwords_do_not_take_turns(  # S48
     assert (grant.requests, other.requests) == (1, 1)
 
 
+@pytest.mark.slow
 def test_two_processes_with_different_wrong_passwords_cost_a_grant_each(
     server: TokenServer, tmp_path: Path
 ) -> None:

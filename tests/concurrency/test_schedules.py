@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from evertoken.core.effects import Steps
 
+pytestmark = pytest.mark.slow
+
 R = TypeVar("R")
 
 LIFETIME = 3600.0

@@ -47,6 +47,7 @@ def held_now() -> Held:
     return Held(len(gc.get_objects()), memory, len(os.listdir("/proc/self/fd")))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors are counted in /proc")
 def test_renewals_leave_nothing_behind(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, soak: bool

@@ -59,18 +59,21 @@ def of(*failures: Failure, salt: bytes = SALT) -> Entry:
 # -- the laws --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(entries, entries)
 def test_a_join_is_commutative(a: Entry, b: Entry) -> None:
     assert content(join(a, b)) == content(join(b, a))
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(entries, entries, entries)
 def test_a_join_is_associative(a: Entry, b: Entry, c: Entry) -> None:
     assert content(join(join(a, b), c)) == content(join(a, join(b, c)))
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(entries, entries)
 def test_a_join_is_idempotent(a: Entry, b: Entry) -> None:
@@ -79,6 +82,7 @@ def test_a_join_is_idempotent(a: Entry, b: Entry) -> None:
     assert content(join(a, NOTHING)) == content(a)
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(st.lists(entries, max_size=8), st.randoms(use_true_random=False))
 def test_reports_may_arrive_in_any_order_and_twice(
@@ -90,6 +94,7 @@ def test_reports_may_arrive_in_any_order_and_twice(
     assert content(reduce(join, again, NOTHING)) == content(end)
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(st.lists(entries, min_size=1, max_size=8))
 def test_a_newer_token_is_never_lost_and_a_dead_one_never_returns(reports: list[Entry]) -> None:
@@ -218,6 +223,7 @@ def test_a_digest_of_a_refresh_token_does_not_show_it() -> None:
 # -- generations -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(entries, st.floats(0, 20))
 def test_the_next_generation_is_newer_than_all_that_is_known(entry: Entry, wall: float) -> None:
@@ -265,6 +271,7 @@ def test_a_revocation_from_the_far_future_still_covers_the_tokens_that_are_demot
     assert join(revoked, stray).token is None
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(entries, st.floats(-FAR_FUTURE - 5, 20 - FAR_FUTURE))
 def test_demoting_twice_changes_nothing(entry: Entry, wall: float) -> None:
@@ -291,6 +298,7 @@ def test_a_revocation_ends_a_token_from_the_far_future_that_another_place_knows(
 # -- news ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(entries, entries)
 def test_what_adds_nothing_changes_no_fact(new: Entry, held: Entry) -> None:

@@ -12,6 +12,8 @@ from interleavings.explorer import explore, replay, wander
 from interleavings.scenario import SCENARIOS, Scenario
 from interleavings.server import Violation
 
+pytestmark = pytest.mark.slow
+
 TWO = [each for each in SCENARIOS.values() if len(each.machines) == 2]
 RANDOM = 6_700
 """Schedules of each of the fifteen scenarios: more than 100,000."""

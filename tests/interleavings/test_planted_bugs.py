@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
     from evertoken.core.effects import Hold, Result, Steps
 
+pytestmark = pytest.mark.slow
+
 Patch = pytest.MonkeyPatch
 
 

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from evertoken.core.instant import Instant
     from evertoken.ports import TokenStore
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 BOUND = 20.0

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from evertoken import BearerAuth, Token, TokenManager
 
+pytestmark = pytest.mark.slow
+
 LEAD = {"lead_id": "L1", "phone_number": "+911234567890", "contact_name": "Ada Lövelace"}
 
 

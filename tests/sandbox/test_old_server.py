@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from evertoken import Token, TokenManager
 
+pytestmark = pytest.mark.slow
+
 PACKAGES = (
     "django-oauth-toolkit==1.3.3",
     "oauthlib==3.1.0",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+import pytest
+
 from evertoken.testing import TokenServer
 from support.fleet import eventually
 from support.hosts import Hosts, relay
@@ -13,6 +15,8 @@ from support.valkey import Valkey
 
 if TYPE_CHECKING:
     from support.fleet_worker import Report
+
+pytestmark = pytest.mark.slow
 
 
 HERE: list[str] = []

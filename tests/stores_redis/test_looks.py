@@ -134,6 +134,7 @@ def test_a_forked_child_polls_by_itself(poller: Poller, store: SlowStore) -> Non
     eventually(lambda: len(poller.found) == 2)
 
 
+@pytest.mark.slow
 def test_an_outage_of_seconds_fails_no_call_and_stalls_none(valkey: Valkey) -> None:  # F27
     grant = CountingGrant(lifetime=4.0)
     fleet = manager(grant, RedisStore(valkey.url, recheck=0.5))

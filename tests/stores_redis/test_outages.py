@@ -182,6 +182,7 @@ def test_a_manager_without_a_token_waits_for_its_grant_and_one_timeout(valkey: V
     assert grant.requests == 1
 
 
+@pytest.mark.slow
 def test_an_outage_of_seconds_fails_no_call(valkey: Valkey) -> None:
     grant = CountingGrant(lifetime=4.0)
     store = RedisStore(valkey.url)

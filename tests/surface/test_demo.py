@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from evertoken.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = Path("/proc")
 
 SUMMARY = re.compile(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 RIGHT = Path(__file__).with_name("typed_use.py")
 
 # a type checker has to find each line marked as wrong, and no other
