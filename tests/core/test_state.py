@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from evertoken.core.effects import Result, Source
 from evertoken.core.entry import FAR_FUTURE, NOTHING, Entry
 from evertoken.core.failure_kind import FailureKind
+from evertoken.core.hold import Hold
 from evertoken.core.instant import Instant
 from evertoken.core.login import Login
 from evertoken.core.policy import RefreshPolicy
@@ -454,3 +455,11 @@ def test_a_revocation_ends_the_token_that_it_covers() -> None:
 def test_without_its_token_a_snapshot_keeps_its_identity_alone() -> None:
     before = with_failure(replace(held(OLD), key=KEY, fingerprint=b"f"), failure(), NOW, POLICY)
     assert without_token(before) == Snapshot(key=KEY, fingerprint=b"f", entry=before.entry)
+
+
+def test_a_lock_lets_a_renewal_go_on_unless_it_is_busy() -> None:
+    assert [hold for hold in Hold if not hold] == [Hold.BUSY]
+
+
+def test_a_result_says_whether_the_endpoint_was_asked() -> None:
+    assert [source for source in Source if Result(source=source).asked] == [Source.GRANT]
