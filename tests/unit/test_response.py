@@ -594,6 +594,11 @@ def test_a_token_that_comes_with_an_error_is_masked(status: int, member: str) ->
     assert "planted" not in f"{error} {vars(error)}"
 
 
+def test_a_token_that_is_no_unicode_is_masked_too() -> None:  # S55
+    body = {"access_token": "\ud800 token", "error": "x", "error_description": "\ud800 token!"}
+    assert failure(answer(body, 400)).description == "***!"
+
+
 @pytest.mark.parametrize(
     "echo", ["planted+pass", "planted%2Bpass", "planted%252Bpass", "cGxhbnRlZCtwYXNz"]
 )
