@@ -255,6 +255,15 @@ def test_what_is_not_from_the_far_future_is_kept() -> None:
     assert demoted(future, NOW.wall) == Entry(issued(), Login("one", 1), -1, (failure(ago(-1)),))
 
 
+def test_the_latest_generation_that_may_be_is_kept_beside_one_from_the_far_future() -> None:
+    latest = int(NOW.wall + FAR_FUTURE)
+    at = float(latest - FAR_FUTURE)
+    entry = Entry(issued(generation=latest), Login("one", latest + 1), latest - 2)
+    assert demoted(entry, at) == replace(entry, login=Login("one", 0))
+    revoked = Entry(None, Login("one", latest + 1), latest)
+    assert demoted(revoked, at) == replace(revoked, login=Login("one", 0))
+
+
 def test_a_live_token_is_not_discarded_when_it_is_demoted() -> None:
     future = int(NOW.wall + FAR_FUTURE) + 2
     for revoked in (NOTHING_REVOKED, 5, GENERATION, future - 1):
