@@ -19,7 +19,7 @@ class Counters:
     Attributes:
         grants: tokens that it asked for and got.
         adoptions: tokens that it took over from a store.
-        failures: requests that brought none.
+        failures: renewals that failed, though not by what was remembered.
     """
 
     grants: int = 0

@@ -350,7 +350,7 @@ def test_a_success_clears_the_outage_for_everyone() -> None:
 def test_the_error_of_a_late_renewal_is_neither_told_nor_remembered() -> None:  # F30
     script = Script(latency=61.0, answers=[DOWN])
     result = script.renew()
-    assert (result.source, result.failure, result.error) == (Source.LATE, None, None)
+    assert (result.source, result.failure, result.error) == (Source.FAILED_LATE, None, None)
     assert script.stores[0] == NOTHING
     verdict = Script(latency=61.0, answers=[REFUSED]).renew()
     assert isinstance(verdict.error, GrantRefused)
@@ -546,7 +546,7 @@ def test_a_hash_is_asked_for_only_with_refused_credentials_about() -> None:
 def test_an_error_that_comes_after_the_deadline_is_no_failure() -> None:  # F30
     script = Script(latency=4 * HOUR, answers=[DOWN])
     result = script.renew()
-    assert result.source is Source.LATE
+    assert result.source is Source.FAILED_LATE
     assert result.failure is None
     assert script.stores == [NOTHING]
 

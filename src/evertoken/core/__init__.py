@@ -4,17 +4,18 @@ Theory of operation
 ===================
 
 One value. What a process or a store knows about an identity is an `Entry`: the newest access token,
-the login of an exclusive grant, the highest revoked generation, and the failures that are being
-waited out. `join` merges two entries. It is commutative, associative and idempotent, so reports may
+the login of an exclusive grant, the highest revoked generation, and the newest failures, ended ones
+included. `join` merges two entries. It is commutative, associative and idempotent, so reports may
 arrive in any order, late or twice: a newer token is never lost, and a dead one never returns,
 except across a demotion (below). Adopting, saving, revoking and failing are all joins.
 
 One order. Each token gets a generation before its request is sent: one more than anything known, or
 the clock's seconds if that is more (`next_generation`, by `OrderingTime`: Redis's own clock where a
 store is Redis). Clocks that step or disagree therefore cannot decide which of two tokens is newer.
-Two renewals without a lock may draw the same generation; then the token's text decides. A
-revocation also covers a token that is on its way. A generation from the far future, which a clock
-set to another year leaves behind, is demoted wherever it is met (`demoted`, `join_at`).
+Two renewals without a lock may draw the same generation; then the token's text decides. `revoke()`
+also covers a token that is on its way, unless a store holds one of other credentials;
+`invalidate()` does not. A generation from the far future, which a clock set to another year leaves
+behind, is demoted wherever it is met (`demoted`, `join_at`).
 
 One decision. A manager publishes a `Snapshot`. `decide` reads a snapshot and the time, nothing
 else, and nobody changes its answer. Each event makes a new snapshot.
@@ -36,48 +37,66 @@ else, and nobody changes its answer. Each event makes a new snapshot.
     a renewal fails, the token is usable    fresh until the back-off ends, at most until the
                                             token's end                    (`with_failure`)
     a renewal fails, no token is usable     cooling down                   (`with_failure`)
+    the credentials were refused            as above, and once per `recheck` a renewal reads the
+                                            credentials: it asks only if they have changed
+    an expired token arrives late           as before; a renewal is due    (`apply_result`)
     a store tells of an outage              unchanged if fresh; else as after a failed renewal
                                                                            (`merge_shared`)
     a newer login is learnt                 the failure is forgotten; a renewal is due
                                                                            (`knowing`)
-    an API answers 401                      rejected, until the result     (`with_rejected`)
+    an API answers 401                      rejected, until the result; fresh again if there is
+                                            no other token                 (`with_rejected`)
     the token is revoked or invalidated     none                           (`revoked`)
-    a renewal ends REVOKED or LATE          as before, less what is dead; next try soon
+    a renewal ends REVOKED or FAILED_LATE   as before, less what is dead; next try soon
                                                                            (`apply_result`)
     a renewal publishes early               as at its end; what it learns afterwards is merged
                                                                            (`knowing`)
     the credentials name another identity   none; nothing is carried over  (`apply_result`)
 
-REVOKED: the token came, but a revocation covers it. LATE: the renewal failed more than its deadline
-after the request was sent. Its process was frozen, so the error says nothing about the endpoint,
-and is not remembered. A refusal counts all the same: it is a verdict on the credentials.
+REVOKED: the token came, but a revocation covers it. A result is late after its deadline: the
+grant's own and a second (`REQUEST_SLACK`), counted from the last request. Its process was frozen.
+The error of a late failure (FAILED_LATE) says nothing about the endpoint, and is not remembered. A
+refusal counts all the same: it is a verdict on the credentials. A late token is used if it is
+usable. An expired one does not reach the snapshot, and its callers ask again.
 
 One protocol. A renewal is a generator of effects (`effects`, `renewal`). A driver performs each
-effect and sends its result back: a thread does so in production, a simulator in the tests.
+effect and sends its result back: a thread does so in production, a simulator in the tests. Stores
+are ordered near to far: store 0 is the process's memory, then comes the file or Redis. A poll is a
+load outside a renewal, once per `recheck`.
 
     step                     why
     -----------------------  -----------------------------------------------------------------------
     read the credentials     once, before any lock: this reading is the identity, the request and
                              the memory of a refusal, even if a callable answers differently later
     lock each store,         so that one process of a fleet asks; waiting is cut into slices, since
-      near to far            the holder may save a token meanwhile. After the timeout the renewal
-                             goes on without it: the lock saves requests; correctness does not
+      near to far            the holder may save a token meanwhile. If nobody waits and the token
+                             is not overdue, there is one try, and the renewal ends BUSY. Else it
+                             goes on without the lock after half the manager's timeout (never an
+                             exclusive grant): the lock saves requests; correctness does not
                              depend on it
     load each store          a token that a sibling has just saved makes the request needless; a
                              token in a near store counts only after the far ones were loaded too
     may we adopt it?         inside a process a token belongs to credentials (see Ownership)
-    ask                      with a floor of a second between grants. A caller without any token
-                             gets up to three tries within about a second, unless a failure is known
+    ask                      with a floor of a second between grants. A caller without a usable
+                             token gets up to three tries within about a second, unless an outage,
+                             or a failure of its own manager, is known
     save, far to near        a crash in between leaves the token where most can see it
     revoke what was          a token that a revocation covers is ended at the server and handed to
       overtaken              nobody
-    release the callers      they never wait for the slow hash of refused credentials
+    release the callers      at the end; at a refusal before the slow hash and the save, which are
+                             for the siblings. If the entry holds refusals already, callers wait
+                             for the hash: it tells whether one of them is ours
 
 Where is a token while it is being renewed? The old one stays in the snapshot, and is sent as long
 as it is usable. The new one exists only in the generator (`Exchange.known`) until it is saved, far
 to near; then it is in the stores, and through `apply_result` in the snapshot. Stores and polls may
 show it before the renewal's own callers get it. A process that is killed before the save loses it,
-which costs one more grant. An expired token is dropped if the result is late.
+which costs one more grant.
+
+What happens on a 401? All stores are polled. A token other than the rejected one is used. Else one
+renewal starts, at most one a minute for an identity and process. It is not `force`: failures bind
+it. If it brings no token, the caller gets the API's answer, and the token is sent again until it
+ends, since the 401 may have been the API's fault. Siblings are not told; they see the newer token.
 
 Ownership. Two managers of one identity may have different passwords, and an identity names none.
 Inside a process a token therefore belongs to credentials: for each identity the process's memory
@@ -95,15 +114,21 @@ What happens to a failure?
     refused      the server judged the       who has the same ones,  its time; a success of the same
                  credentials                 by hash, in the entry   credentials; for a manager,
                                                                      changed credentials
-    unavailable  something was sent, and no  everyone, in the entry  its time; a newer token; once
-                 proper answer came                                  more at the end of a live token
-    local        nothing was sent            this manager, in its    its time; a newer token or
-                                             snapshot only           login
+    unavailable  something was sent, and no  everyone, in the entry  its time; a newer token; the
+                 proper answer came                                  end or revocation of a live one
+    local        nothing was sent, or it     this manager, in its    its time; a newer token or
+                 says nothing to others      snapshot only           login; the end or revocation
+                                                                     of a live token
 
-`force` asks despite all three. LATE is not a failure to wait out, and leaves the one before as it
-is. An entry remembers one outage and eight refused credentials. Outages and refusals have separate
-room. If they shared it, an outage could push out a refusal and then be cleared by a token, and
-`join` would depend on the order. No failure of any kind ends a live token.
+A store that fails is no failure of a renewal. Its load and save answer None, its lock `ABSENT`
+(`BUSY` if nobody waits): the process goes on from memory and renews alone, and a later poll saves
+again what the store lacks. A store that raises what it must not makes the renewal a local failure.
+An exclusive grant sends nothing without its home.
+
+`force` asks despite all three kinds. FAILED_LATE is not a failure to wait out, and leaves the one
+before as it is. An entry remembers one outage and eight refused credentials. Outages and refusals
+have separate room. If they shared it, an outage could push out a refusal and then be cleared by a
+token, and `join` would depend on the order. No failure of any kind ends a live token.
 
 Exclusive grants (`exclusive`). No grant uses this yet. A rotating refresh token is sent only under
 the lock of its home, the farthest store, after a mark was saved there, and after one more look at

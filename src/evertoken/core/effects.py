@@ -33,7 +33,7 @@ class Source(enum.Enum):
     BUSY = "another process is renewing"
     PUT_OFF = "no thread could start"
     REVOKED = "the token was revoked while it was on its way"
-    LATE = "the renewal failed after its deadline: its error says nothing about the endpoint"
+    FAILED_LATE = "the renewal failed after its deadline: its error says nothing about the endpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +277,7 @@ class Result:
 
     @property
     def asked(self) -> bool:
-        """Whether the token endpoint was asked."""
+        """Whether memory and stores did not settle it; a request was not always sent."""
         return self.source is Source.GRANT
 
     @property
@@ -286,7 +286,7 @@ class Result:
         return self.source is Source.BUSY
 
     def late(self, now: Instant) -> bool:
-        """Whether the renewal exceeded its deadline: its process was probably frozen."""
+        """Whether this came after its deadline, token or failure: the process was frozen."""
         return now.boot > self.deadline
 
     @property

@@ -42,7 +42,7 @@ class Entry:
         token: the newest access token known.
         login: the refresh token of an exclusive grant.
         revoked_through: every access token up to this generation is dead; -1: none is.
-        failures: those that are being waited out, newest first: one outage, and the newest 8
+        failures: the newest, ended ones included, newest first: one outage, and the newest 8
             refusals, one for each of the refused credentials.
         salt: for the credential hashes of this entry; empty as long as it holds none.
     """

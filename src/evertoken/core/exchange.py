@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from evertoken.errors import TokenError
 
 FIRST_TRIES = 3
-"""Requests of a cold renewal: nobody has a token, and no failure is known."""
+"""Requests of a cold renewal: no usable token, no failure of this manager, no known outage."""
 
 FIRST_PAUSE = 0.2
 """Seconds between the first two of them; it doubles."""
@@ -168,7 +168,7 @@ class Exchange:
             return (yield from self._refused(error))
         now = yield Now()
         if now.boot > self.deadline:
-            return (yield from self.result(Source.LATE))
+            return (yield from self.result(Source.FAILED_LATE))
         own = self.request.snapshot.failure
         before = self.known.outage if kind is FailureKind.UNAVAILABLE else own
         count = before.count if before is not None and before.kind is kind else 0
@@ -177,7 +177,10 @@ class Exchange:
         return (yield from self.result(Source.GRANT, failure=failure))
 
     def _refused(self, error: TokenError) -> Steps[Result]:
-        """Release the waiting callers before the slow hash, which is for the siblings alone."""
+        """Release the waiting callers before the hash that is for the siblings alone.
+
+        If refusals are known, a hash comes first: it finds the count of these credentials.
+        """
         before = self.request.snapshot.failure
         if self.known.refusals:
             before = self.known.refusal_of((yield from self.hash()))

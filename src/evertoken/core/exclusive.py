@@ -35,13 +35,13 @@ class ExclusiveRenewal(Renewal):
     def locked(self, store: int, hold: Hold) -> Steps[Result | None]:
         """Stop if the home offers no lock."""
         if store == self._home and hold is Hold.ABSENT:
-            return (yield from self._unavailable("the store of the login offers no lock"))
+            return (yield from self._not_sent("the store of the login offers no lock"))
         return None
 
     def not_locked(self, store: int) -> Steps[Result | None]:
         """Stop if another process holds the home's lock: it may be spending the refresh token."""
         if store == self._home:
-            return (yield from self._unavailable("another process holds the lock of the login"))
+            return (yield from self._not_sent("another process holds the lock of the login"))
         return (yield from super().not_locked(store))
 
     def exchange(self) -> Steps[Result]:
@@ -52,9 +52,9 @@ class ExclusiveRenewal(Renewal):
             return (yield from self.failed(error, kind=FailureKind.LOCAL))
         marked = yield from self._mark(login)
         if not marked:
-            return (yield from self._unavailable("the login could not be saved before its use"))
+            return (yield from self._not_sent("the login could not be saved before its use"))
         if not (yield StillHeld(self._home)):
-            return (yield from self._unavailable("the lock of the login was lost"))
+            return (yield from self._not_sent("the lock of the login was lost"))
         answer = yield from self.post(login.refresh_token)
         if isinstance(answer, Token):
             return (yield from self._succeeded(login, answer))
@@ -103,7 +103,7 @@ class ExclusiveRenewal(Renewal):
     def _learn(self, login: Login) -> None:
         self.known = join(self.known, Entry(login=login))
 
-    def _unavailable(self, reason: str) -> Steps[Result]:
+    def _not_sent(self, reason: str) -> Steps[Result]:
         """The result of a renewal that sent nothing; `GrantUnavailable` names the reason."""
         error = GrantUnavailable(f"the refresh token was not sent: {reason}", transient=True)
         return (yield from self.failed(error, kind=FailureKind.LOCAL))

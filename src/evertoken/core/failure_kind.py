@@ -19,7 +19,10 @@ class FailureKind(enum.Enum):
     UNAVAILABLE = "unavailable"
     """Something was sent and no proper answer came: binds everyone."""
     LOCAL = "local"
-    """Nothing was sent: binds this manager alone, and is never stored."""
+    """Nothing was sent, or it says nothing to others (a crash, a login that ended).
+
+    It binds this manager alone, and is never stored.
+    """
 
     @classmethod
     def of(cls, error: TokenError) -> FailureKind:

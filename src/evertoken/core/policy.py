@@ -115,8 +115,8 @@ class RefreshPolicy:
     def in_force(self, failure: Failure, token: Token | None, now: Instant) -> bool:
         """Whether `failure` still forbids a request; `token` is the newest one known.
 
-        An outage that began while a token lived is tried again when that token ends. Refused
-        credentials are not.
+        An outage or local failure that began while a token lived is tried again when that token
+        ends. Refused credentials are not.
         """
         if not failure.remaining(now):
             return False

@@ -160,7 +160,7 @@ def postponed(
 
 
 def without_token(snapshot: Snapshot) -> Snapshot:
-    """`snapshot` whose token is dead: the next caller renews, and no failure stops it."""
+    """`snapshot` whose token is dead: the next one renews, if no failure in the entry binds it."""
     return Snapshot(key=snapshot.key, fingerprint=snapshot.fingerprint, entry=snapshot.entry)
 
 

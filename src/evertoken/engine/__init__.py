@@ -4,8 +4,8 @@ The core decides, the engine performs. `core` tells where a token is while it is
 whose it is (its section on ownership; here `Claim` asks for a manager). Which thread runs what:
 
 - A caller's thread reads one attribute while the token is fresh. Once per `recheck` it polls
-  the stores: two `stat` calls for a file, and 20 ms at most for Redis. It waits for a renewal only
-  if no token is usable, and no longer than its own timeout.
+  the stores: two `stat` calls for a file, and 20 ms at most for Redis, 1 s after a 401. It waits
+  for a renewal if no token is usable, or in `refresh()`, and no longer than its own timeout.
 - `evertoken-renewal` runs one renewal of one manager: a `Driver` performs the effects of
   `core.renewal`. It may wait for the locks of stores, the token endpoint and a slow hash.
 - `evertoken-poll` polls one store across a network (`StoreWatcher`).

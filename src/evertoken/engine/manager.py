@@ -39,7 +39,7 @@ else:
         for name in ("events", "core.effects", "core.failure", "engine.background")
     )
 
-FORCED_PERIOD = 60.0
+REPLACEMENT_PERIOD = 60.0
 """Seconds in which the 401s and 403s of an API force one grant per identity and process."""
 
 
@@ -206,7 +206,7 @@ class TokenManager:
         now = clock.now()
         if self.renewer.poll_now(now).header != rejected:
             header = self._obtain(timeout).header
-        elif renewal := self.renewer.replace_rejected(rejected, now, self._may_force):
+        elif renewal := self.renewer.replace_rejected(rejected, now, self._may_replace):
             published = renewal.wait(until=self._deadline(now, timeout))
             _raise(_error_of(published.result))
             header = published.snapshot.header
@@ -305,8 +305,8 @@ class TokenManager:
                 self._refresher = refresher
                 refresher.start()
 
-    def _may_force(self, key: TokenKey) -> bool:
-        return (self._memory or process_wide()).claim(key, seconds=FORCED_PERIOD)
+    def _may_replace(self, key: TokenKey) -> bool:
+        return (self._memory or process_wide()).claim(key, seconds=REPLACEMENT_PERIOD)
 
     def _deadline(self, now: Instant, timeout: float | None) -> float:
         return now.boot + (self.timeout if timeout is None else timeout)

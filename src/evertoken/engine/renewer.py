@@ -250,11 +250,12 @@ class Renewer:
         return renewal if started else self._run_here(renewal)
 
     def replace_rejected(
-        self, rejected: str, now: Instant, may_force: Callable[[TokenKey], bool]
+        self, rejected: str, now: Instant, may_replace: Callable[[TokenKey], bool]
     ) -> InFlight | None:
         """The renewal that replaces the token of the header `rejected`.
 
-        One that is in flight already does; a new one needs `may_force`, else None. One lock holds
+        One that is in flight already does; a new one needs `may_replace`, else None. It is
+        not `force`: a back-off still binds it. One lock holds
         question and start together: of many threads that meet a 401 at once the first one starts
         it, and all others find its renewal or its token.
         """
@@ -263,7 +264,7 @@ class Renewer:
             if self.in_flight is not None:
                 return self.in_flight
             snapshot = self.snapshot
-            if snapshot.header != rejected or not may_force(key):
+            if snapshot.header != rejected or not may_replace(key):
                 return None
             request = effects.RenewalRequest(snapshot=snapshot, start=now, rejected=snapshot.token)
             # a caller that comes now would send a token known to be dead: it waits instead
