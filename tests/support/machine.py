@@ -30,9 +30,11 @@ class MachineSettings(Settings):
 
     Attributes:
         redis_url: where the token is shared.
+        redis_timeout: seconds that a process waits for an answer of Redis.
     """
 
     redis_url: str
+    redis_timeout: float = 0.5
 
     def manager(self, number: int) -> TokenManager:
         """The manager of the process with this number."""
@@ -45,7 +47,7 @@ class MachineSettings(Settings):
             allow_http=True,
         )
         policy = RefreshPolicy(refusal_cooldown=self.refusal_cooldown)
-        store = RedisStore(self.redis_url)
+        store = RedisStore(self.redis_url, timeout=self.redis_timeout)
         return TokenManager(grant, store=store, policy=policy, timeout=self.timeout)
 
 
