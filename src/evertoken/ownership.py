@@ -43,7 +43,7 @@ class Owner(NamedTuple):
         return known or source in self.sources
 
     def joined_by(self, source: Source) -> Owner:
-        """This owner, who needs no reading to be recognised by `source` from now on."""
+        """This owner with `source` added: it then matches without reading its credentials."""
         others = (known for known in self.sources if known != source)
         return self._replace(sources=(source, *others)[:MAX_SOURCES])
 

@@ -130,7 +130,7 @@ PLANTS = [symlink, dangling, hard_link, fifo, unix_socket, folder_there]
 
 @pytest.mark.parametrize("plant", PLANTS)
 @pytest.mark.parametrize("suffix", [".json", ".lock", ".save", ".tmp"])
-def test_what_is_not_a_plain_file_is_neither_followed_nor_waited_for(  # F12, S45
+def test_a_link_a_folder_or_a_pipe_in_place_of_the_file_is_not_opened(  # F12, S45
     folder: Path,
     victim: Path,
     *,

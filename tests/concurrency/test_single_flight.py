@@ -287,7 +287,7 @@ def no_thread(_: threading.Thread) -> None:
     raise RuntimeError("can't start new thread")
 
 
-def test_where_no_thread_can_start_a_first_grant_is_made_in_the_callers(
+def test_a_first_grant_runs_in_the_caller_if_no_thread_can_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     grant = CountingGrant()
@@ -298,7 +298,7 @@ def test_where_no_thread_can_start_a_first_grant_is_made_in_the_callers(
     assert grant.requests == 2
 
 
-def test_where_no_thread_can_start_a_usable_token_is_served(
+def test_a_usable_token_is_served_if_no_thread_can_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     grant = CountingGrant()

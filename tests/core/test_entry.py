@@ -245,7 +245,7 @@ def test_a_generation_from_the_far_future_is_demoted_and_its_token_lives() -> No
     assert next_generation(demoted(entry, NOW.wall), NOW.wall) == GENERATION
 
 
-def test_what_is_not_from_the_far_future_is_kept() -> None:
+def test_demotion_keeps_generations_of_the_present() -> None:
     latest = int(NOW.wall + FAR_FUTURE)
     entry = Entry(issued(generation=latest), Login("one", latest), latest - 1)
     assert demoted(entry, NOW.wall) is entry
@@ -310,7 +310,9 @@ def test_a_revocation_ends_a_token_from_the_far_future_that_another_place_knows(
 @pytest.mark.slow
 @THOROUGH
 @given(entries, entries)
-def test_what_adds_nothing_changes_no_fact(new: Entry, held: Entry) -> None:
+def test_joining_an_entry_that_adds_nothing_changes_nothing_but_times(
+    new: Entry, held: Entry
+) -> None:
     assert not adds(held, held)
     assert not adds(NOTHING, held)
     if not adds(new, held):

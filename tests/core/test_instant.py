@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evertoken.core.instant import LONG_AGO, Instant
+from support.core_values import DAY, NOW
 from support.strategies import TRIES, instants
-from support.values import DAY, NOW
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_generations_are_counted_by_the_clock_that_the_fleet_shares() -> None:  
     assert kept.renew().token == future
 
 
-def test_what_was_posted_is_what_was_read() -> None:  # S51
+def test_the_request_sends_the_credentials_that_were_read() -> None:  # S51
     script = Script()
     script.renew()
     assert [each.reading for each in script.log if isinstance(each, Request)] == [READING]
@@ -212,7 +212,7 @@ def test_an_overdue_renewal_waits_for_the_lock_though_a_token_is_usable() -> Non
     assert script.count(Lock) == 3
 
 
-def test_who_was_blocked_before_waits_for_the_rest_of_the_timeout() -> None:
+def test_a_manager_that_was_blocked_before_waits_for_the_rest_of_the_timeout() -> None:
     script = Script(holds={0: [Hold.BUSY] * 99})
     script.renew(replace(EMPTY, blocked_since=NOW.boot - 12.5, due_at=NOW))
     assert [each.timeout for each in script.log if isinstance(each, Lock)] == [1.0, 1.0, 0.5]

@@ -112,7 +112,7 @@ def test_the_error_of_a_leaking_callable_shows_no_secret(  # S46
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_manager_raises_keeps_and_tells_is_plain(
+def test_errors_of_a_manager_are_plain_when_raised_remembered_and_reported(
     session: requests.Session, kind: type[TokenError]
 ) -> None:
     events: list[Event] = []

@@ -241,7 +241,7 @@ def test_a_request_that_is_signed_again_is_looked_at_again(
         auth(request)
 
 
-def test_what_gets_no_token_may_go_through_a_proxy(
+def test_a_request_without_a_token_may_go_through_a_proxy(
     token_server: TokenServer, manager: TokenManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")

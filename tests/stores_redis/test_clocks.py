@@ -63,7 +63,7 @@ def seconds_left(machine: Machine, key: TokenKey) -> float:
 
 @pytest.mark.parametrize("ahead", SKEWS)
 @pytest.mark.parametrize("sealed", [False, True], ids=["open", "sealed"])
-def test_what_is_left_of_a_lifetime_is_right_whatever_the_clock_says(  # S58
+def test_the_remaining_lifetime_does_not_depend_on_the_machines_clock(  # S58
     valkey: Valkey, key: TokenKey, ahead: float, *, sealed: bool
 ) -> None:
     secret = Fernet.generate_key() if sealed else None

@@ -30,7 +30,7 @@ def test_a_machine_with_a_wrong_clock_costs_no_grant_and_sends_no_dead_token(  #
         assert token_server.grants == 1
         token_server.revoke_all()
 
-        # a 401 is replaced once for all of them, whoever meets it first
+        # the first machine that meets a 401 replaces the token for all of them
         assert [machine.call(url) for machine in reversed(machines) for _ in range(2)] == [200] * 6
         late = stack.enter_context(Machine(0, token_server, valkey.url))
         assert late.call(url) == 200

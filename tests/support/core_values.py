@@ -24,6 +24,7 @@ NOW = Instant(wall=1_700_000_000.0, boot=1_000_000.0)
 GENERATION = int(NOW.wall)
 KEY = TokenKey("https://tokens.example/oauth/token/", "client-1", "agent-7", "read write")
 PLANTED = "planted-access-token"
+"""An access token that must not show anywhere."""
 
 
 def issued(

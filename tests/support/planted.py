@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from evertoken.sandbox import environment
+from support.core_values import PLANTED
 from support.scanner import Scanner
-from support.values import PLANTED
 
 PASSWORD = "Pässwörd of the 'planted' user/42+"
 CLIENT_SECRET = 'client:secret%that&is"planted"'

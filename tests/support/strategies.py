@@ -15,7 +15,7 @@ from evertoken import (
     TokenKey,
 )
 from evertoken.core.instant import Instant
-from support.values import DAY, HOUR, NOW
+from support.core_values import DAY, HOUR, NOW
 
 TRIES = settings(max_examples=80, deadline=None)
 """Enough to find what a table forgot, and quick on a busy machine."""

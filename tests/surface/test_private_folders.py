@@ -35,7 +35,7 @@ def umask(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
 
 @pytest.fixture
 def account(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The variables of a user whose home is empty, and who has an account at a server."""
+    """The environment of a user with an empty home and an account at a server."""
     with TokenServer() as server:
         yield {
             "HOME": str(tmp_path),

@@ -15,8 +15,8 @@ from evertoken import GrantRefused, GrantUnavailable, InvalidTokenResponse, Toke
 from evertoken.core.token import LONGEST_LIFETIME
 from evertoken.grants.masking import MAX_DESCRIPTION, WITHHELD
 from evertoken.grants.response import Answer, Granted, failure, parse
+from support.core_values import PLANTED
 from support.strategies import TRIES
-from support.values import PLANTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

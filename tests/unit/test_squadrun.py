@@ -18,7 +18,8 @@ from evertoken import (
     squadrun,
 )
 from evertoken.squadrun import Variable
-from support.values import NOW, issued, pickled
+from support.core_values import NOW, issued
+from support.values import pickled
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,8 @@ import pytest
 from evertoken import RefreshPolicy
 from evertoken.core.state import EMPTY, Snapshot, with_failure, with_token
 from evertoken.status import Counters, Status, status_of
-from support.values import HOUR, NOW, ago, issued, outage, pickled, refusal
+from support.core_values import HOUR, NOW, ago, failure, issued, refusal
+from support.values import pickled
 
 if TYPE_CHECKING:
     from evertoken import Token
@@ -46,13 +47,13 @@ FRESH, STALE, EXPIRED = held(60), held(HOUR - 60), held(HOUR)
         (STALE, "stale"),
         (EXPIRED, "expired"),
         (EMPTY, "none"),
-        (failed(EMPTY, outage()), "cooling"),
-        (failed(EXPIRED, outage()), "cooling"),
+        (failed(EMPTY, failure()), "cooling"),
+        (failed(EXPIRED, failure()), "cooling"),
         (failed(EMPTY, refusal()), "refused"),
         (failed(EXPIRED, refusal(ago(200))), "refused"),
-        (failed(EMPTY, outage(ago(60))), "none"),
+        (failed(EMPTY, failure(ago(60))), "none"),
         (failed(EXPIRED, refusal(ago(300))), "expired"),
-        (failed(STALE, outage()), "fresh"),
+        (failed(STALE, failure()), "fresh"),
         (failed(STALE, refusal(ago(300))), "stale"),
     ],
 )
@@ -82,16 +83,16 @@ def test_an_expired_token_has_times_and_nothing_left() -> None:
 
 
 def test_a_failure_is_told_until_a_renewal_succeeds_and_its_pause_until_it_ends() -> None:
-    waiting = status(failed(STALE, outage(pause=8)))
+    waiting = status(failed(STALE, failure(pause=8)))
     assert str(waiting.last_error) == "the endpoint is down"
     assert waiting.retry_at == NOW.wall + 8
-    over = status(failed(STALE, outage(ago(8), pause=8)))
+    over = status(failed(STALE, failure(ago(8), pause=8)))
     assert over.last_error is not None
     assert over.retry_at is None
 
 
 def test_an_outage_is_waited_out_at_most_until_the_token_ends_a_refusal_beyond_that() -> None:
-    after_outage = status(failed(STALE, outage(pause=HOUR)))
+    after_outage = status(failed(STALE, failure(pause=HOUR)))
     after_refusal = status(failed(STALE, refusal()))
     assert after_outage.retry_at == STALE.usable_until.wall < NOW.wall + HOUR
     assert after_refusal.retry_at == refusal().until > STALE.usable_until.wall

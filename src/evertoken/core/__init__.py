@@ -102,7 +102,7 @@ Ownership. Two managers of one identity may have different passwords, and an ide
 Inside a process a token therefore belongs to credentials: for each identity the process's memory
 keeps one `Owner`, the credentials that obtained its token, or else the first that asked to adopt
 one from a store. A manager's `Claim` is how it asks, and `MayAdopt` the effect: other credentials
-obtain a token of their own. Between processes whoever can read the store is trusted.
+obtain a token of their own. Every process that can read the store is trusted.
 
 One assumption. The server lets two tokens of one identity live side by side. Where a new token ends
 the one before it, siblings that still send that one see a 401 once, and replace it then.

@@ -136,7 +136,7 @@ def with_fast_path(
 
 
 def closed(snapshot: Snapshot) -> Snapshot:
-    """`snapshot`, closed to the one-clock check: the next caller decides anew."""
+    """`snapshot` without its fast path: the next call goes through `decide`."""
     return replace(snapshot, fresh_until=-math.inf)
 
 

@@ -56,9 +56,9 @@ class TokenManager:
         policy: when to renew.
         timeout: seconds that a call waits at most when no usable token exists.
         keep_fresh: renew without any request, in a daemon thread.
-        prove_credentials: obtain one token before adopting any from a store. Between processes,
-            whoever can use the store is trusted with all tokens in it; set this in a daemon whose
-            users type their own passwords, so that `token()` decides whether one is right.
+        prove_credentials: obtain one token before adopting any from a store. Every process
+            that can use the store is trusted with all tokens in it. Set this in a daemon whose
+            users type their own passwords: `token()` then fails for a wrong one.
         on_event: called with each event, outside of all locks; what it raises is logged.
 
     Raises:
