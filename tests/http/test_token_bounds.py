@@ -7,13 +7,13 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from urllib3.connection import HTTPConnection
+from urllib3.util.connection import create_connection
 
 from evertoken import GrantUnavailable, InvalidTokenResponse, RefreshTimeout, TokenError
 from evertoken.grants.connection import watched
@@ -255,44 +255,11 @@ def test_a_first_renewal_is_over_a_second_after_one_deadline_at_most(
     assert not manager.status().renewing
 
 
-def test_the_deadline_is_over_when_the_answer_is_whole(token_server: TokenServer) -> None:
-    grant_of(token_server, deadline=60).request()
-
-    timers = [it for it in threading.enumerate() if isinstance(it, threading.Timer)]
-    for timer in timers:
-        timer.join(5)
-        assert not timer.is_alive()
-
-
-def test_a_socket_that_comes_after_the_deadline_is_shut_at_once() -> None:  # F17
-    left, right = socket.socketpair()
-    with left, right, Watch(0.0) as watch:
-        watch._timer.join(5)
-        watch.add(left)
-        right.settimeout(5)
-
-        assert right.recv(1) == b""
-        assert watch.left <= 0
-
-
 def test_no_address_is_tried_after_the_deadline(token_server: TokenServer) -> None:  # F17
     with pytest.raises(GrantUnavailable, match=r"did not answer in full|no answer came in time"):
         Endpoint(timeout=5, deadline=1e-9).post(token_server.token_url, [("a", "b")])
 
     assert token_server.requests == ()
-
-
-def test_without_a_thread_for_the_deadline_a_grant_goes_on(
-    token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def none_to_be_had(_self: threading.Thread) -> None:
-        raise RuntimeError("can't create new thread at interpreter shutdown")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("threading.Timer.start", none_to_be_had)
-        token = grant_of(token_server).request()
-
-    assert token.value in token_server.secrets
 
 
 def test_a_connection_that_finds_its_own_way_keeps_it() -> None:  # F26
@@ -304,8 +271,8 @@ def test_a_connection_that_finds_its_own_way_keeps_it() -> None:  # F26
         def _new_conn(self) -> socket.socket:
             return left
 
-    with left, right, Watch(5) as watch:
-        connection = watched(Socks, watch)("tokens.example.com", 443)
+    with left, right:
+        connection = watched(Socks, Watch(5))("tokens.example.com", 443)
         connection.connect()
 
         assert isinstance(connection, HTTPConnection)
@@ -318,15 +285,14 @@ def test_nothing_stays_open(
 ) -> None:
     used: list[socket.socket] = []
 
-    class Recording(Watch):
-        def add(self, connection: socket.socket) -> None:
-            super().add(connection)
-            used.extend([connection, *self._sockets])
+    def recording(*arguments: Any, **options: Any) -> socket.socket:
+        used.append(create_connection(*arguments, **options))
+        return used[-1]
 
-    monkeypatch.setattr("evertoken.grants.endpoint.Watch", Recording)
+    monkeypatch.setattr("evertoken.grants.connection.create_connection", recording)
     token_server.token_endpoint.answer_always(behaviour)
 
     with pytest.raises(TokenError):
         grant_of(token_server, deadline=2.0).request()
 
-    assert [connection.fileno() for connection in used] == [-1, -1]
+    assert [connection.fileno() for connection in used] == [-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +14,7 @@ from urllib3.util.connection import allowed_gai_family, create_connection
 if TYPE_CHECKING:
     from io import BufferedReader
 
+    from _typeshed import WriteableBuffer
     from requests import PreparedRequest
     from urllib3._base_connection import BaseHTTPConnection
     from urllib3.connectionpool import HTTPConnectionPool
@@ -47,7 +49,9 @@ def watched(kind: type[BaseHTTPConnection], watch: Watch) -> type[BaseHTTPConnec
     """`kind`, held to the deadline of `watch`."""
     # a SOCKS connection finds its way by itself, and may leave the look-up to the proxy
     direct = getattr(kind, "_new_conn", None) is HTTPConnection._new_conn  # noqa: SLF001  as said
-    return type("Watched", (_Direct if direct else _Watched, kind), {"watch": watch})
+    response = type("WatchedResponse", (_Response,), {"watch": watch})
+    base = _Direct if direct else _Watched
+    return type("Watched", (base, kind), {"watch": watch, "response_class": response})
 
 
 class _Head:
@@ -73,7 +77,35 @@ class _Head:
         self._lines.close()
 
 
+class _Reads(io.RawIOBase):
+    """The bytes of a socket, none of them waited for beyond the deadline."""
+
+    def __init__(self, raw: io.RawIOBase, connection: socket.socket, watch: Watch) -> None:
+        self._raw = raw
+        self._connection = connection
+        self._each = connection.gettimeout()
+        self._watch = watch
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        self._connection.settimeout(self._watch.bound(self._each))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
 class _Response(http.client.HTTPResponse):
+    watch: Watch
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        raw = self.fp.detach()
+        self.fp = io.BufferedReader(_Reads(raw, sock, self.watch))
+
     def begin(self) -> None:
         whole = self.fp
         self.fp = cast("BufferedReader", _Head(whole))
@@ -83,7 +115,6 @@ class _Response(http.client.HTTPResponse):
 
 class _Watched(HTTPConnection):
     watch: Watch
-    response_class = _Response
     _ready = False
 
     def connect(self) -> None:
@@ -93,13 +124,15 @@ class _Watched(HTTPConnection):
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
+        self.sock.settimeout(self.watch.bound(self.sock.gettimeout()))
         # not what goes to a proxy to open a tunnel, which is sent while the connection is made
         self.watch.sent |= self._ready
         super().send(data)
 
     def _new_conn(self) -> socket.socket:
         connection = self._connected()
-        self.watch.add(connection)
+        # for the handshake of TLS
+        connection.settimeout(self.watch.bound(connection.gettimeout()))
         return connection
 
     def _connected(self) -> socket.socket:

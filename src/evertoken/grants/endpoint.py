@@ -83,13 +83,13 @@ class Endpoint:
         """
         limit = self.deadline if deadline is None else deadline
         outcome: Answer | TokenError
-        with Watch(limit) as watch, closing(WatchedAdapter(watch)) as adapter:
+        watch = Watch(limit)
+        with closing(WatchedAdapter(watch)) as adapter:
             try:
                 outcome = self._exchange(adapter, url, form, basic, expects_body=expects_body)
             except Exception as error:  # noqa: BLE001  told apart below, and never chained
                 outcome = unavailable(error, urls.origin(url), sent=watch.sent)
-            # of a failure the status is enough, which is known by then
-            if watch.expired and (isinstance(outcome, TokenError) or outcome.status == _OK):
+            if watch.left <= 0 and isinstance(outcome, TokenError):
                 outcome = timed_out(urls.origin(url), limit, sent=watch.sent)
         if isinstance(outcome, Answer):
             return outcome
