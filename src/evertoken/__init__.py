@@ -80,7 +80,7 @@ if not TYPE_CHECKING:  # pragma: no branch
         room = name if name == "squadrun" else next(rooms, None)
         if room is None:
             raise AttributeError(f"module 'evertoken' has no attribute {name!r}")
-        from evertoken.lazy import loading  # noqa: PLC0415  threading: not by the bare import
+        from evertoken.runtime.lazy import loading  # noqa: PLC0415  threading: not by the bare import
 
         with loading:
             module = import_module(f"evertoken.{room}")

@@ -11,7 +11,7 @@ from requests.auth import AuthBase
 
 from evertoken import proxies, urls
 from evertoken.errors import InsecureURL, TokenError
-from evertoken.lazy import lazy
+from evertoken.runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 
 from cachetools import LRUCache, cached
 
-from evertoken import process
 from evertoken.auth import BearerAuth
+from evertoken.runtime import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable

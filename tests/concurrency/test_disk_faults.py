@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import FileStore, clock
+from evertoken import FileStore
 from evertoken.core.entry import Entry
 from evertoken.core.hold import Hold
+from evertoken.runtime import clock
 from support.core_values import KEY, issued
 from support.entries import token_in
 from support.fleet_faults import CALLS, ERRNOS, Fault, descriptors, injected

@@ -16,7 +16,6 @@ from evertoken import (
     TokenError,
     TokenKey,
     TokenManager,
-    clock,
 )
 from evertoken.core.effects import RenewalRequest, Result, Source
 from evertoken.core.failure import Failure
@@ -25,6 +24,7 @@ from evertoken.core.state import EMPTY
 from evertoken.engine.driver import Driver
 from evertoken.engine.in_flight import InFlight
 from evertoken.events import TokenRefused
+from evertoken.runtime import clock
 from support.fleet import HOUR, CountingGrant, sibling, token_in
 
 if TYPE_CHECKING:

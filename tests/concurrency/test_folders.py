@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import FileStore, Token, clock
+from evertoken import FileStore, Token
 from evertoken.core.entry import Entry
 from evertoken.events import StoreDegraded, StoreRecovered
+from evertoken.runtime import clock
 from evertoken.stores.record import encode
 from support.fleet import CountingGrant, eventually, sibling, token_in
 from support.forks import in_child

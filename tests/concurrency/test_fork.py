@@ -17,17 +17,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import (
-    FileStore,
-    GrantRefused,
-    GrantUnavailable,
-    MemoryStore,
-    TokenManager,
-    process,
-    squadrun,
-)
+from evertoken import FileStore, GrantRefused, GrantUnavailable, MemoryStore, TokenManager, squadrun
 from evertoken.engine import driver
-from evertoken.lazy import lazy
+from evertoken.runtime import process
+from evertoken.runtime.lazy import lazy
 from evertoken.testing import TokenServer
 from support import fleet_jobs as jobs
 from support.fleet import CountingGrant, eventually, held, sibling

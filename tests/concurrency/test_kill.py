@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from evertoken import FileStore, clock
+from evertoken import FileStore
 from evertoken.core.entry import Entry
 from evertoken.core.hold import Hold
 from evertoken.core.token import Token
+from evertoken.runtime import clock
 from support.core_values import KEY
 from support.entries import token_in
 from support.fleet import CountingGrant, sibling

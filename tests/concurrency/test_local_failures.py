@@ -17,9 +17,9 @@ from evertoken import (
     RefreshPolicy,
     TokenError,
     TokenManager,
-    clock,
     squadrun,
 )
+from evertoken.runtime import clock
 from evertoken.testing import Answer, Cut, Reset, TokenServer
 from support.fleet import CountingGrant, eventually, sibling
 from support.http_clients import grant_of

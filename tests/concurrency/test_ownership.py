@@ -15,9 +15,9 @@ from evertoken import (
     Token,
     TokenManager,
     TokenManagers,
-    process,
 )
 from evertoken.ownership import Owner, source_of
+from evertoken.runtime import process
 from evertoken.stores.redis import RedisStore
 from support.fleet import CountingGrant, eventually, in_threads
 from support.http_clients import grant_of

@@ -14,9 +14,9 @@ from evertoken import (
     RefreshPolicy,
     Token,
     TokenManager,
-    clock,
 )
 from evertoken.core.entry import Entry
+from evertoken.runtime import clock
 from evertoken.testing import Answer, Endless, TokenServer
 from support.fleet import HOUR, CountingGrant, eventually, sibling
 from support.http_clients import grant_of

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import FileStore, clock
+from evertoken import FileStore
 from evertoken.core.entry import Entry
 from evertoken.core.hold import Hold
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.token import Token
+from evertoken.runtime import clock
 from evertoken.stores.record import MAX_BYTES, encode
 from support.core_values import KEY
 from support.entries import token_in

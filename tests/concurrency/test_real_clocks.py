@@ -24,7 +24,7 @@ SKIPPED = 77
 
 PREAMBLE = """
 import json, os, select, sys, time
-from evertoken import clock
+from evertoken.runtime import clock
 from support.fleet_worker import Settings
 settings = Settings(**json.load(sys.stdin))
 manager = settings.manager(0)

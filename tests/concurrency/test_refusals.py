@@ -17,9 +17,9 @@ from evertoken import (
     RefreshPolicy,
     Token,
     TokenManager,
-    clock,
 )
 from evertoken.core.entry import Entry
+from evertoken.runtime import clock
 from evertoken.testing import TokenServer
 from support.fleet import HOUR, CountingGrant, eventually, saved_refusal, sibling
 from support.fleet_worker import Settings, run_fleet

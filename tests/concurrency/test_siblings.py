@@ -18,10 +18,10 @@ from evertoken import (
     Token,
     TokenError,
     TokenManager,
-    clock,
 )
 from evertoken.core.effects import RenewalRequest
 from evertoken.core.entry import Entry
+from evertoken.runtime import clock
 from support.fleet import BOUND, CountingGrant, eventually, held, sibling
 
 if TYPE_CHECKING:

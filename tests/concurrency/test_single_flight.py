@@ -18,9 +18,9 @@ from evertoken import (
     RevocationFailed,
     Token,
     TokenManager,
-    clock,
 )
 from evertoken.events import RenewalFailed, TokenRenewed
+from evertoken.runtime import clock
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from evertoken import GrantUnavailable, process
+from evertoken import GrantUnavailable
+from evertoken.runtime import process
 from support.fleet import CountingGrant, eventually, sibling
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import pytest
 import requests
 from freezegun import freeze_time
 
-from evertoken import BearerAuth, FileStore, RefreshPolicy, Token, clock
+from evertoken import BearerAuth, FileStore, RefreshPolicy, Token
 from evertoken.core.entry import Entry
+from evertoken.runtime import clock
 from evertoken.testing import TokenServer
 from support.fleet import CountingGrant, eventually, sibling
 from support.fleet_worker import Settings

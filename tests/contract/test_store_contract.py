@@ -20,13 +20,14 @@ import pytest
 from cryptography.fernet import Fernet
 from redis import RedisCluster
 
-from evertoken import FileStore, MemoryStore, clock
+from evertoken import FileStore, MemoryStore
 from evertoken.core.entry import NOTHING, Entry, join
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.hold import Hold
 from evertoken.core.login import Initial, Login
 from evertoken.core.token import LONGEST_LIFETIME
 from evertoken.ports import LeasedStore, TokenStore
+from evertoken.runtime import clock
 from evertoken.stores.redis import RedisStore
 from support.core_values import DAY, HOUR, KEY, PLANTED, failure, issued, refusal
 from support.entries import SALT, assert_same, token_in

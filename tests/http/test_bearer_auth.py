@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
-from evertoken import BearerAuth, FileStore, InsecureURL, TokenManager, clock
+from evertoken import BearerAuth, FileStore, InsecureURL, TokenManager
 from evertoken.events import Replayed
+from evertoken.runtime import clock
 from evertoken.testing import Answer, Hang, Reset, TokenServer, Usual
 from support.http_clients import WAIT, grant_of, manager_of
 from support.logs import warned

@@ -36,12 +36,12 @@ from evertoken import (
     TokenError,
     TokenKey,
     TokenManager,
-    clock,
     ownership,
 )
 from evertoken.core.exchange import FIRST_PAUSE, FIRST_TRIES
 from evertoken.core.policy import GRANT_FLOOR
 from evertoken.engine import store_watcher
+from evertoken.runtime import clock
 from evertoken.stores import redis
 from evertoken.stores.redis import RedisStore
 from support.valkey import Valkey

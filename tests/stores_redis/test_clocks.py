@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.fernet import Fernet
 
-from evertoken import clock
 from evertoken.core.entry import Entry, join
 from evertoken.core.failure import LONGEST_WAIT
 from evertoken.core.policy import RefreshPolicy
+from evertoken.runtime import clock
 from evertoken.stores.redis import RedisStore
 from support.core_values import DAY, HOUR, failure, issued, refusal
 from support.entries import SALT, content, timeless

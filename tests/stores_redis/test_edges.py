@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import MemoryStore, RefreshPolicy, Token, TokenManager, clock
+from evertoken import MemoryStore, RefreshPolicy, Token, TokenManager
 from evertoken.core import state
+from evertoken.runtime import clock
 from evertoken.stores.redis import RedisStore
 from support.fleet import CountingGrant, eventually
 

@@ -11,10 +11,10 @@ import pytest
 from cryptography.fernet import Fernet
 from redis.crc import key_slot
 
-from evertoken import clock
 from evertoken.core.entry import Entry, join
 from evertoken.core.login import Login
 from evertoken.core.token import Token, TokenKey
+from evertoken.runtime import clock
 from evertoken.stores.record import encode
 from evertoken.stores.redis import LOGIN_KEPT, REVOCATION_KEPT, TRIES, RedisStore
 from support.core_values import failure, refusal

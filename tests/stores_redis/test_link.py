@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from evertoken import clock
+from evertoken.runtime import clock
 from evertoken.stores.link import FIRST_PAUSE, LONGEST_PAUSE, Link, Lost
 from support.fleet import BOUND, eventually
 
@@ -34,7 +34,7 @@ class Clock:
 def hands(monkeypatch: pytest.MonkeyPatch) -> Clock:
     hands = Clock()
     monkeypatch.setattr(clock, "since_boot", hands)
-    monkeypatch.setattr("evertoken.process.jitter_fraction", lambda: 0.0)
+    monkeypatch.setattr("evertoken.runtime.process.jitter_fraction", lambda: 0.0)
     return hands
 
 

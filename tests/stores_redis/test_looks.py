@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import MemoryStore, RefreshPolicy, Token, TokenKey, TokenManager, clock
+from evertoken import MemoryStore, RefreshPolicy, Token, TokenKey, TokenManager
 from evertoken.core.entry import Entry
 from evertoken.engine.store_watcher import POLL_WAIT, StoreWatcher
+from evertoken.runtime import clock
 from evertoken.stores.redis import RedisStore
 from support.fleet import BOUND, CountingGrant, eventually
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import requests
 
-from evertoken import BearerAuth, PasswordGrant, TokenManager, clock
+from evertoken import BearerAuth, PasswordGrant, TokenManager
+from evertoken.runtime import clock
 from evertoken.stores.redis import RedisStore
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from evertoken import clock, process
 from evertoken.core import exchange, renewal, revocation, state
 from evertoken.engine import driver, in_flight, manager, renewer
+from evertoken.runtime import clock, process
 from evertoken.stores import file, file_lock, memory
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from evertoken import MemoryStore, clock
+from evertoken import MemoryStore
 from evertoken.core.entry import Entry, join
 from evertoken.core.hold import Hold
 from evertoken.core.login import Login
 from evertoken.core.token import TokenKey
+from evertoken.runtime import clock
 from evertoken.stores.memory import process_wide
 from support.core_values import HOUR, KEY, failure, issued
 from support.entries import content

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from evertoken import process, urls
+from evertoken import urls
 from evertoken.cli import config, secrets
 from evertoken.cli.exits import Unusable
 from evertoken.cli.settings import Settings, checked, merged
 from evertoken.core import state
 from evertoken.core.policy import RefreshPolicy
+from evertoken.runtime import process
 from evertoken.stores.file import FileStore
 
 if TYPE_CHECKING:

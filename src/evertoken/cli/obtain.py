@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from evertoken import clock
 from evertoken.cli.exits import Unusable
 from evertoken.errors import TokenError
+from evertoken.runtime import clock
 
 if TYPE_CHECKING:
     from evertoken.cli.account import Account

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from evertoken import clock
 from evertoken.cli.exits import NO_TOKEN, REFUSED
 from evertoken.cli.wording import duration, next_try
+from evertoken.runtime import clock
 from evertoken.status import Counters, Status, status_of
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evertoken import clock
 from evertoken.core.effects import Result, Source
 from evertoken.core.failure import Failure
 from evertoken.core.failure_kind import FailureKind
 from evertoken.errors import GrantUnavailable
+from evertoken.runtime import clock
 
 if TYPE_CHECKING:
     from evertoken.core.effects import Plan, RenewalRequest

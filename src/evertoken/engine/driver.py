@@ -9,13 +9,14 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar, assert_never
 
-from evertoken import clock, credentials, ownership, process
+from evertoken import credentials, ownership
 from evertoken.core import effects
 from evertoken.core.hold import Hold
 from evertoken.credentials import Credentials
 from evertoken.engine.naming import account_of, describe, named, url_of
 from evertoken.errors import RevocationFailed, TokenError, capture
 from evertoken.ports import ClockedStore, LeasedStore, name_of
+from evertoken.runtime import clock, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from evertoken import clock
 from evertoken.events import StoreDegraded, StoreRecovered, emit
 from evertoken.ports import name_of, trouble_of
+from evertoken.runtime import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,8 +7,8 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple
 
-from evertoken import clock
 from evertoken.errors import RefreshTimeout
+from evertoken.runtime import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

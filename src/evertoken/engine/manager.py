@@ -7,12 +7,12 @@ import math
 import time
 from typing import TYPE_CHECKING, Self
 
-from evertoken import clock, process
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.state import Action, decide, received
 from evertoken.engine.renewer import Renewer
 from evertoken.errors import RefreshTimeout, RevocationFailed
-from evertoken.lazy import lazy
+from evertoken.runtime import clock, process
+from evertoken.runtime.lazy import lazy
 from evertoken.stores.memory import process_wide
 
 if TYPE_CHECKING:

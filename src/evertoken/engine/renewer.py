@@ -8,14 +8,14 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from evertoken import clock, process
 from evertoken.core import state
 from evertoken.core.entry import NOTHING, Entry, adds, join
 from evertoken.core.state import EMPTY
 from evertoken.engine.claim import Claim
 from evertoken.errors import TokenError, capture
-from evertoken.lazy import lazy
 from evertoken.ports import RemoteStore, name_of, trouble_of
+from evertoken.runtime import clock, process
+from evertoken.runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

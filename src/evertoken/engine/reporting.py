@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from evertoken.engine.naming import describe
-from evertoken.lazy import lazy
 from evertoken.ports import name_of
+from evertoken.runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

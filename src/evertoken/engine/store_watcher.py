@@ -6,7 +6,7 @@ import math
 import threading
 from typing import TYPE_CHECKING
 
-from evertoken import clock
+from evertoken.runtime import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

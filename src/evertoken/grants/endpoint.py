@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from evertoken import clock, urls
+from evertoken import urls
 from evertoken.errors import InvalidTokenResponse, TokenError
 from evertoken.grants.connection import WatchedAdapter
 from evertoken.grants.failures import timed_out, unavailable
 from evertoken.grants.response import Answer
 from evertoken.grants.watch import Watch
+from evertoken.runtime import clock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

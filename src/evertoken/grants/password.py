@@ -13,11 +13,12 @@ import os
 import threading
 from typing import TYPE_CHECKING, Literal, Self
 
-from evertoken import clock, ownership, urls
+from evertoken import ownership, urls
 from evertoken.core.token import LONGEST_LIFETIME, Token, TokenKey
 from evertoken.errors import RevocationFailed
 from evertoken.grants.credentials import given, read
-from evertoken.lazy import lazy
+from evertoken.runtime import clock
+from evertoken.runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evertoken import clock
 from evertoken.errors import RevocationFailed, TokenError
 from evertoken.grants import response
+from evertoken.runtime import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

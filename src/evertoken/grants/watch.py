@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evertoken import clock
+from evertoken.runtime import clock
 
 
 class Watch:

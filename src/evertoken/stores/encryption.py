@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from evertoken.lazy import loading
+from evertoken.runtime.lazy import loading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

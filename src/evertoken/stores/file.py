@@ -7,10 +7,10 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from evertoken import clock
 from evertoken.core.entry import NOTHING, Entry, adds, demoted, join_at
 from evertoken.core.hold import Hold
-from evertoken.lazy import lazy
+from evertoken.runtime import clock
+from evertoken.runtime.lazy import lazy
 from evertoken.stores import private_files
 from evertoken.stores.encryption import codec
 from evertoken.stores.private_folders import UntrustedFolder

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from evertoken import clock
 from evertoken.core.hold import Hold
+from evertoken.runtime import clock
 from evertoken.stores import private_files, private_folders
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
-from evertoken import clock, process
+from evertoken.runtime import clock, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable

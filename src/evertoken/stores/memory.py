@@ -11,11 +11,11 @@ import weakref
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Self
 
-from evertoken import clock, process
 from evertoken.core.entry import NOTHING, NOTHING_REVOKED, Entry, join_at
 from evertoken.core.hold import Hold
-from evertoken.lazy import lazy
 from evertoken.ownership import Owner
+from evertoken.runtime import clock, process
+from evertoken.runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from evertoken.core.entry import NOTHING, Entry
 from evertoken.core.token import FUTURE_TOLERANCE, LONGEST_LIFETIME
-from evertoken.lazy import lazy
+from evertoken.runtime.lazy import lazy
 from evertoken.stores import schema_2
 from evertoken.stores.fields import Fields
 

@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from evertoken import clock, process
 from evertoken.core.entry import NOTHING, NOTHING_REVOKED, Entry, adds, demoted, join_at
 from evertoken.core.token import LONGEST_LIFETIME
-from evertoken.lazy import loading
+from evertoken.runtime import clock, process
+from evertoken.runtime.lazy import loading
 from evertoken.stores.encryption import codec
 from evertoken.stores.record import MAX_BYTES, UNSTORABLE, Flaw, decode, encode
 from evertoken.stores.redis_clock import Reading

@@ -12,7 +12,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from evertoken import process
+from evertoken.runtime import process
 from evertoken.stores.link import Link, Lost
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evertoken import clock
 from evertoken.core.hold import Hold
+from evertoken.runtime import clock
 from evertoken.stores.link import Lost
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from evertoken.core.entry import KEPT, NOTHING, NOTHING_REVOKED, Entry, join
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.token import LONGEST_LIFETIME, Token
-from evertoken.lazy import lazy
+from evertoken.runtime.lazy import lazy
 from evertoken.stores.fields import HIGHEST_COUNT
 
 if TYPE_CHECKING:

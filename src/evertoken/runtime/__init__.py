@@ -1,0 +1,1 @@
+"""The host process: its clocks, its threads, its forks, its end."""
