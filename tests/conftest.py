@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from evertoken.runtime import reports
+
 if TYPE_CHECKING:
+    from _pytest.logging import LogCaptureHandler
     from _pytest.terminal import TerminalReporter
 
 pytest_plugins = ("support.output_watch",)
@@ -48,3 +51,19 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     counts = {kind: len(terminalreporter.getreports(kind)) for kind in ("skipped", "warnings")}
     terminalreporter.write_line(", ".join(f"{kind}: {n}" for kind, n in counts.items()))
+
+
+@pytest.fixture
+def caplog(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> pytest.LogCaptureFixture:
+    """Pytest's own; when it is read it has all records, which the pool makes a moment later."""
+    handler = pytest.LogCaptureFixture.handler.fget
+    assert handler is not None
+
+    def complete(self: pytest.LogCaptureFixture) -> LogCaptureHandler:
+        reports.catch_up(5.0)
+        return handler(self)
+
+    monkeypatch.setattr(pytest.LogCaptureFixture, "handler", property(complete))
+    return caplog

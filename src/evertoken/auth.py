@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,13 @@ if TYPE_CHECKING:
 
     from evertoken import events, replay, requests_errors
     from evertoken.engine.manager import TokenManager
+    from evertoken.runtime import reports
 else:
     # most processes never meet a 401, nor an error
     events, replay, requests_errors = (
         lazy(f"evertoken.{room}") for room in ("events", "replay", "requests_errors")
     )
-
-_log = logging.getLogger("evertoken")
+    reports = lazy("evertoken.runtime.reports")
 
 # one for all: an empty frozenset is 216 bytes, and a new one each time
 _NOTHING: frozenset[str] = frozenset()
@@ -136,7 +135,7 @@ class BearerAuth(AuthBase):
             request.headers["Authorization"] = self._header()
         else:
             # the origin alone: a URL may hold a login, or a secret in its query
-            _log.debug("a request to %s brings its own Authorization", _origin(request.url))
+            reports.debug("a request to %s brings its own Authorization", _origin(request.url))
         return request
 
     def _admits(self, request: PreparedRequest, url: str) -> bool:
@@ -188,7 +187,7 @@ class BearerAuth(AuthBase):
     def _warn_once(self, cause: str, message: str) -> None:
         if cause not in self._warned:
             self._warned |= {cause}
-            _log.warning("%s", message)
+            reports.warning("%s", message)
 
     def _answered(self, response: Response, **kwargs: Any) -> Response:
         """Look closer at an answer that means a dead token, or leads to another URL."""

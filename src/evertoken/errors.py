@@ -115,8 +115,11 @@ def capture(call: Callable[[], T]) -> T | TokenError:
     except TokenError as raised:
         # not kept in a variable: its traceback holds this frame, and with it those that hold a form
         return raised.again()
-    # a callable that calls sys.exit() ends no thread of ours, and its caller is told why
-    except (Exception, SystemExit) as raised:  # noqa: BLE001  it may raise anything else too
+    # Ctrl-C is not the callable's
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    # the panic of a library in Rust, sys.exit(): it ends no thread of ours, and its caller is told
+    except BaseException as raised:  # noqa: BLE001  it may raise anything
         name = type(raised).__name__
     return GrantUnavailable(f"the renewal could not be done: {name}", transient=True, local=True)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from evertoken.runtime import reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,10 +97,13 @@ Event = (
 
 
 def emit(on_event: Callable[[Event], None] | None, event: Event) -> None:
-    """Tell `on_event`, outside of all locks; what it raises is logged and ends here."""
-    if on_event is None:
-        return
+    """Tell `on_event` soon, outside of all locks; what it raises is logged and ends here."""
+    if on_event is not None:
+        reports.tell(functools.partial(_call, on_event, event))
+
+
+def _call(on_event: Callable[[Event], None], event: Event) -> None:
     try:
         on_event(event)
-    except Exception:  # noqa: BLE001  a user's callback must not end a renewal
+    except (Exception, SystemExit):  # noqa: BLE001  a user's callback may raise anything
         _log.exception("on_event raised for %s", type(event).__name__)

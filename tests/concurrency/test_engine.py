@@ -87,7 +87,7 @@ def test_a_listener_is_called_without_a_lock_for_a_refusal_too(tmp_path: Path) -
 
     def listen(event: Event) -> None:
         if isinstance(event, TokenRefused):
-            with memory.lock(grant.key, timeout=0) as held:
+            with memory.lock(grant.key, timeout=5) as held:
                 free.append(bool(held))
 
     manager = TokenManager(
@@ -125,9 +125,15 @@ def test_a_renewal_that_crashes_is_a_failure_and_not_a_loop(
 
 def published(result: Result) -> InFlight:
     """A renewal that has come to `result`."""
-    renewal = InFlight(RenewalRequest(snapshot=EMPTY, start=clock.now()))
+    renewal = InFlight(
+        RenewalRequest(snapshot=EMPTY, start=clock.now()), _nothing, place="", longest_step=1.0
+    )
     renewal.publish(result, EMPTY)
     return renewal
+
+
+def _nothing(_renewal: InFlight) -> None:
+    """Run a renewal that has ended."""
 
 
 def first_joins(manager: TokenManager, result: Result, patch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ def test_no_lock_of_the_parent_is_held_in_the_child(grant: CountingGrant, tmp_pa
     with (
         memory.lock(grant.key, timeout=1.0),
         memory._guard,
-        in_another_thread(manager.renewer._lock),
+        in_another_thread(process.lock()),
     ):
         assert in_child(lambda: manager.token().value) == first.value
 
@@ -209,7 +209,7 @@ def test_keep_fresh_goes_on_in_a_child(grant: CountingGrant) -> None:
             # its own copy of the counter: what the child's refresher asks for, without any call
             before = grant.requests
             eventually(lambda: grant.requests >= before + 2, within=8.0)
-            return sum(thread.name == "evertoken-refresher" for thread in threading.enumerate())
+            return sum(thread.name == "evertoken-scheduler" for thread in threading.enumerate())
 
         assert in_child(watch) == 1
 

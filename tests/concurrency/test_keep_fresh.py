@@ -6,18 +6,14 @@ import gc
 import threading
 import time
 import weakref
+from collections import Counter
 from functools import partial
 
 import pytest
 
 from evertoken import GrantUnavailable, RefreshPolicy, TokenManager
-from evertoken.engine import background
-from evertoken.engine.background import BackgroundRefresher
-from support.fleet import CountingGrant, eventually, held, in_threads, sibling
-
-
-def refreshers() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name == "evertoken-refresher"}
+from evertoken.runtime import pool, scheduler, threads
+from support.fleet import CountingGrant, eventually, held, sibling
 
 
 def is_fresh(manager: TokenManager) -> bool:
@@ -33,42 +29,6 @@ def test_a_kept_token_is_there_before_the_first_request_and_renewed_without_any(
         assert manager.token(timeout=0.5).value
 
 
-def test_a_refresher_listens_for_renewals_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared: list[bool] = []
-
-    def start(refresher: BackgroundRefresher) -> None:
-        kept = refresher._kept()
-        assert isinstance(kept, TokenManager)
-        prepared.append(kept.renewer._listener == refresher.wake)
-
-    monkeypatch.setattr(BackgroundRefresher, "start", start)
-    manager = sibling(CountingGrant(), keep_fresh=True)
-    assert manager.keep_fresh
-    assert prepared == [True]
-
-
-def test_calls_at_once_after_a_fork_start_one_refresher(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[BackgroundRefresher] = []
-    start = BackgroundRefresher.start
-
-    class Slow(BackgroundRefresher):
-        def __init__(self, kept: TokenManager) -> None:
-            # long enough for others to come, if they were let in
-            threading.Event().wait(0.05)
-            super().__init__(kept)
-
-        def start(self) -> None:
-            started.append(self)
-            start(self)
-
-    monkeypatch.setattr("evertoken.engine.background.BackgroundRefresher", Slow)
-    with sibling(CountingGrant(), keep_fresh=True) as manager:
-        started.clear()
-        manager.renew_in_child()
-        in_threads(8, manager._keep)
-        assert len(started) == 1
-
-
 def test_a_kept_token_costs_one_grant_a_lifetime() -> None:
     grant = CountingGrant(lifetime=2.0)
     started = time.monotonic()
@@ -78,7 +38,7 @@ def test_a_kept_token_costs_one_grant_a_lifetime() -> None:
         assert time.monotonic() - started > 2.6
 
 
-def test_a_failing_endpoint_is_tried_again_by_the_refresher() -> None:
+def test_a_failing_endpoint_is_tried_again_without_any_request() -> None:
     grant = CountingGrant()
     grant.failure = GrantUnavailable("503", transient=True)
     policy = RefreshPolicy(retry_after=0.1, retry_after_max=0.1)
@@ -89,9 +49,8 @@ def test_a_failing_endpoint_is_tried_again_by_the_refresher() -> None:
 
 
 @pytest.mark.parametrize("renewing", [False, True])
-def test_closing_ends_the_refresher_at_once(*, renewing: bool) -> None:
-    before = refreshers()
-    grant = CountingGrant()
+def test_a_closed_manager_is_kept_fresh_no_longer(*, renewing: bool) -> None:
+    grant = CountingGrant(lifetime=1.0)
     manager = sibling(grant)
     with held(grant):
         manager.keep_fresh = True
@@ -100,105 +59,94 @@ def test_closing_ends_the_refresher_at_once(*, renewing: bool) -> None:
         if not renewing:
             grant.gate.set()
             eventually(lambda: manager.status().state == "fresh")
-        started = time.monotonic()
         manager.close()
-        assert time.monotonic() - started < 1.0
-        eventually(lambda: refreshers() <= before)
-    # calls still work, and start no other refresher
+    eventually(lambda: manager.status().state == "expired")
+    assert grant.requests == 1
+    # calls still work
     assert manager.token().value
-    assert refreshers() <= before
+    eventually(lambda: manager.status().state == "expired")
+    assert grant.requests == 2
 
 
-def test_a_collected_manager_ends_its_refresher() -> None:
-    before = refreshers()
-    grant = CountingGrant()
-    manager = sibling(grant, keep_fresh=True)
+def test_a_kept_manager_may_be_collected() -> None:
+    manager = sibling(CountingGrant(), keep_fresh=True)
     eventually(partial(is_fresh, manager))
-    gone = weakref.ref(manager)
+    gone = weakref.ref(manager.renewer)
     del manager
     gc.collect()
-    assert gone() is None
-    eventually(lambda: refreshers() <= before)
+    eventually(lambda: gone() is None)
 
 
-def test_the_garbage_collector_may_wake_a_refresher_inside_any_call() -> None:
-    before = refreshers()
-
-    class Kept:
-        def refresh_if_due(self) -> float:
-            return 0.0
-
-    kept = Kept()
-    refresher = BackgroundRefresher(kept)
-    refresher.start()
-    # a queue whose put() may interrupt itself; the lock of an Event would be taken twice
-    assert type(refresher._wakes).__module__ == "_queue"
-    refresher.stop()
-    eventually(lambda: refreshers() <= before)
+def test_any_number_of_kept_managers_share_one_scheduler_and_one_pool() -> None:  # F42
+    grants = [CountingGrant() for _ in range(200)]
+    managers = [sibling(grant, keep_fresh=True) for grant in grants]
+    eventually(lambda: all(grant.requests == 1 for grant in grants))
+    names = Counter(thread.name for thread in threading.enumerate())
+    assert names["evertoken-scheduler"] == 1
+    assert names["evertoken-worker"] <= pool.SIZE
+    for manager in managers:
+        manager.close()
 
 
-def test_managers_come_and_go_without_leaving_threads() -> None:
-    before = threading.active_count()
-    for _ in range(20):
-        with sibling(CountingGrant(), keep_fresh=True) as manager:
-            manager.token()
-    eventually(lambda: threading.active_count() <= before)
-
-
-def test_a_refresher_that_cannot_start_is_started_by_the_next_renewal(
+def test_a_scheduler_that_cannot_start_is_started_by_the_next_renewal(  # F33
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before = refreshers()
+    monkeypatch.setattr(scheduler, "_scheduler", scheduler.Scheduler())
     grant = CountingGrant(lifetime=1.2)
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", no_thread)
+        patch.setattr(threads, "can_run", lambda: False)
         manager = sibling(grant, keep_fresh=True)
         assert manager.token().value
-        assert refreshers() <= before
+        assert not scheduler._scheduler._runs
     with manager:
         manager.refresh()
-        eventually(lambda: len(refreshers() - before) == 1)
         eventually(lambda: grant.requests >= 4)
 
 
-def test_an_error_in_the_refresher_is_logged_without_its_text_and_tried_again(
+class Failing:
+    """What cannot be looked at."""
+
+    place = "a store"
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def refresh_if_due(self) -> float | None:
+        self.looks += 1
+        raise LookupError("the password is hunter2")
+
+
+def test_a_look_that_fails_is_logged_without_its_text_and_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(background, "PAUSE", 0.05)
-    looks: list[None] = []
-
-    class Failing:
-        def refresh_if_due(self) -> float:
-            looks.append(None)
-            raise LookupError("the password is hunter2")
-
+    monkeypatch.setattr(scheduler, "PAUSE", 0.05)
     kept = Failing()
-    refresher = BackgroundRefresher(kept)
-    refresher.start()
-    eventually(lambda: len(looks) >= 3)
-    refresher.stop()
+    scheduler.look_at(kept, 0.0)
+    eventually(lambda: kept.looks >= 3)
     assert "LookupError" in caplog.text
     assert "hunter2" not in caplog.text
 
 
-def test_a_woken_refresher_has_one_thread_and_none_once_it_was_stopped() -> None:
-    before = refreshers()
+class Hanging(Failing):
+    """What can be looked at only after its gate is open."""
 
-    class Kept:
-        def refresh_if_due(self) -> float:
-            return 60.0
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
 
-    kept = Kept()
-    refresher = BackgroundRefresher(kept)
-    for _ in range(5):
-        refresher.wake()
-    # those of earlier tests may end meanwhile
-    assert len(refreshers() - before) == 1
-    refresher.stop()
-    eventually(lambda: refreshers() <= before)
-    refresher.wake()
-    assert refreshers() <= before
+    def refresh_if_due(self) -> float | None:
+        self.looks += 1
+        self.gate.wait(20)
+        return None
 
 
-def no_thread(_thread: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")
+def test_a_folder_that_hangs_delays_no_other() -> None:  # F42
+    hanging = [Hanging() for _ in range(pool.SIZE)]
+    for each in hanging:
+        scheduler.look_at(each, 0.0)
+    eventually(lambda: sum(each.looks for each in hanging) == pool.SHARE)
+    with sibling(CountingGrant(), keep_fresh=True) as manager:
+        eventually(partial(is_fresh, manager))
+    assert sum(each.looks for each in hanging) == pool.SHARE
+    for each in hanging:
+        each.gate.set()

@@ -379,7 +379,7 @@ def test_the_registry_holds_no_credential_as_text(token_server: TokenServer) -> 
 def test_a_forked_child_knows_the_owner(token_server: TokenServer, memory: MemoryStore) -> None:
     token = TokenManager(grant_of(token_server), memory=memory).token()
 
-    process._renew_in_child()
+    process._forked()
 
     assert TokenManager(grant_of(token_server), memory=memory).token() == token
     with pytest.raises(GrantRefused):

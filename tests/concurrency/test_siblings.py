@@ -256,6 +256,7 @@ def test_a_renewal_that_a_sibling_was_quicker_with_needs_no_lock(
     assert request.snapshot.token == old
     with FileStore(tmp_path).lock(grant.key, timeout=0.0):
         published = late.renewer.start(request).wait(until=start.boot + BOUND)
+    assert published is not None
     assert published.result.token == new
     assert late.token(timeout=0.0) == new
     assert grant.requests == 2

@@ -20,7 +20,7 @@ from evertoken import (
     TokenManager,
 )
 from evertoken.events import RenewalFailed, TokenRenewed
-from evertoken.runtime import clock
+from evertoken.runtime import clock, process
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ def test_threads_that_refresh_at_once_cost_one_grant() -> None:
     eventually(lambda: manager.renewer.in_flight is not None)
     renewal = manager.renewer.in_flight
     assert renewal is not None
-    eventually(lambda: len(renewal._published._condition._waiters) == 8)  # type: ignore[attr-defined]  # all of them wait
+    # all of them wait
+    eventually(lambda: len(renewal._task.waiters._releases) == 8)
     grant.gate.set()
     for thread in threads:
         thread.join(20)
@@ -328,7 +329,7 @@ def test_a_credential_that_exits_is_an_error_for_its_caller() -> None:
 def test_a_signal_handler_may_ask_for_a_token_wherever_it_interrupts() -> None:
     grant = CountingGrant()
     manager = sibling(grant)
-    with manager.renewer._lock:
+    with process.lock():
         manager.status()
         manager.renewer.with_fast_path(manager.renewer.snapshot, WHENEVER)
     assert manager.token().value

@@ -89,8 +89,8 @@ def test_an_object_registered_for_forks_is_forgotten_with_its_last_user() -> Non
 def test_a_child_gets_a_jitter_fraction_and_locks_of_its_own() -> None:
     manager = sibling(CountingGrant())
     first = manager.token()
-    lock, fraction = manager.renewer._lock, process.jitter_fraction()
-    process._renew_in_child()
-    assert manager.renewer._lock is not lock
+    lock, fraction = process.lock(), process.jitter_fraction()
+    process._forked()
+    assert process.lock() is not lock
     assert process.jitter_fraction() != fraction
     assert manager.token() == first

@@ -18,7 +18,7 @@ from urllib3 import Retry
 
 from evertoken import BearerAuth, FileStore, InsecureURL, TokenManager
 from evertoken.events import Replayed
-from evertoken.runtime import clock
+from evertoken.runtime import clock, reports
 from evertoken.testing import Answer, Hang, Reset, TokenServer, Usual
 from support.http_clients import WAIT, grant_of, manager_of
 from support.logs import warned
@@ -250,6 +250,7 @@ def test_a_token_that_died_early_is_renewed_and_the_request_sent_again(
     assert response.status_code == 200
     assert authorizations(token_server) == [[f"Bearer {dead}"], [f"Bearer {live}"]]
     assert token_server.grants == 2
+    reports.catch_up(5.0)
     assert events[-1] == Replayed(401)
 
 

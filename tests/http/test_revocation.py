@@ -10,6 +10,7 @@ import pytest
 
 from evertoken import FileStore, RefreshPolicy, RevocationFailed
 from evertoken.events import TokenRevoked
+from evertoken.runtime import reports
 from evertoken.testing import Answer, Cut, Delay, Drip, Endless, Gzip, Hang, Raw
 from support.fleet import eventually
 from support.http_clients import grant_of, manager_of
@@ -116,6 +117,7 @@ def test_status_200_is_success_whatever_the_body(
     manager.revoke()
 
     assert manager.status().state == "none"
+    reports.catch_up(5.0)
     assert events[-1] == TokenRevoked(confirmed=True)
     assert len(token_server.revocation_endpoint.requests) == 2
 
@@ -148,6 +150,7 @@ def test_both_tokens_are_dropped_whatever_the_answer(
 
     assert caught.value.__cause__ is caught.value.__context__ is None
     assert dropped.value not in str(caught.value)
+    reports.catch_up(5.0)
     assert events[-1] == TokenRevoked(confirmed=False)
     assert manager.status().state == "none"
     for file in (tmp_path / "tokens").iterdir():

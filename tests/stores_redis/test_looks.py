@@ -11,7 +11,7 @@ import pytest
 from evertoken import MemoryStore, RefreshPolicy, Token, TokenKey, TokenManager
 from evertoken.core.entry import Entry
 from evertoken.engine.store_watcher import POLL_WAIT, StoreWatcher
-from evertoken.runtime import clock
+from evertoken.runtime import clock, process, threads
 from evertoken.stores.redis import RedisStore
 from support.fleet import BOUND, CountingGrant, eventually
 
@@ -115,20 +115,18 @@ def test_an_urgent_poll_joins_the_one_under_way(poller: Poller, store: SlowStore
     assert (store.loads, len(poller.found)) == (2, 2)
 
 
-def test_without_a_free_thread_there_is_no_poll(
+def test_where_no_thread_can_run_the_caller_polls(  # F33
     poller: Poller, store: SlowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("at exit")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threads, "can_run", lambda: False)
+    store.gate.set()
     poller.poll()
-    assert store.loads == 0
+    assert (store.loads, len(poller.found)) == (1, 1)
 
 
 def test_a_forked_child_polls_by_itself(poller: Poller, store: SlowStore) -> None:
     poller.poll()
-    poller.watcher.renew_in_child()
+    process._forked()
     poller.poll(now=clock.now().after(SlowStore.recheck))
     assert store.loads == 2
     store.gate.set()

@@ -6,7 +6,6 @@ here, and time stands still but while all threads wait: the same seed is the sam
 
 from __future__ import annotations
 
-import concurrent.futures._base
 import gc
 import random
 import sys
@@ -23,7 +22,7 @@ import pytest
 
 from evertoken.core import exchange, renewal, revocation, state
 from evertoken.engine import driver, in_flight, manager, renewer
-from evertoken.runtime import clock, process
+from evertoken.runtime import clock, pool, process, reports, waiters
 from evertoken.stores import file, file_lock, memory
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ TRACED = [
     revocation,
     state,
     in_flight,
+    waiters,
     memory,
     file,
     file_lock,
@@ -251,31 +251,34 @@ class Schedule:
         parts = SimpleNamespace(
             Lock=lambda: Lock(self, reentrant=False),
             RLock=lambda: Lock(self, reentrant=True),
-            Condition=lambda: Condition(self),
-            Thread=lambda **options: Thread(self, **options),
             TIMEOUT_MAX=threading.TIMEOUT_MAX,
         )
+        here = process.Process()
+        here.lock = Lock(self, reentrant=True)  # type: ignore[assignment]  # as one of threading's
+        here.jitter_fraction = 0.5
         # what the collector finds would be another thing in each run
         gc.disable()
         with pytest.MonkeyPatch.context() as patch:
-            for module in (renewer, driver, in_flight, memory, concurrent.futures._base):
+            for module in (driver, memory, waiters):
                 patch.setattr(module, "threading", parts)
+            patch.setattr(process, "current", lambda: here)
+            patch.setattr(pool, "submit", self._submit)
+            patch.setattr(reports, "tell", lambda _call: None)
             patch.setattr(time, "time", self.wall)
             patch.setattr(time, "perf_counter", self._boot)
             # filelock's, and whoever else's
             patch.setattr(time, "sleep", sleep)
             patch.setattr(clock, "_since_boot", self._boot)
             patch.setattr(clock, "sleep", sleep)
-            patch.setattr(process, "_jitter_fraction", 0.5)
             try:
                 yield self
             finally:
                 gc.enable()
 
-    def start(self, call: Callable[[], object], name: str) -> None:
-        """Have `call` run in one more thread."""
+    def _submit(self, task: pool.Task[Any]) -> None:
+        """Have one more thread make the call, as the pool would."""
         self._started += 1
-        self._spawn(call, f"{name}-{self._started}")
+        self._spawn(task.run, f"worker-{self._started}")
 
 
 class Lock:
@@ -298,7 +301,8 @@ class Lock:
         return True
 
     def release(self) -> None:
-        assert self._owner == threading.get_ident(), "released by another thread"
+        if self._reentrant:
+            assert self._owner == threading.get_ident(), "released by another thread"
         self._depth -= 1
         if self._depth == 0:
             self._owner = None
@@ -308,43 +312,3 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
-
-
-class Condition(Lock):
-    """A condition with a lock of its own."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        super().__init__(schedule, reentrant=False)
-        self._rounds = 0
-
-    def wait(self, timeout: float | None = None) -> bool:
-        now = self._rounds
-        self.release()
-        try:
-            return self._schedule.wait(lambda: self._rounds > now, timeout)
-        finally:
-            self.acquire()
-
-    def notify_all(self) -> None:
-        self._rounds += 1
-
-
-class Thread:
-    """A thread; its end is the end of the run at the latest."""
-
-    def __init__(
-        self,
-        schedule: Schedule,
-        *,
-        target: Callable[..., object],
-        args: tuple[object, ...] = (),
-        name: str,
-        daemon: bool,
-    ) -> None:
-        assert daemon, "it would hold the process at exit"
-        self._schedule = schedule
-        self._call = lambda: target(*args)
-        self._name = name
-
-    def start(self) -> None:
-        self._schedule.start(self._call, self._name)

@@ -142,8 +142,9 @@ class TestModules:
         modules = {
             "": ("events", "requests_errors", "status"),
             "core.": ("exclusive", "protocol", "renewal", "revocation"),
-            "engine.": ("background", "driver", "health", "in_flight", "store_watcher"),
+            "engine.": ("driver", "health", "in_flight", "store_watcher"),
             "grants.": ("client_auth", "endpoint", "response", "revocation"),
+            "runtime.": ("pool", "scheduler"),
         }
         renewing = {f"evertoken.{where}{it}" for where, names in modules.items() for it in names}
         # a module that was renamed would pass as not loaded

@@ -19,6 +19,7 @@ from evertoken.events import (
     TokenRevoked,
     emit,
 )
+from evertoken.runtime import reports, threads
 
 EVENTS: list[Event] = [
     TokenRenewed("grant", 0.5, 3600.0, 1_700_003_600.0),
@@ -35,6 +36,7 @@ EVENTS: list[Event] = [
 def test_an_event_is_told_as_it_is(event: Event) -> None:
     heard: list[Event] = []
     emit(heard.append, event)
+    reports.catch_up(5.0)
     assert heard == [event]
 
 
@@ -49,9 +51,11 @@ def test_nobody_need_listen(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records
 
 
-@pytest.mark.parametrize("error", [RuntimeError("broken"), GrantUnavailable("of its own")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("broken"), GrantUnavailable("of its own"), SystemExit(1)]
+)
 def test_what_a_listener_raises_is_logged_and_ends_there(
-    error: Exception, caplog: pytest.LogCaptureFixture
+    error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     def listen(_event: Event) -> None:
         raise error
@@ -64,10 +68,13 @@ def test_what_a_listener_raises_is_logged_and_ends_there(
     assert record.exc_info[1] is error
 
 
-@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
-def test_ctrl_c_in_a_listener_is_not_swallowed(signal: type[BaseException]) -> None:  # F5
+def test_ctrl_c_in_a_listener_is_not_swallowed_where_no_thread_runs(  # F5
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def listen(_event: Event) -> None:
-        raise signal
+        raise KeyboardInterrupt
 
-    with pytest.raises(signal):
-        emit(listen, EVENTS[0])
+    monkeypatch.setattr(threads, "can_run", lambda: False)
+    emit(listen, EVENTS[0])
+    with pytest.raises(KeyboardInterrupt):
+        reports.report_here()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from evertoken.core.effects import Plan, RenewalRequest
 
 
-def crashed(error: Exception, request: RenewalRequest, plan: Plan) -> Result:
+def crashed(error: BaseException, request: RenewalRequest, plan: Plan) -> Result:
     """The result of a renewal in which a store or a grant raised what it must not.
 
     Only the type is told: the text may quote a secret.

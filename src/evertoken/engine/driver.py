@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import threading
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from evertoken.credentials import Credentials
 from evertoken.engine.naming import account_of, describe, named, url_of
 from evertoken.errors import RevocationFailed, TokenError, capture
 from evertoken.ports import ClockedStore, LeasedStore, name_of
-from evertoken.runtime import clock, process
+from evertoken.runtime import clock, process, reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from evertoken.ports import TokenStore
 
 R = TypeVar("R")
-
-_log = logging.getLogger("evertoken")
 
 
 class _SlowHash:
@@ -55,6 +52,7 @@ class Driver:
         stores: near to far; the first one is the process's memory.
         start: the caller's reading of both clocks, which travels with the renewal.
         publish: told the result that waiting callers receive before the renewal has ended.
+        on_step: called before each effect.
         known: the identity to revoke for. The credentials are not read if their source alone
             proves the claim.
     """
@@ -66,12 +64,14 @@ class Driver:
         start: Instant,
         publish: Callable[[Result], None],
         *,
+        on_step: Callable[[], None] | None = None,
         known: TokenKey | None = None,
     ) -> None:
         self._claim = claim
         self._stores = stores
         self._start = start
         self._publish = publish
+        self._on_step = on_step
         self._known = known
         self._reading: Reading | None = None
 
@@ -90,6 +90,8 @@ class Driver:
                 except StopIteration as end:
                     result: R = end.value
                     return result
+                if self._on_step is not None:
+                    self._on_step()
                 answer = self._perform(effect, locks)
 
     def _perform(self, effect: Effect, locks: ExitStack) -> object:  # noqa: C901, PLR0911, PLR0912  a table
@@ -172,7 +174,7 @@ class Driver:
         return store.still_held(self._key) if isinstance(store, LeasedStore) else True
 
     def _warn_of_lock(self, store: TokenStore) -> None:
-        _log.warning(
+        reports.warning(
             "timed out waiting for the lock of the %s store of %s; renewing without it",
             name_of(store),
             describe(self._key),

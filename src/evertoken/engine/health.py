@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from evertoken.events import StoreDegraded, StoreRecovered, emit
 from evertoken.ports import name_of, trouble_of
-from evertoken.runtime import clock
+from evertoken.runtime import clock, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,17 +23,12 @@ class Health:
     has a listener of its own.
     """
 
-    __slots__ = ("_ailing", "_guard", "_on_event", "_stores")
+    __slots__ = ("_ailing", "_on_event", "_stores")
 
     def __init__(self, stores: Sequence[TokenStore], on_event: Callable[[Event], None]) -> None:
         self._stores = stores
         self._on_event = on_event
         self._ailing: dict[str, float] = {}
-        self.renew_in_child()
-
-    def renew_in_child(self) -> None:
-        """Replace the lock, which a thread of the parent may hold."""
-        self._guard = threading.Lock()  # guards _ailing
 
     def report(self, key: TokenKey) -> None:
         """Tell what has changed since the last report, as far as `key` is concerned."""
@@ -45,7 +39,7 @@ class Health:
 
     def _change(self, name: str, reason: str | None) -> Event | None:
         now = clock.since_boot()
-        with self._guard:
+        with process.lock():
             since = self._ailing.get(name)
             if (since is None) is (reason is None):
                 return None

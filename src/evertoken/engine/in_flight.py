@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from concurrent.futures import Future
+import functools
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from evertoken.errors import RefreshTimeout
-from evertoken.runtime import clock
+from evertoken.runtime import clock, pool, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evertoken.core.effects import RenewalRequest, Result
     from evertoken.core.state import Snapshot
+
+
+TIMED_OUT = "no token within the timeout; the renewal goes on: try again, or allow more time"
 
 
 class Published(NamedTuple):
@@ -25,46 +27,96 @@ class Published(NamedTuple):
 
 
 class InFlight:
-    """A renewal that is under way in a thread of its own."""
+    """A renewal that is under way in the pool or, where no thread can run, in a caller's thread.
 
-    __slots__ = ("_published", "report", "request")
+    Args:
+        request: what it is asked to do.
+        run: does it, and publishes.
+        place: the token endpoint, which it may hang with.
+        longest_step: seconds after which a step that has not ended never will: a callable that
+            hangs, a name that is not resolved. The renewal is then abandoned.
 
-    def __init__(self, request: RenewalRequest) -> None:
+    Attributes:
+        published: its result, once there is one.
+        inline: whether a caller runs it, whom a signal handler may interrupt.
+        process: in a forked child, the parent's renewals are of no use.
+    """
+
+    __slots__ = (
+        "_longest_step",
+        "_stepped_at",
+        "_submitted",
+        "_task",
+        "inline",
+        "process",
+        "published",
+        "request",
+    )
+
+    def __init__(
+        self,
+        request: RenewalRequest,
+        run: Callable[[InFlight], None],
+        *,
+        place: str,
+        longest_step: float,
+    ) -> None:
         self.request = request
-        self.report: Callable[[], None] = _nothing
-        self._published: Future[Published] = Future()
+        self.process = process.current()
+        self.published: Published | None = None
+        self.inline = False
+        self._longest_step = longest_step
+        self._stepped_at = math.inf
+        self._submitted = False
+        self._task = pool.Task(functools.partial(run, self), place)
 
-    def start(self, run: Callable[[InFlight], None]) -> bool:
-        """Call `run` in a daemon thread, which neither a caller's timeout nor an exit waits for.
+    def start(self) -> None:
+        """Have the pool run it; where no thread can, run it here.
 
-        Returns:
-            False where no thread can start, as at interpreter exit.
+        Where it was started before, this changes nothing; if a signal handler's exception kept it
+        from starting, it starts now.
         """
-        thread = threading.Thread(target=run, args=(self,), name="evertoken-renewal", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            return False
-        return True
+        if not self._submitted:
+            pool.submit(self._task)
+            self._submitted = True
+        self._run_if_refused()
+
+    def step(self) -> None:
+        """Note that a step begins."""
+        self._stepped_at = clock.since_boot()
+
+    def abandoned(self, now: float) -> bool:
+        """Whether its step has taken too long by `now`, on the clock since boot."""
+        return self.published is None and now >= self._stepped_at + self._longest_step
 
     def publish(self, result: Result, snapshot: Snapshot) -> None:
         """Release the waiting callers."""
-        self._published.set_result(Published(result, snapshot))
+        self.published = Published(result, snapshot)
+        self._task.waiters.notify()
 
-    def wait(self, *, until: float) -> Published:
-        """The result; `until` in seconds on the clock since boot.
+    def wait(self, *, until: float) -> Published | None:
+        """The result, or None if it was abandoned; `until` in seconds on the clock since boot.
 
         Raises:
             RefreshTimeout: there is none by then. The renewal goes on.
         """
-        left = min(max(0.0, until - clock.since_boot()), threading.TIMEOUT_MAX)
-        with contextlib.suppress(TimeoutError):
-            return self._published.result(timeout=left)
-        raise RefreshTimeout(
-            "no token within the timeout; the renewal goes on: try again, or allow more time",
-            transient=True,
-        )
+        while self.published is None:
+            self._run_if_refused()
+            now = clock.since_boot()
+            if self.abandoned(now):
+                return None
+            if now >= until and self.published is None:
+                raise RefreshTimeout(TIMED_OUT, transient=True)
+            # its step may begin, and hang, meanwhile
+            end = min(until, self._stepped_at + self._longest_step, now + self._longest_step)
+            self._task.waiters.wait(self._has_news, end - now)
+        return self.published
 
+    def _has_news(self) -> bool:
+        return self.published is not None or (self._task.refused and not self._task.claimed)
 
-def _nothing() -> None:
-    """A renewal without a result has nothing to report."""
+    def _run_if_refused(self) -> None:
+        if self._task.refused and not self._task.claimed:
+            self.inline = True
+            if self._task.run():
+                self._task.result()  # raises what a signal handler raised meanwhile

@@ -11,7 +11,7 @@ from evertoken.core.policy import RefreshPolicy
 from evertoken.core.state import Action, decide, received
 from evertoken.engine.renewer import Renewer
 from evertoken.errors import RefreshTimeout, RevocationFailed
-from evertoken.runtime import clock, process
+from evertoken.runtime import clock
 from evertoken.runtime.lazy import lazy
 from evertoken.stores.memory import process_wide
 
@@ -25,18 +25,17 @@ if TYPE_CHECKING:
     from evertoken.core.instant import Instant
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token, TokenKey
-    from evertoken.engine import background
-    from evertoken.engine.background import BackgroundRefresher
     from evertoken.errors import TokenError
     from evertoken.events import Event
     from evertoken.ports import Grant, TokenStore
+    from evertoken.runtime import pool
     from evertoken.status import Status
     from evertoken.stores.memory import MemoryStore
 else:
     # a process that finds a token in its store needs none of them
-    events, effects, failure, background = (
+    events, effects, failure, pool = (
         lazy(f"evertoken.{name}")
-        for name in ("events", "core.effects", "core.failure", "engine.background")
+        for name in ("events", "core.effects", "core.failure", "runtime.pool")
     )
 
 REPLACEMENT_PERIOD = 60.0
@@ -69,7 +68,6 @@ class TokenManager:
         "__weakref__",
         "_closed",
         "_memory",
-        "_refresher",
         "grant",
         "keep_fresh",
         "on_event",
@@ -111,15 +109,7 @@ class TokenManager:
             proof=prove_credentials,
             on_event=on_event,
         )
-        self._refresher: BackgroundRefresher | None = None
-        process.register(self)
         self._keep()
-
-    def renew_in_child(self) -> None:
-        """Start over without the threads and locks of the parent."""
-        self.renewer.renew_in_child()
-        # the next call that looks at the clock starts another
-        self._refresher = None
 
     def token(self, *, timeout: float | None = None) -> Token:
         """A usable token; waits only when there is none.
@@ -162,8 +152,11 @@ class TokenManager:
             renewal = self.renewer.start(request)
             if action is Action.REFRESH_IF_FREE:
                 return snapshot
-            result, snapshot = renewal.wait(until=until)
+            published = renewal.wait(until=until)
             now = clock.now()
+            if published is None:
+                continue
+            result, snapshot = published
             if received(snapshot, result, now, came=came) is not None:
                 return snapshot
             if not result.late(now):
@@ -182,8 +175,11 @@ class TokenManager:
         while True:
             snapshot = self.renewer.snapshot
             request = effects.RenewalRequest(snapshot=snapshot, start=start, force=True)
-            result, snapshot = self.renewer.start(request).wait(until=until)
+            published = self.renewer.start(request).wait(until=until)
             now = clock.now()
+            if published is None:
+                continue
+            result, snapshot = published
             # one that was joined may only have remembered a failure
             if result.asked and not result.late(now):
                 _raise(_error_of(result))
@@ -208,15 +204,17 @@ class TokenManager:
             header = self._obtain(timeout).header
         elif renewal := self.renewer.replace_rejected(rejected, now, self._may_replace):
             published = renewal.wait(until=self._deadline(now, timeout))
+            if published is None:
+                return _other_than(rejected, self._obtain(timeout).header)
             _raise(_error_of(published.result))
             header = published.snapshot.header
         else:
             header = self.renewer.snapshot.header
-        return header if header not in {"", rejected} else None
+        return _other_than(rejected, header)
 
     def invalidate(self, token: Token) -> None:
         """Drop `token` here and in the stores, so that the next call renews; a later one stays."""
-        self.renewer.invalidate(token)
+        pool.run(functools.partial(self.renewer.invalidate, token), self.renewer.place)
 
     def revoke(self) -> None:
         """Revoke the token and its refresh token (RFC 7009); forget them here and in the stores.
@@ -228,7 +226,7 @@ class TokenManager:
             RevocationFailed: the server did not confirm, there is no `revoke_url`, or the
                 credentials, which tell whose the stored token is, cannot be read.
         """
-        revoked, error = self.renewer.revoke()
+        revoked, error = pool.run(self.renewer.revoke, f"revocation {id(self.grant)}")
         if error is not None and not isinstance(error, RevocationFailed):
             error = RevocationFailed(f"the token was not revoked: {error}")
         if revoked:
@@ -238,15 +236,6 @@ class TokenManager:
     def status(self) -> Status:
         """What stands at this moment, without a secret and without asking anything."""
         return self.renewer.status()
-
-    def refresh_if_due(self) -> float:
-        """Start a renewal if one is due; seconds until one may be due again."""
-        now = clock.now()
-        snapshot = self.renewer.poll(now)
-        if not snapshot.due(now):
-            return snapshot.due_at.boot - now.boot
-        self.renewer.start(effects.RenewalRequest(snapshot=snapshot, start=now))
-        return background.LONGEST_SLEEP
 
     def settle(self, *, timeout: float | None = None) -> TokenError | None:
         """Wait for the renewal in flight, if there is one: for a process that ends soon.
@@ -258,15 +247,15 @@ class TokenManager:
         if renewal is None:
             return None
         try:
-            return renewal.wait(until=self._deadline(clock.now(), timeout)).result.error
+            published = renewal.wait(until=self._deadline(clock.now(), timeout))
         except RefreshTimeout as error:
             return error
+        return None if published is None else published.result.error
 
     def close(self) -> None:
         """End `keep_fresh`; never waits for a renewal. Calls still work afterwards."""
         self._closed = True
-        if self._refresher is not None:
-            self._refresher.stop()
+        self.renewer.kept_in = None
 
     def __enter__(self) -> Self:
         return self
@@ -298,18 +287,18 @@ class TokenManager:
         return configured, ()
 
     def _keep(self) -> None:
-        if self.keep_fresh and self._refresher is None and not self._closed:
-            refresher = background.BackgroundRefresher(self)
-            # before it runs: a first grant that ends at once would wake nobody
-            if self.renewer.listen(refresher.wake):
-                self._refresher = refresher
-                refresher.start()
+        if self.keep_fresh and not self._closed:
+            self.renewer.keep()
 
     def _may_replace(self, key: TokenKey) -> bool:
         return (self._memory or process_wide()).claim(key, seconds=REPLACEMENT_PERIOD)
 
     def _deadline(self, now: Instant, timeout: float | None) -> float:
         return now.boot + (self.timeout if timeout is None else timeout)
+
+
+def _other_than(rejected: str, header: str) -> str | None:
+    return header if header not in {"", rejected} else None
 
 
 def _remembered(snapshot: Snapshot) -> TokenError:

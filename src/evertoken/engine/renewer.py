@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from evertoken.core import state
 from evertoken.core.entry import NOTHING, Entry, adds, join
 from evertoken.core.state import EMPTY
 from evertoken.engine.claim import Claim
+from evertoken.engine.naming import url_of
 from evertoken.errors import TokenError, capture
 from evertoken.ports import RemoteStore, name_of, trouble_of
 from evertoken.runtime import clock, process
@@ -27,36 +27,24 @@ if TYPE_CHECKING:
     from evertoken.core.policy import RefreshPolicy
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token, TokenKey
-    from evertoken.engine import (
-        crash,
-        driver,
-        exit_hold,
-        health,
-        in_flight,
-        reporting,
-        store_watcher,
-    )
-    from evertoken.engine.exit_hold import ExitHold
+    from evertoken.engine import crash, driver, health, in_flight, reporting, store_watcher
     from evertoken.engine.in_flight import InFlight
     from evertoken.events import Event
     from evertoken.ports import Grant, TokenStore
+    from evertoken.runtime import pool, reports, scheduler
+    from evertoken.runtime.process import Process
     from evertoken.status import Counters, Status
     from evertoken.stores.memory import MemoryStore
 
     Stores = tuple[MemoryStore, *tuple[TokenStore, ...]]
 else:
     # a process that finds a token in its store needs none of them
-    crash, driver, exit_hold, health, in_flight, reporting, store_watcher = (
+    crash, driver, health, in_flight, reporting, store_watcher = (
         lazy(f"evertoken.engine.{name}")
-        for name in (
-            "crash",
-            "driver",
-            "exit_hold",
-            "health",
-            "in_flight",
-            "reporting",
-            "store_watcher",
-        )
+        for name in ("crash", "driver", "health", "in_flight", "reporting", "store_watcher")
+    )
+    pool, reports, scheduler = (
+        lazy(f"evertoken.runtime.{name}") for name in ("pool", "reports", "scheduler")
     )
     effects, protocol = (lazy(f"evertoken.core.{name}") for name in ("effects", "protocol"))
     status = lazy("evertoken.status")
@@ -64,11 +52,18 @@ else:
 REQUEST_SLACK = 1.0
 """Seconds beyond a grant's own deadline after which its answer is late: its process was frozen."""
 
+LONGEST_STEP = 30.0
+"""Seconds after which a step of a renewal is taken to hang, where the grant has no deadline."""
+
 
 class Renewer:
     """One snapshot behind one attribute, and all that replaces it.
 
-    `snapshot` is read without a lock; it is replaced under the lock alone, by a pure function.
+    `snapshot` is read without a lock. It is replaced under the lock of the process alone, by a pure
+    function, and so are the renewal in flight and the counters.
+
+    Attributes:
+        kept_in: the process whose scheduler keeps the token fresh without any call.
     """
 
     __slots__ = (
@@ -77,13 +72,12 @@ class Renewer:
         "_claim",
         "_counters",
         "_health",
-        "_listener",
-        "_lock",
+        "_in_flight",
         "_near",
         "_on_event",
         "_polled_at",
         "_watchers",
-        "in_flight",
+        "kept_in",
         "policy",
         "snapshot",
         "stores",
@@ -117,23 +111,14 @@ class Renewer:
             [store for store in stores if store not in remote] if remote else stores
         )
         self._health = None if on_event is None else health.Health(stores, on_event)
-        self.renew_in_child()
+        self._in_flight: InFlight | None = None
+        self.kept_in: Process | None = None
 
-    def renew_in_child(self) -> None:
-        """Start over without the parent's lock and the thread that ran its renewal."""
-        # Guards snapshot, in_flight, _listener and _counters. Reentrant, since a signal handler or
-        # a destructor may ask for a token while its own thread is in here; one more renewal is all
-        # that it costs.
-        self._lock = threading.RLock()
-        self.in_flight: InFlight | None = None
-        self._listener: Callable[[], None] | None = None
-        for watcher in self._watchers:
-            watcher.renew_in_child()
-        if self._health is not None:
-            self._health.renew_in_child()
-        # closes the fast path: the child's first call looks at everything. The renewal that was to
-        # replace a rejected token runs in the parent only.
-        self.snapshot = replace(state.closed(self.snapshot), rejected=False)
+    @property
+    def in_flight(self) -> InFlight | None:
+        """The renewal under way; one of the parent's is of no use to a forked child."""
+        renewal = self._in_flight
+        return renewal if renewal is not None and renewal.process is process.current() else None
 
     # -- what stands -------------------------------------------------------------------------------
 
@@ -144,15 +129,22 @@ class Renewer:
         """
         return self.snapshot.key or self._identify(self._claim.grant.key)
 
+    def _known_identity(self) -> TokenKey | None:
+        """The identity; None if it cannot be read."""
+        try:
+            return self.identity()
+        except TokenError:
+            return None
+
     def _identify(self, key: TokenKey) -> TokenKey:
-        with self._lock:
+        with process.lock():
             if self.snapshot.key is None:
                 self.snapshot = replace(self.snapshot, key=key)
             return self.snapshot.key or key
 
     def status(self) -> Status:
         """What stands at this moment."""
-        with self._lock:
+        with process.lock():
             snapshot, renewing = self.snapshot, self.in_flight is not None
             counters = (self._counters or status.Counters()).plus(adoptions=self._adoptions)
         return status.status_of(snapshot, clock.now(), counters, renewing=renewing)
@@ -162,18 +154,34 @@ class Renewer:
         # not beyond the next poll: a sibling may have revoked the token since the last one
         poll_in = max(0.0, self._polled_at + self.policy.recheck - now.boot)
         opened = state.with_fast_path(snapshot, now, self.policy, poll_in=poll_in)
-        with self._lock:
+        with process.lock():
             if self.snapshot is snapshot:
                 self.snapshot = opened
         return opened
 
-    def listen(self, listener: Callable[[], None]) -> bool:
-        """Have `listener` called after each renewal; False if there is one already."""
-        with self._lock:
-            if self._listener is not None:
-                return False
-            self._listener = listener
-            return True
+    # -- keep_fresh --------------------------------------------------------------------------------
+
+    @property
+    def place(self) -> str:
+        """What a look at the stores may hang with."""
+        return f"store {id(self.stores[-1])}"
+
+    def keep(self) -> None:
+        """Keep the token fresh without any call, from now on and in this process."""
+        if self.kept_in is not process.current():
+            self.kept_in = process.current()
+            scheduler.look_at(self, 0.0)
+
+    def refresh_if_due(self) -> float | None:
+        """Start a renewal if one is due; seconds until one may be due again; None: not kept."""
+        if self.kept_in is None:
+            return None
+        now = clock.now()
+        snapshot = self.poll(now)
+        if not snapshot.due(now):
+            return snapshot.due_at.left(now)
+        self.start(effects.RenewalRequest(snapshot=snapshot, start=now))
+        return math.inf
 
     # -- polls -------------------------------------------------------------------------------------
 
@@ -194,8 +202,8 @@ class Renewer:
     def _poll(self, now: Instant, *, urgent: bool) -> Snapshot:
         # before the identity: a callable that fails is not asked at each call
         self._polled_at = now.boot
-        key = capture(self.identity)
-        if isinstance(key, TokenError):
+        key = self._known_identity()
+        if key is None:
             # a renewal says why
             return self.snapshot
         merge = functools.partial(self._merge, key)
@@ -208,7 +216,7 @@ class Renewer:
 
     def _merge(self, key: TokenKey, store: TokenStore, found: Entry | None, now: Instant) -> None:
         may_adopt = self._may_adopt(key, found, now)
-        with self._lock:
+        with process.lock():
             before = self.snapshot
             if before.key != key:
                 return  # a renewal has found another identity meanwhile
@@ -237,17 +245,16 @@ class Renewer:
         if store is self.stores[0] or known == held or self.in_flight is not None:
             return
         if trouble_of(store, key) is None and adds(known, held):
-            _in_background(functools.partial(store.save, key, known))
+            pool.do_soon(functools.partial(store.save, key, known), self.place)
 
     # -- renewals ----------------------------------------------------------------------------------
 
     def start(self, request: RenewalRequest) -> InFlight:
         """The renewal that is in flight, or else a new one that does what `request` says."""
-        with self._lock:
-            if self.in_flight is not None:
-                return self.in_flight
-            renewal, started = self._start(request)
-        return renewal if started else self._run_here(renewal)
+        with process.lock():
+            renewal = self._joinable() or self._begin(request)
+        renewal.start()
+        return renewal
 
     def replace_rejected(
         self, rejected: str, now: Instant, may_replace: Callable[[TokenKey], bool]
@@ -260,17 +267,38 @@ class Renewer:
         it, and all others find its renewal or its token.
         """
         key = self.identity()
-        with self._lock:
-            if self.in_flight is not None:
-                return self.in_flight
-            snapshot = self.snapshot
-            if snapshot.header != rejected or not may_replace(key):
-                return None
-            request = effects.RenewalRequest(snapshot=snapshot, start=now, rejected=snapshot.token)
-            # a caller that comes now would send a token known to be dead: it waits instead
-            self.snapshot = state.with_rejected(snapshot)
-            renewal, started = self._start(request)
-        return renewal if started else self._run_here(renewal)
+        with process.lock():
+            renewal = self._joinable()
+            if renewal is None:
+                snapshot = self.snapshot
+                if snapshot.header != rejected or not may_replace(key):
+                    return None
+                # a caller that comes now would send a token known to be dead: it waits instead
+                self.snapshot = state.with_rejected(snapshot)
+                renewal = self._begin(
+                    effects.RenewalRequest(snapshot=snapshot, start=now, rejected=snapshot.token)
+                )
+        renewal.start()
+        return renewal
+
+    def _joinable(self) -> InFlight | None:
+        """The renewal in flight, unless it can never end: what it brings no longer matters."""
+        renewal = self.in_flight
+        if renewal is None or renewal.abandoned(clock.since_boot()):
+            return None
+        return renewal
+
+    def _begin(self, request: RenewalRequest) -> InFlight:
+        plan = self.plan()
+        longest_step = plan.deadline if math.isfinite(plan.deadline) else LONGEST_STEP
+        self._in_flight = in_flight.InFlight(
+            request,
+            self._run,
+            place=url_of(self._claim.grant) or self.place,
+            # its request may have spent the login: another one would spend it twice
+            longest_step=math.inf if plan.exclusive else longest_step,
+        )
+        return self._in_flight
 
     def plan(self) -> Plan:
         """How this manager renews."""
@@ -288,46 +316,30 @@ class Renewer:
             exclusive=getattr(grant, "exclusive", False) is True,
         )
 
-    def _start(self, request: RenewalRequest) -> tuple[InFlight, bool]:
-        renewal = in_flight.InFlight(request)
-        started = renewal.start(self._run)
-        # only now: Ctrl-C in the line above must not leave a renewal that nobody runs
-        self.in_flight = renewal
-        return renewal, started
-
-    def _run_here(self, renewal: InFlight) -> InFlight:
-        """Renew in the caller's thread if it has to wait anyway; nobody else is to stall."""
-        if renewal.request.blocking:
-            self._run(renewal)
-        else:
-            self._publish(renewal, effects.Result(source=effects.Source.PUT_OFF))
-        return renewal
-
     def _run(self, renewal: InFlight) -> None:
         result = effects.Result(source=effects.Source.PUT_OFF)
-        hold = exit_hold.ExitHold()
-        publish = functools.partial(self._publish_early, renewal, hold)
         request = renewal.request
+        publish = functools.partial(self._publish, renewal)
         try:
             steps = protocol.renewal(self.plan(), request)
-            result = driver.Driver(self._claim, self.stores, request.start, publish).run(steps)
-        except Exception as error:  # noqa: BLE001  a store or a grant of a user's own may raise anything
+            performer = driver.Driver(
+                self._claim, self.stores, request.start, publish, on_step=renewal.step
+            )
+            result = performer.run(steps)
+        except BaseException as error:
+            # Ctrl-C is not the callable's, where a caller runs it
+            if renewal.inline and not isinstance(error, Exception):
+                raise
             result = crash.crashed(error, request, self.plan())
         finally:
-            self._publish(renewal, result)
-            hold.release()
-            # only now: what a listener does must not wait for a lock that this renewal holds
-            renewal.report()
-
-    def _publish_early(self, renewal: InFlight, hold: ExitHold, result: Result) -> None:
-        hold.start()
-        self._publish(renewal, result)
+            publish(result)
+            reports.report_here()
 
     def _publish(self, renewal: InFlight, result: Result) -> None:
         """Release the waiting callers; what a renewal learns after that is merged."""
         now = clock.elapsed(renewal.request.start)
-        with self._lock:
-            if self.in_flight is not renewal:
+        with process.lock():
+            if self._in_flight is not renewal:
                 if result.key == self.snapshot.key:
                     self.snapshot = state.knowing(self.snapshot, result.entry, now)
                 return
@@ -336,11 +348,11 @@ class Renewer:
                 before, result, now, self.policy, jitter_fraction=process.jitter_fraction()
             )
             self._counters = reporting.counted(self._counters or status.Counters(), result)
-            self.in_flight = None
-        renewal.report = functools.partial(self._report, result, before, after, now)
+            self._in_flight = None
+        self._report(result, before, after, now)
         renewal.publish(result, after)
-        if self._listener is not None:
-            self._listener()
+        if self.kept_in is not None:
+            scheduler.look_at(self, after.due_at.left(now))
 
     def _report(self, result: Result, before: Snapshot, after: Snapshot, now: Instant) -> None:
         reporting.report_result(
@@ -354,7 +366,7 @@ class Renewer:
         """Let go of `token` for good, here and in the stores; a later one stays."""
         key = self.identity()
         known = functools.reduce(join, (store.load(key) or NOTHING for store in self.stores))
-        with self._lock:
+        with process.lock():
             before = self.snapshot if self.snapshot.key == key else replace(EMPTY, key=key)
             after = state.invalidated(before, token.value, known)
             # a renewal may have found another identity meanwhile, whose token is not this one
@@ -373,7 +385,7 @@ class Renewer:
         snapshot = self.snapshot
         outcome = performer.run(protocol.revocation(self.plan(), snapshot))
         whose = performer.identity or snapshot.key
-        with self._lock:
+        with process.lock():
             # a renewal may have found another identity meanwhile, whose token lives
             if self.snapshot.key in {None, whose}:
                 self.snapshot = state.revoked(self.snapshot, outcome.entry)
@@ -401,11 +413,3 @@ class Renewer:
 
 def _ignore(_result: Result) -> None:
     """A revocation publishes nothing before its end."""
-
-
-def _in_background(call: Callable[[], object]) -> None:
-    thread = threading.Thread(target=call, name="evertoken-save", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:
-        return  # no thread can start, as at interpreter exit; the next poll tries again

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from evertoken.engine.naming import describe
 from evertoken.ports import name_of
+from evertoken.runtime import reports
 from evertoken.runtime.lazy import lazy
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 else:
     # a process that finds a token in its store, and has no listener, needs neither
     events, status = lazy("evertoken.events"), lazy("evertoken.status")
-
-_log = logging.getLogger("evertoken")
 
 GRANT = "grant"
 """What events call the token endpoint as the source of a token."""
@@ -66,7 +64,7 @@ def report_token(
     """Tell of a token that is used from now on."""
     whose = "" if snapshot.key is None else describe(snapshot.key)
     text = "%s: token from %s in %.3f s, expires %.0f s after its issue"
-    _log.info(text, whose, source, seconds, token.lifetime)
+    reports.info(text, whose, source, seconds, token.lifetime)
     if on_event is not None:
         told = events.TokenRenewed(source, seconds, token.lifetime, token.expires_at)
         events.emit(on_event, told)
@@ -90,6 +88,7 @@ def report_failure(
         return
     same = known is not None and str(known.error) == str(failure.error)
     # its message names the account and the token URL
-    _log.log(logging.DEBUG if same else logging.WARNING, "no new token: %s", failure.error)
+    say = reports.debug if same else reports.warning
+    say("no new token: %s", failure.error)
     kind = events.TokenRefused if failure.refused else events.RenewalFailed
     events.emit(on_event, kind(failure.error, status.next_try(after, failure, now)))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from evertoken.runtime import clock
+from evertoken.runtime import clock, pool, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +24,11 @@ POLL_NOW_WAIT = 1.0
 """Seconds that a call waits for a poll after an API refused its token."""
 
 
+class _Polling(NamedTuple):
+    task: pool.Task[None]
+    process: process.Process
+
+
 class StoreWatcher:
     """Polls one store, one poll at a time and at most one per the store's `recheck`.
 
@@ -33,17 +37,13 @@ class StoreWatcher:
     threads go on with the token that they have until the poll is done.
     """
 
-    __slots__ = ("_guard", "_polled_at", "_polling", "_store")
+    __slots__ = ("_polled_at", "_polling", "_store")
 
     def __init__(self, store: RemoteStore) -> None:
         self._store = store
+        # the lock of the process guards both
         self._polled_at = -math.inf
-        self.renew_in_child()
-
-    def renew_in_child(self) -> None:
-        """Forget a poll that was under way in a thread of the parent."""
-        self._guard = threading.Lock()  # guards _polling and _polled_at
-        self._polling: threading.Event | None = None
+        self._polling: _Polling | None = None
 
     def poll(self, key: TokenKey, now: Instant, merge: Merge, *, urgent: bool = False) -> None:
         """Poll unless it is too early, and wait for the result a little; longer if `urgent`.
@@ -54,32 +54,31 @@ class StoreWatcher:
             merge: called with the store, its entry and when that came.
             urgent: whether to poll however short ago the last poll was.
         """
-        with self._guard:
+        with process.lock():
             early = now.boot - self._polled_at < self._store.recheck
             if early and not urgent:
                 return
-            started = self._polling is None and self._start(key, now, merge)
-            polling = self._polling
-        if polling is not None and (started or urgent):
-            polling.wait(POLL_NOW_WAIT if urgent else POLL_WAIT)
+            polling = self._under_way()
+            started = polling is None
+            if polling is None:
+                polling = self._begin(key, now, merge)
+        if started:
+            pool.submit(polling.task)
+        if started or urgent:
+            polling.task.wait(POLL_NOW_WAIT if urgent else POLL_WAIT)
 
-    def _start(self, key: TokenKey, now: Instant, merge: Merge) -> bool:
+    def _under_way(self) -> _Polling | None:
+        """The poll that has not ended; one of the parent's is of no use to a forked child."""
+        polling = self._polling
+        if polling is None or polling.task.done or polling.process is not process.current():
+            return None
+        return polling
+
+    def _begin(self, key: TokenKey, now: Instant, merge: Merge) -> _Polling:
         self._polled_at = now.boot
-        polling = threading.Event()
-        thread = threading.Thread(
-            target=self._run, args=(key, now, merge, polling), name="evertoken-poll", daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError:
-            return False  # no thread can start, as at interpreter exit
-        self._polling = polling
-        return True
 
-    def _run(self, key: TokenKey, now: Instant, merge: Merge, polling: threading.Event) -> None:
-        try:
+        def look() -> None:
             merge(self._store, self._store.load(key), clock.elapsed(now))
-        finally:
-            with self._guard:
-                self._polling = None
-            polling.set()
+
+        self._polling = _Polling(pool.Task(look, f"store {id(self._store)}"), process.current())
+        return self._polling

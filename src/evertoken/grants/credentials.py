@@ -47,7 +47,9 @@ def _asked(name: str, secret: Secret) -> str:
         value = secret()
     except TokenError as error:
         raised = error.again()
-    except Exception as error:  # noqa: BLE001  a user's callable may raise anything
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  a user's callable may raise anything
         failed = f": its callable raised {type(error).__name__}"
     if isinstance(value, str) and value:
         return value

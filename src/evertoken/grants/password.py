@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import logging
 import os
 import threading
 from typing import TYPE_CHECKING, Literal, Self
@@ -30,9 +29,11 @@ if TYPE_CHECKING:
     from evertoken.grants.credentials import Secret
     from evertoken.grants.endpoint import Endpoint
     from evertoken.ownership import Source
+    from evertoken.runtime import reports
 else:
     # a process that finds a token in its store asks for none
     credentials = lazy("evertoken.credentials")
+    reports = lazy("evertoken.runtime.reports")
     client_auth, endpoint, response, revocation = (
         lazy(f"evertoken.grants.{room}")
         for room in ("client_auth", "endpoint", "response", "revocation")
@@ -40,8 +41,6 @@ else:
 
 Reach = tuple[float, float, bool | str, str | tuple[str, str] | None, tuple[tuple[str, str], ...]]
 """How an endpoint is reached: the fields of `Endpoint`, in its order."""
-
-_log = logging.getLogger("evertoken")
 
 # one for all: an empty frozenset is 216 bytes, and a new one each time
 _NOTHING: frozenset[str] = frozenset()
@@ -265,7 +264,7 @@ class PasswordGrant:
     def _say(self, form: list[tuple[str, str]], what: str) -> None:
         if what not in self._said:
             self._said |= {what}
-            _log.warning("%s at %s: %s", dict(form)["username"], self.token_url, what)
+            reports.warning("%s at %s: %s", dict(form)["username"], self.token_url, what)
 
 
 @functools.lru_cache(maxsize=64)

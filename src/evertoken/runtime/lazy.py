@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# first, since hooks before a fork run last come, first served: a fork that had taken the lock of
+# `logging` would wait below for an import that waits for it
+import logging as logging  # noqa: PLC0414  as said
 import os
 import threading
 from importlib import import_module

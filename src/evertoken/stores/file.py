@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from evertoken.core.token import TokenKey
+    from evertoken.runtime import reports
     from evertoken.stores import file_lock
     from evertoken.stores.encryption import EncryptionKey
     from evertoken.stores.file_lock import FileLock
@@ -29,8 +29,7 @@ else:
     # filelock takes a quarter of the import time of requests; a process that finds a token in the
     # file does without it
     file_lock = lazy("evertoken.stores.file_lock")
-
-_log = logging.getLogger("evertoken")
+    reports = lazy("evertoken.runtime.reports")
 
 _SUFFIXES = (".json", ".tmp", ".lock", ".save")
 """Of what is read, written, and locked twice for an identity."""
@@ -222,9 +221,9 @@ class FileStore:
         ended = [self._troubles.pop(place, None) for place in (path, self.directory)]
         if any(ended) and not self._troubles:
             self._said.clear()
-            _log.info("token files in %s are used again", self.directory)
+            reports.info("token files in %s are used again", self.directory)
 
     def _say(self, what: str, *, cause: object = None) -> None:
         if (cause or what) not in self._said:
             self._said.add(cause or what)
-            _log.warning("%s", what)
+            reports.warning("%s", what)

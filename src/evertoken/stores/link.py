@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import enum
-import logging
 import math
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
-from evertoken.runtime import clock, process
+from evertoken.runtime import clock, process, reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
-
-_log = logging.getLogger("evertoken")
 
 FIRST_PAUSE = 1.0
 """Seconds for which a server that gave no answer is left alone; they double."""
@@ -78,7 +75,9 @@ class Link:
 
     def renew_in_child(self) -> None:
         """Replace the lock, which a thread of the parent may hold."""
-        self._guard = threading.Lock()  # guards all that changes
+        # Guards all that changes. Reentrant, since a signal handler may ask for a token while its
+        # own thread is in here.
+        self._guard = threading.RLock()
 
     def call(self, purpose: str, operation: Callable[[], T]) -> T | Lost:
         """What `operation` returns; `purpose` names it in what is said of refusals."""
@@ -126,7 +125,7 @@ class Link:
                 1 - JITTER * process.jitter_fraction()
             )
         if first:
-            _log.warning("%s is not used for now, memory goes on: %s", self._server, told)
+            reports.warning("%s is not used for now, memory goes on: %s", self._server, told)
 
     def _note_answer(self) -> None:
         with self._guard:
@@ -135,7 +134,7 @@ class Link:
             self._pause = 0.0
             self._closed_until = -math.inf
         if back:
-            _log.info("%s is used again", self._server)
+            reports.info("%s is used again", self._server)
 
     def _note_refusal(self, purpose: str, error: Exception) -> None:
         words = str(error).split(maxsplit=1)
@@ -145,7 +144,7 @@ class Link:
             self._refused.setdefault(cause, set()).add(purpose)
         if first:
             told = self._told(error)
-            _log.warning("%s refuses, memory goes on: %s (%s)", self._server, told, purpose)
+            reports.warning("%s refuses, memory goes on: %s (%s)", self._server, told, purpose)
 
     def _note_success(self, purpose: str) -> None:
         with self._guard:
@@ -155,7 +154,7 @@ class Link:
             for cause in over:
                 del self._refused[cause]
         for cause in over:
-            _log.info("%s no longer refuses (%s)", self._server, cause.strip())
+            reports.info("%s no longer refuses (%s)", self._server, cause.strip())
 
     def _told(self, error: Exception) -> str:
         """The error in words. An unknown command is quoted with its arguments: a password's."""

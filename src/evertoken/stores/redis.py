@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 
 from evertoken.core.entry import NOTHING, NOTHING_REVOKED, Entry, adds, demoted, join_at
 from evertoken.core.token import LONGEST_LIFETIME
-from evertoken.runtime import clock, process
+from evertoken.runtime import clock, process, reports
 from evertoken.runtime.lazy import loading
 from evertoken.stores.encryption import codec
 from evertoken.stores.record import MAX_BYTES, UNSTORABLE, Flaw, decode, encode
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from evertoken.core.token import TokenKey
     from evertoken.stores.encryption import EncryptionKey
     from evertoken.stores.redis_client import Server
-
-_log = logging.getLogger("evertoken")
 
 TRIES = 5
 """How often a save begins anew because another one came in between."""
@@ -238,7 +235,7 @@ class RedisStore:
     def _say(self, what: str) -> None:
         if what not in self._said:
             self._said.add(what)
-            _log.warning("%s", what)
+            reports.warning("%s", what)
 
 
 def _server(client: Redis | RedisCluster | str, *, timeout: float) -> Server:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 import secrets
 import threading
@@ -11,15 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evertoken.core.hold import Hold
-from evertoken.runtime import clock
+from evertoken.runtime import clock, reports
 from evertoken.stores.link import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from evertoken.stores.redis_client import Server
-
-_log = logging.getLogger("evertoken")
 
 FIRST_POLL = 0.05
 """Seconds between a waiter's first two tries; they grow by half each time."""
@@ -133,7 +130,9 @@ class Locks:
             return False
         if claim.name not in self._said:
             self._said.add(claim.name)
-            _log.warning("the key %s is no lock, it has no end: renewing without one", claim.name)
+            reports.warning(
+                "the key %s is no lock, it has no end: renewing without one", claim.name
+            )
         return Lost.REFUSED
 
     def _next_poll(self, name: str) -> float:

@@ -1,0 +1,115 @@
+"""One thread that has what is due looked after, each in the pool."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import queue
+import weakref
+from typing import Protocol
+
+from evertoken.runtime import clock, pool, process, reports, threads
+
+LONGEST_SLEEP = 30.0
+"""Seconds. A sibling may revoke a token, or a clock be set, so nothing is left alone for longer."""
+
+PAUSE = 5.0
+"""Seconds until the next look after one that raised."""
+
+
+class Refreshable(Protocol):
+    """What is kept fresh."""
+
+    @property
+    def place(self) -> str:
+        """The server or folder that a look may hang with."""
+
+    def refresh_if_due(self) -> float | None:
+        """Start a renewal if one is due; seconds until the next look. None: no more looks."""
+
+
+class Scheduler:
+    """Looks after any number of `Refreshable`s, which it holds weakly."""
+
+    def __init__(self) -> None:
+        self._due: dict[weakref.ref[Refreshable], float] = {}
+        self.renew_in_child()
+        process.register(self)
+
+    def renew_in_child(self) -> None:
+        """Start over without the parent's thread; the next `look_at` starts one."""
+        # put() is one call of C code: a signal handler or the garbage collector may come in
+        self._told: queue.SimpleQueue[tuple[weakref.ref[Refreshable], float]] = queue.SimpleQueue()
+        self._runs = False
+        for kept in tuple(self._due):
+            self._told.put((kept, 0.0))
+
+    def look_at(self, kept: Refreshable, seconds: float) -> None:
+        """Have a look at `kept` in so many seconds, instead of when the last call said."""
+        process.current()
+        due = clock.since_boot() + max(0.0, min(seconds, LONGEST_SLEEP))
+        self._told.put((weakref.ref(kept), due))
+        if not self._runs:
+            threads.start(self._run, "evertoken-scheduler", otherwise=_nothing)
+
+    def _run(self) -> None:
+        with process.lock():
+            if self._runs:
+                return
+            self._runs = True
+        order = itertools.count()
+        heap: list[tuple[float, int, weakref.ref[Refreshable]]] = []
+        while True:
+            self._listen(heap, order)
+            now = clock.since_boot()
+            while heap and heap[0][0] <= now:
+                due, _, kept = heapq.heappop(heap)
+                if self._due.get(kept) == due:
+                    del self._due[kept]
+                    self._look(kept)
+
+    def _listen(
+        self,
+        heap: list[tuple[float, int, weakref.ref[Refreshable]]],
+        order: itertools.count[int],
+    ) -> None:
+        """Take in what is told, until something is due."""
+        # waiting stands still while a machine is suspended, so none may be long
+        left = LONGEST_SLEEP if not heap else heap[0][0] - clock.since_boot()
+        try:
+            kept, due = self._told.get(timeout=max(0.0, min(left, LONGEST_SLEEP)))
+        except queue.Empty:
+            return
+        self._due[kept] = due
+        heapq.heappush(heap, (due, next(order), kept))
+
+    def _look(self, kept: weakref.ref[Refreshable]) -> None:
+        alive = kept()
+        if alive is not None:
+            pool.submit(pool.Task(functools.partial(self._refresh, kept), alive.place))
+
+    def _refresh(self, kept: weakref.ref[Refreshable]) -> None:
+        alive = kept()
+        if alive is None:
+            return
+        try:
+            seconds = alive.refresh_if_due()
+        except Exception as error:  # noqa: BLE001  a user's store may raise anything
+            # by its type alone: the text may quote a secret
+            reports.error("keep_fresh failed, next try in %g s: %s", PAUSE, type(error).__name__)
+            seconds = PAUSE
+        if seconds is not None:
+            self.look_at(alive, seconds)
+
+
+def _nothing() -> None:
+    """A call that finds the token due renews it, and tries a thread again."""
+
+
+_scheduler = Scheduler()
+
+
+def look_at(kept: Refreshable, seconds: float) -> None:
+    """Have the process's scheduler look at `kept` in so many seconds."""
+    _scheduler.look_at(kept, seconds)

@@ -1,0 +1,55 @@
+"""Whether threads can run in this process, and how one is started."""
+
+from __future__ import annotations
+
+import _thread
+import functools
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def can_run() -> bool:
+    """Whether a daemon thread that is started now would run.
+
+    An isolated sub-interpreter refuses daemon threads, an ending interpreter starts none, and under
+    uWSGI without `--enable-threads` a thread stands still between two requests.
+    """
+    allowed: Callable[[], bool] | None = getattr(_thread, "daemon_threads_allowed", None)
+    if sys.is_finalizing() or (allowed is not None and not allowed()):
+        return False
+    return not _stands_still(sys.modules.get("uwsgi"))
+
+
+def start(call: Callable[[], None], name: str, *, otherwise: Callable[[], None]) -> None:
+    """Call `call` in a daemon thread; where none can start, call `otherwise` in some thread."""
+    if not can_run():
+        otherwise()
+        return
+    begin = functools.partial(_begin, call, name, otherwise)
+    if threading.get_ident() != threading.main_thread().ident:
+        begin()
+        return
+    # `Thread.start` waits in Python code. An exception from a signal handler, which runs in the
+    # main thread alone, would leave the new thread's lock taken for ever.
+    try:
+        _thread.start_new_thread(begin, ())
+    except RuntimeError:
+        otherwise()
+
+
+def _begin(call: Callable[[], None], name: str, otherwise: Callable[[], None]) -> None:
+    try:
+        threading.Thread(target=call, name=name, daemon=True).start()
+    except RuntimeError:
+        otherwise()
+
+
+def _stands_still(uwsgi: object) -> bool:
+    options: object = getattr(uwsgi, "opt", None)
+    if not isinstance(options, dict):
+        return False
+    return not any(options.get(name) for name in (b"enable-threads", b"threads"))
