@@ -58,12 +58,11 @@ def caplog(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> pytest.LogCaptureFixture:
     """Pytest's own; when it is read it has all records, which the pool makes a moment later."""
-    handler = pytest.LogCaptureFixture.handler.fget
-    assert handler is not None
+    handler = caplog.handler
 
-    def complete(self: pytest.LogCaptureFixture) -> LogCaptureHandler:
+    def complete(_: pytest.LogCaptureFixture) -> LogCaptureHandler:
         reports.catch_up(5.0)
-        return handler(self)
+        return handler
 
     monkeypatch.setattr(pytest.LogCaptureFixture, "handler", property(complete))
     return caplog

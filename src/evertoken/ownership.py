@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from evertoken.ports import Grant
 
 Source = tuple[object, ...]
-"""Where a grant's credentials come from: a seal for text, the callable itself, or the grant.
+"""Where a grant's credentials come from: a seal for each text, a callable itself, or the grant.
 
-Two grants with equal sources have the same credentials, and neither has to be read to know that.
+If all of them are text, it is their fingerprint alone. Two grants with equal sources have the same
+credentials, and neither has to be read to know that.
 """
 
 # in memory only, and another one in each process: a seal is worthless anywhere else
@@ -53,6 +54,20 @@ def seal(text: str) -> bytes:
     return _hash(text.encode(errors="surrogatepass"))
 
 
+def source(given: Iterable[str | Callable[[], str] | None]) -> Source:
+    """Where credentials that were given as text or callables come from."""
+    parts = tuple(_part(each) for each in given)
+    seals = [part for part in parts if isinstance(part, bytes)]
+    # a manager keeps this, and one seal takes the room of one
+    return (sealed(seals),) if len(seals) == len(parts) else parts
+
+
+def _part(given: str | Callable[[], str] | None) -> object:
+    if given is None:
+        return b""
+    return seal(given) if isinstance(given, str) else given
+
+
 def source_of(grant: Grant) -> Source:
     """Where the credentials of `grant` come from; the grant itself where it does not say."""
     source: object = getattr(grant, "source", None)
@@ -61,7 +76,18 @@ def source_of(grant: Grant) -> Source:
 
 def fingerprint(source: Source) -> bytes:
     """The fingerprint of the credentials that `source` gives now; asks its callables."""
+    match source:
+        case (bytes() as known,):
+            return known
     return sealed(map(_sealed_part, source))
+
+
+def fingerprint_of(parts: Iterable[str | None], source: Source) -> bytes:
+    """The fingerprint of `parts`, the credentials as `source` was just seen to give them."""
+    match source:
+        case (bytes() as known,):
+            return known  # the same object, which the manager keeps already
+    return sealed(seal(part) if part else b"" for part in parts)
 
 
 def sealed(parts: Iterable[bytes]) -> bytes:
@@ -70,7 +96,7 @@ def sealed(parts: Iterable[bytes]) -> bytes:
 
 
 def _hash(content: bytes) -> bytes:
-    # 16 bytes tell any two apart, and a manager keeps five of these
+    # 16 bytes tell any two apart
     return hashlib.blake2b(content, digest_size=16, key=_SEAL_KEY).digest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,13 @@ class Counters:
 
     def plus(self, *, grants: int = 0, adoptions: int = 0, failures: int = 0) -> Counters:
         """These counts, each with so many more."""
-        return Counters(
-            grants=self.grants + grants,
-            adoptions=self.adoptions + adoptions,
-            failures=self.failures + failures,
-        )
+        return _counters(self.grants + grants, self.adoptions + adoptions, self.failures + failures)
+
+
+@functools.lru_cache(maxsize=64)
+def _counters(grants: int, adoptions: int, failures: int) -> Counters:
+    """One object for all managers that have counted as much: a process may hold thousands."""
+    return Counters(grants=grants, adoptions=adoptions, failures=failures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,13 +69,14 @@ class Renewer:
     __slots__ = (
         "__weakref__",
         "_adoptions",
-        "_claim",
         "_counters",
+        "_grant",
         "_health",
         "_in_flight",
         "_near",
         "_on_event",
         "_polled_at",
+        "_proof",
         "_watchers",
         "kept_in",
         "policy",
@@ -98,7 +99,8 @@ class Renewer:
         self.policy = policy
         self.timeout = timeout
         self.snapshot: Snapshot = EMPTY
-        self._claim = Claim(stores[0], grant, proof)
+        self._grant = grant
+        self._proof = proof
         self._on_event = on_event
         # by polls; a number, since a process that finds its token has no use for `Counters` yet
         self._adoptions = 0
@@ -120,6 +122,10 @@ class Renewer:
         renewal = self._in_flight
         return renewal if renewal is not None and renewal.process is process.current() else None
 
+    @property
+    def _claim(self) -> Claim:
+        return Claim(self.stores[0], self._grant, self._proof)
+
     # -- what stands -------------------------------------------------------------------------------
 
     def identity(self) -> TokenKey:
@@ -127,7 +133,7 @@ class Renewer:
 
         A user name may be a callable, which is not to be asked once a second.
         """
-        return self.snapshot.key or self._identify(self._claim.grant.key)
+        return self.snapshot.key or self._identify(self._grant.key)
 
     def _known_identity(self) -> TokenKey | None:
         """The identity; None if it cannot be read."""
@@ -294,7 +300,7 @@ class Renewer:
         self._in_flight = in_flight.InFlight(
             request,
             self._run,
-            place=url_of(self._claim.grant) or self.place,
+            place=url_of(self._grant) or self.place,
             # its request may have spent the login: another one would spend it twice
             longest_step=math.inf if plan.exclusive else longest_step,
         )
@@ -302,7 +308,7 @@ class Renewer:
 
     def plan(self) -> Plan:
         """How this manager renews."""
-        grant = self._claim.grant
+        grant = self._grant
         longest: object = getattr(grant, "deadline", None)
         # a grant that does not bound its requests cannot be late
         seconds = longest if isinstance(longest, float | int) else math.inf

@@ -149,8 +149,9 @@ class PasswordGrant:
     @property
     def source(self) -> Source:
         """Where the credentials come from: a seal for text, and callables as they are."""
-        given = (self._client_id, self._client_secret, self._username, self._password)
-        return tuple(map(_part, given))
+        return ownership.source(
+            (self._client_id, self._client_secret, self._username, self._password)
+        )
 
     def read(self) -> Credentials:
         """The credentials as they are now: each callable is asked once.
@@ -161,11 +162,12 @@ class PasswordGrant:
         username, password = read("username", self._username), read("password", self._password)
         client = self._client()
         parts = (client.identity, client.secret, username, password)
+        source = self.source
         form = [("grant_type", "password"), ("username", username), ("password", password)]
         return credentials.Credentials(
             key=self._key(client.identity, username),
-            source=self.source,
-            fingerprint=ownership.sealed(ownership.seal(part) if part else b"" for part in parts),
+            source=source,
+            fingerprint=ownership.fingerprint_of(parts, source),
             request=functools.partial(self._ask, form, client, [password, *client.secrets]),
             tag=functools.partial(self._tag, repr(parts).encode()),
         )
@@ -271,12 +273,6 @@ class PasswordGrant:
 def _shared(*settings: *Reach) -> Reach:
     """The settings of an endpoint, one object for all accounts of a server."""
     return settings
-
-
-def _part(given: Secret | None) -> object:
-    if given is None:
-        return b""
-    return ownership.seal(given) if isinstance(given, str) else given
 
 
 def _scope(scope: str | None) -> str | None:

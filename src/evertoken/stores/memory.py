@@ -8,7 +8,6 @@ import math
 import threading
 import time
 import weakref
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Self
 
 from evertoken.core.entry import NOTHING, NOTHING_REVOKED, Entry, join_at
@@ -61,7 +60,8 @@ class MemoryStore:
         # made with what is first put in: who finds a token in a file needs no `cachetools`
         self._entries: TLRUCache[TokenKey, Entry] | None = None
         self._claims: TLRUCache[TokenKey, float] | None = None
-        self._owners: OrderedDict[TokenKey, Owner] = OrderedDict()
+        # the one that asked last is the last
+        self._owners: dict[TokenKey, Owner] = {}
 
     def _make_locks(self) -> None:
         # Guards _entries, _claims, _owners and _locks. Reentrant, since a signal handler or a
@@ -157,11 +157,12 @@ class MemoryStore:
                 self._owners[key] = owner._replace(fingerprint=fingerprint)
 
     def _set_owner(self, key: TokenKey, owner: Owner) -> None:
+        self._owners.pop(key, None)
         self._owners[key] = owner
-        self._owners.move_to_end(key)
         while len(self._owners) > self._maxsize:
             # with its entry, from memory: the next credentials that ask would get the token
-            forgotten_key, _ = self._owners.popitem(last=False)
+            forgotten_key = next(iter(self._owners))
+            del self._owners[forgotten_key]
             if self._entries is not None:
                 self._entries.pop(forgotten_key, None)
 
