@@ -39,18 +39,19 @@ class InFlight:
     Attributes:
         published: its result, once there is one.
         inline: whether a caller runs it, whom a signal handler may interrupt.
+        submitted: whether the pool has it; else a signal handler interrupted the caller that made it.
         process: in a forked child, the parent's renewals are of no use.
     """
 
     __slots__ = (
         "_longest_step",
         "_stepped_at",
-        "_submitted",
         "_task",
         "inline",
         "process",
         "published",
         "request",
+        "submitted",
     )
 
     def __init__(
@@ -67,7 +68,7 @@ class InFlight:
         self.inline = False
         self._longest_step = longest_step
         self._stepped_at = math.inf
-        self._submitted = False
+        self.submitted = False
         self._task = pool.Task(functools.partial(run, self), place)
 
     def start(self) -> None:
@@ -76,9 +77,9 @@ class InFlight:
         Where it was started before, this changes nothing; if a signal handler's exception kept it
         from starting, it starts now.
         """
-        if not self._submitted:
+        if not self.submitted:
             pool.submit(self._task)
-            self._submitted = True
+            self.submitted = True
         self._run_if_refused()
 
     def step(self) -> None:

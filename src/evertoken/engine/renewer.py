@@ -151,8 +151,9 @@ class Renewer:
     def status(self) -> Status:
         """What stands at this moment."""
         with process.lock():
-            snapshot, renewing = self.snapshot, self.in_flight is not None
+            snapshot, renewal = self.snapshot, self.in_flight
             counters = (self._counters or status.Counters()).plus(adoptions=self._adoptions)
+        renewing = renewal is not None and renewal.submitted
         return status.status_of(snapshot, clock.now(), counters, renewing=renewing)
 
     def with_fast_path(self, snapshot: Snapshot, now: Instant) -> Snapshot:

@@ -1,0 +1,139 @@
+"""A C program forks without Python's hooks, as uWSGI may: the child notices it by its process id."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evertoken import MemoryStore, TokenError
+from evertoken.runtime import process
+from support.fleet import CountingGrant, eventually, held, sibling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from evertoken import TokenManager
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+LIMIT = 20
+
+
+def in_child(call: Callable[[], bool]) -> bool:
+    """What `call` returns in a child that C code forked; False if it hangs or raises."""
+    # PyDLL keeps the interpreter's lock over the call, as a C program that embeds Python does
+    child = ctypes.PyDLL(None).fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(LIMIT)
+        status = 1
+        try:
+            status = 0 if call() else 1
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def asleep() -> bool:
+    """Whether every other thread waits, outside of the interpreter.
+
+    Of one that waits for the interpreter's own lock, the child inherits a lock that no release
+    wakes: without its hooks, CPython does not survive such a fork.
+    """
+    me = threading.get_ident()
+    frames = {ident: frame for ident, frame in sys._current_frames().items() if ident != me}
+    ours = [thread for thread in threading.enumerate() if thread.name.startswith("evertoken")]
+    names = {"wait", "_rest", "_listen"}
+    return all(
+        thread.ident in frames and frames[thread.ident].f_code.co_name in names for thread in ours
+    )
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
+def test_a_child_forked_during_a_renewal_has_a_token(
+    tmp_path: Path, *, shared: bool
+) -> None:  # F29
+    grant = CountingGrant()
+    manager = sibling(grant, tmp_path if shared else None, timeout=4.0)
+
+    def calls_succeed() -> bool:
+        grant.gate.set()  # the child's copy
+        return all(_had(manager) for _ in range(3))
+
+    with held(grant):
+        waiting = threading.Thread(target=manager.token)
+        waiting.start()
+        eventually(lambda: grant.requests == 1 and asleep())
+        assert in_child(calls_succeed)
+    waiting.join(20)
+    assert manager.token().value
+
+
+def test_a_child_replaces_what_it_inherited_at_its_first_call() -> None:  # F29
+    grant = CountingGrant()
+    manager = sibling(grant, keep_fresh=True)
+    manager.token()
+    before, fraction = process.current(), process.jitter_fraction()
+
+    def is_another() -> bool:
+        renewed = manager.refresh(timeout=4.0)
+        here = process.current()
+        return (
+            renewed.value.startswith("token-2-")
+            and here is not before
+            and here.lock is not before.lock
+            and process.jitter_fraction() != fraction
+        )
+
+    eventually(asleep)
+    with before.lock:
+        assert in_child(is_another)
+    assert process.current() is before
+
+
+def test_threads_that_come_first_at_once_share_one_new_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # F29
+    renewed: list[int] = []
+
+    class Slow:
+        def renew_in_child(self) -> None:
+            renewed.append(threading.get_ident())
+            threading.Event().wait(0.05)
+
+    slow = Slow()
+    process.register(slow)
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_processes", {})
+        found: list[process.Process] = []
+        threads = [
+            threading.Thread(target=lambda: found.append(process.current())) for _ in "12345"
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert len(renewed) == 1
+        assert len(set(map(id, found))) == 1
+
+
+def test_a_memory_amid_a_change_starts_empty() -> None:  # F29
+    memory = MemoryStore()
+    memory._guard = threading.Lock()  # type: ignore[assignment]  # held as by another thread
+    with memory._guard:
+        memory.renew_in_child()
+    assert memory.load(CountingGrant().key) is None
+
+
+def _had(manager: TokenManager) -> bool:
+    try:
+        return bool(manager.token(timeout=4.0).value)
+    except TokenError:
+        return False

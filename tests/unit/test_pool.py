@@ -1,0 +1,143 @@
+"""The pool: bounded, shared fairly between places, and of no use where no thread can run."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evertoken.runtime import pool, threads
+from evertoken.runtime.pool import SHARE, SIZE, Pool, Task
+from support.fleet import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Tasks may wait for it; it opens at the end of the test."""
+    made = threading.Event()
+    yield made
+    made.set()
+
+
+def waiting(gate: threading.Event, place: str = "a") -> Task[bool]:
+    return Task(lambda: gate.wait(20), place)
+
+
+def test_a_call_is_made_once_and_its_result_given_to_all_who_wait() -> None:
+    calls: list[str] = []
+
+    def call() -> str:
+        calls.append(threading.current_thread().name)
+        return "done"
+
+    task = Task(call, "a")
+    pool.submit(task)
+    pool.submit(task)
+    assert task.result() == task.result() == "done"
+    assert calls == ["evertoken-worker"]
+
+
+def test_what_a_call_raises_is_raised_where_it_is_waited_for() -> None:
+    def call() -> None:
+        raise LookupError("no")
+
+    with pytest.raises(LookupError, match="no"):
+        pool.run(call, "a")
+
+
+def test_a_place_that_hangs_holds_its_share_and_leaves_the_rest_to_others(
+    gate: threading.Event,
+) -> None:  # F42
+    own = Pool()
+    hung = [waiting(gate) for _ in range(SIZE * 2)]
+    for task in hung:
+        own.submit(task)
+    eventually(lambda: sum(task.claimed for task in hung) == SHARE)
+    other = Task(lambda: "done", "b")
+    own.submit(other)
+    assert other.wait(20)
+    assert sum(task.claimed for task in hung) == SHARE
+
+
+def test_there_are_never_more_threads_than_its_size(gate: threading.Event) -> None:  # F42
+    own = Pool()
+    tasks = [waiting(gate, f"place {number}") for number in range(SIZE * 3)]
+    for task in tasks:
+        own.submit(task)
+    eventually(lambda: sum(task.claimed for task in tasks) == SIZE)
+    assert own._workers == SIZE
+    gate.set()
+    eventually(lambda: all(task.done for task in tasks))
+    assert own._workers <= SIZE
+
+
+def test_places_take_turns(gate: threading.Event) -> None:
+    own = Pool()
+    order: list[str] = []
+    hung = [waiting(gate, f"place {number}") for number in range(SIZE)]
+    for task in hung:
+        own.submit(task)
+    eventually(lambda: all(task.claimed for task in hung))
+    for place in "aaab":
+        own.submit(Task(lambda place=place: order.append(place), place))
+    last = Task(lambda: None, "a")
+    own.submit(last)
+    gate.set()
+    assert last.wait(20)
+    assert Counter(order) == {"a": 3, "b": 1}
+
+
+def test_an_idle_thread_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "IDLE", 0.01)
+    own = Pool()
+    for _ in range(5):
+        task = Task(lambda: "done", "a")
+        own.submit(task)
+        assert task.result() == "done"
+        eventually(lambda: own._workers == 0)
+
+
+def test_where_no_thread_can_run_the_caller_makes_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # F33
+    monkeypatch.setattr(threads, "can_run", lambda: False)
+    assert pool.run(threading.get_ident, "a") == threading.get_ident()
+    made: list[int] = []
+    pool.do_soon(lambda: made.append(threading.get_ident()), "a")
+    assert made == [threading.get_ident()]
+
+
+def test_where_no_thread_can_start_the_caller_makes_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # F33
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    own = Pool()
+    task = Task(threading.get_ident, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        own.submit(task)
+        assert task.result() == threading.get_ident()
+    # later a thread can start again
+    again = Task(threading.get_ident, "a")
+    own.submit(again)
+    assert again.result() != threading.get_ident()
+
+
+def test_an_exit_waits_for_what_runs_and_no_longer_than_it_may(gate: threading.Event) -> None:
+    own = Pool()
+    own.finish(20)
+    task = waiting(gate)
+    own.submit(task)
+    eventually(lambda: task.claimed)
+    own.finish(0.05)
+    assert not task.done
+    threading.Timer(0.05, gate.set).start()
+    own.finish(20)
+    assert task.done
