@@ -1,4 +1,4 @@
-"""A C program forks without Python's hooks, as uWSGI may: the child notices it by its process id."""
+"""A C program forks without Python's hooks, as uWSGI may; the child notices its process id."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ LIMIT = 20
 
 def in_child(call: Callable[[], bool]) -> bool:
     """What `call` returns in a child that C code forked; False if it hangs or raises."""
+    eventually(asleep)
     # PyDLL keeps the interpreter's lock over the call, as a C program that embeds Python does
     child = ctypes.PyDLL(None).fork()
     if child == 0:
@@ -68,9 +69,9 @@ def test_a_child_forked_during_a_renewal_has_a_token(
         return all(_had(manager) for _ in range(3))
 
     with held(grant):
-        waiting = threading.Thread(target=manager.token)
+        waiting = threading.Thread(target=manager.token, name="evertoken-caller")
         waiting.start()
-        eventually(lambda: grant.requests == 1 and asleep())
+        eventually(lambda: grant.requests == 1)
         assert in_child(calls_succeed)
     waiting.join(20)
     assert manager.token().value
@@ -92,7 +93,6 @@ def test_a_child_replaces_what_it_inherited_at_its_first_call() -> None:  # F29
             and process.jitter_fraction() != fraction
         )
 
-    eventually(asleep)
     with before.lock:
         assert in_child(is_another)
     assert process.current() is before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -84,7 +85,7 @@ def test_places_take_turns(gate: threading.Event) -> None:
         own.submit(task)
     eventually(lambda: all(task.claimed for task in hung))
     for place in "aaab":
-        own.submit(Task(lambda place=place: order.append(place), place))
+        own.submit(Task(functools.partial(order.append, place), place))
     last = Task(lambda: None, "a")
     own.submit(last)
     gate.set()

@@ -39,7 +39,7 @@ class InFlight:
     Attributes:
         published: its result, once there is one.
         inline: whether a caller runs it, whom a signal handler may interrupt.
-        submitted: whether the pool has it; else a signal handler interrupted the caller that made it.
+        submitted: whether the pool has it; it has not if a signal handler's exception came first.
         process: in a forked child, the parent's renewals are of no use.
     """
 
