@@ -16,6 +16,7 @@ import pytest
 
 from evertoken import FileStore, Token
 from evertoken.core.entry import Entry
+from evertoken.engine import polling
 from evertoken.events import StoreDegraded, StoreRecovered
 from evertoken.runtime import clock
 from evertoken.stores.record import encode
@@ -264,7 +265,7 @@ def test_requests_go_on_from_memory_and_one_warning_names_folder_and_cause(  # S
     spoil(folder)
     manager = sibling(grant, folder)
     first = manager.token()
-    manager.renewer.poll_now(manager.renewer.snapshot.due_at)
+    polling.poll_now(manager.renewer, manager.renewer.snapshot.due_at)
     assert manager.token() == first
     second = manager.refresh()
     assert manager.token() == second
@@ -317,7 +318,7 @@ def test_events_and_log_tell_of_a_spoilt_folder_and_of_its_end_each_time(  # S56
         manager.refresh()
         eventually(partial(told, *before, StoreDegraded))
         mend(folder)
-        manager.renewer.poll_now(manager.renewer.snapshot.due_at)
+        polling.poll_now(manager.renewer, manager.renewer.snapshot.due_at)
         eventually(partial(told, *before, StoreDegraded, StoreRecovered))
         # what the folder has missed is saved in the background, which the next round must not meet
         eventually(lambda: token_in(FileStore(folder), grant.key) == manager.token())
@@ -369,7 +370,7 @@ def test_a_folder_that_another_user_puts_in_the_place_of_ours_is_not_used(  # S5
         given_to_another_user(folder)
     except PermissionError:
         pytest.skip("only root can give a folder to another user")
-    manager.renewer.poll_now(manager.renewer.snapshot.due_at)
+    polling.poll_now(manager.renewer, manager.renewer.snapshot.due_at)
     assert manager.token() == token
     assert manager.refresh() != token
     assert list(folder.iterdir()) == []

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from evertoken.core import exchange, renewal, revocation, state
-from evertoken.engine import driver, in_flight, manager, renewer
+from evertoken.engine import driver, ending, in_flight, manager, polling, renewer
 from evertoken.runtime import clock, pool, process, reports, waiters
 from evertoken.stores import file, file_lock, memory
 
@@ -37,6 +37,8 @@ START = 1_800_000_000.0
 TRACED = [
     manager,
     renewer,
+    polling,
+    ending,
     driver,
     exchange,
     renewal,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.state import Action, decide, received
+from evertoken.engine import polling
 from evertoken.engine.renewer import Renewer
 from evertoken.errors import RefreshTimeout, RevocationFailed
 from evertoken.runtime import clock
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from evertoken.core.instant import Instant
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token, TokenKey
+    from evertoken.engine import ending
     from evertoken.errors import TokenError
     from evertoken.events import Event
     from evertoken.ports import Grant, TokenStore
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
     from evertoken.stores.memory import MemoryStore
 else:
     # a process that finds a token in its store needs none of them
-    events, effects, failure, pool = (
+    events, effects, ending, failure, pool = (
         lazy(f"evertoken.{name}")
-        for name in ("events", "core.effects", "core.failure", "runtime.pool")
+        for name in ("events", "core.effects", "engine.ending", "core.failure", "runtime.pool")
     )
 
 REPLACEMENT_PERIOD = 60.0
@@ -142,7 +144,7 @@ class TokenManager:
         came = now = clock.now()
         until = self._deadline(now, timeout)
         while True:
-            snapshot = self.renewer.poll(now)
+            snapshot = polling.poll(self.renewer, now)
             action = decide(snapshot, now)
             if action is Action.USE:
                 return self.renewer.with_fast_path(snapshot, now)
@@ -200,7 +202,7 @@ class TokenManager:
             TokenError: as `token()` does.
         """
         now = clock.now()
-        if self.renewer.poll_now(now).header != rejected:
+        if polling.poll_now(self.renewer, now).header != rejected:
             header = self._obtain(timeout).header
         elif renewal := self.renewer.replace_rejected(rejected, now, self._may_replace):
             published = renewal.wait(until=self._deadline(now, timeout))
@@ -214,7 +216,7 @@ class TokenManager:
 
     def invalidate(self, token: Token) -> None:
         """Drop `token` here and in the stores, so that the next call renews; a later one stays."""
-        pool.run(functools.partial(self.renewer.invalidate, token), self.renewer.place)
+        pool.run(functools.partial(ending.invalidate, self.renewer, token), self.renewer.place)
 
     def revoke(self) -> None:
         """Revoke the token and its refresh token (RFC 7009); forget them here and in the stores.
@@ -226,7 +228,9 @@ class TokenManager:
             RevocationFailed: the server did not confirm, there is no `revoke_url`, or the
                 credentials, which tell whose the stored token is, cannot be read.
         """
-        revoked, error = pool.run(self.renewer.revoke, f"revocation {id(self.grant)}")
+        revoked, error = pool.run(
+            functools.partial(ending.revoke, self.renewer), f"revocation {id(self.grant)}"
+        )
         if error is not None and not isinstance(error, RevocationFailed):
             error = RevocationFailed(f"the token was not revoked: {error}")
         if revoked:

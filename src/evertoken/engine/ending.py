@@ -1,0 +1,63 @@
+"""The end of a token before its time: invalidated here and in the stores, or revoked."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from evertoken.core import protocol, state
+from evertoken.core.entry import NOTHING, Entry, join
+from evertoken.core.state import EMPTY
+from evertoken.engine.driver import Driver
+from evertoken.errors import TokenError, capture
+from evertoken.runtime import clock, process
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evertoken.core.effects import Result
+    from evertoken.core.token import Token, TokenKey
+    from evertoken.engine.renewer import Renewer
+
+
+def invalidate(renewer: Renewer, token: Token) -> None:
+    """Let go of `token` for good, here and in the stores; a later one stays."""
+    key = renewer.identity()
+    known = functools.reduce(join, (store.load(key) or NOTHING for store in renewer.stores))
+    with process.lock():
+        before = renewer.snapshot if renewer.snapshot.key == key else replace(EMPTY, key=key)
+        after = state.invalidated(before, token.value, known)
+        # a renewal may have found another identity meanwhile, whose token is not this one
+        if renewer.snapshot.key == key:
+            renewer.snapshot = after
+    if after is not before:
+        # the tombstone alone: siblings need nothing else of what this manager knows
+        _save(renewer, key, Entry.of_revocation(after.entry.revoked_through))
+
+
+def revoke(renewer: Renewer) -> tuple[Sequence[Token], TokenError | None]:
+    """Revoke the tokens of this manager's credentials; those, and the first error."""
+    now = clock.now()
+    key = capture(renewer.identity)
+    known = None if isinstance(key, TokenError) else key
+    performer = Driver(renewer.claim, renewer.stores, now, _ignore, known=known)
+    snapshot = renewer.snapshot
+    outcome = performer.run(protocol.revocation(renewer.plan(), snapshot))
+    whose = performer.identity or snapshot.key
+    with process.lock():
+        # a renewal may have found another identity meanwhile, whose token lives
+        if renewer.snapshot.key in {None, whose}:
+            renewer.snapshot = state.revoked(renewer.snapshot, outcome.entry)
+    if whose is not None and outcome.tokens:
+        _save(renewer, whose, outcome.entry)
+    return outcome.tokens, outcome.error
+
+
+def _save(renewer: Renewer, key: TokenKey, known: Entry) -> None:
+    for store in reversed(renewer.stores):
+        store.save(key, known)
+
+
+def _ignore(_result: Result) -> None:
+    """A revocation publishes nothing before its end."""

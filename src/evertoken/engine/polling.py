@@ -1,0 +1,105 @@
+"""What siblings share: looks at the stores, and what they find merged into the snapshot."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from evertoken.core import state
+from evertoken.core.entry import NOTHING, adds
+from evertoken.ports import name_of, trouble_of
+from evertoken.runtime import process
+from evertoken.runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from evertoken.core.entry import Entry
+    from evertoken.core.instant import Instant
+    from evertoken.core.state import Snapshot
+    from evertoken.core.token import TokenKey
+    from evertoken.engine import reporting
+    from evertoken.engine.renewer import Renewer
+    from evertoken.ports import TokenStore
+    from evertoken.runtime import pool
+else:
+    # a look that finds nothing new needs neither
+    reporting, pool = lazy("evertoken.engine.reporting"), lazy("evertoken.runtime.pool")
+
+
+def poll(renewer: Renewer, now: Instant) -> Snapshot:
+    """The snapshot after a poll of the stores, taken at most once per `recheck`.
+
+    A store across a network has a `recheck` of its own, and is polled in the pool: it is waited
+    for no longer than anybody would notice.
+    """
+    if now.boot - renewer.polled_at < renewer.policy.recheck:
+        return renewer.snapshot
+    return _poll(renewer, now, urgent=False)
+
+
+def poll_now(renewer: Renewer, now: Instant) -> Snapshot:
+    """As `poll`, however short ago the last one was, and waiting for every store."""
+    return _poll(renewer, now, urgent=True)
+
+
+def _poll(renewer: Renewer, now: Instant, *, urgent: bool) -> Snapshot:
+    # before the identity: a callable that fails is not asked at each call
+    renewer.polled_at = now.boot
+    key = renewer.known_identity()
+    if key is None:
+        # a renewal says why
+        return renewer.snapshot
+    merge = functools.partial(_merge, renewer, key)
+    for store in renewer.near:
+        merge(store, store.load(key), now)
+    for watcher in renewer.watchers:
+        watcher.poll(key, now, merge, urgent=urgent)
+    renewer.report_health()
+    return renewer.snapshot
+
+
+def _merge(
+    renewer: Renewer, key: TokenKey, store: TokenStore, found: Entry | None, now: Instant
+) -> None:
+    may_adopt = _may_adopt(renewer, key, found, now)
+    with process.lock():
+        before = renewer.snapshot
+        if before.key != key:
+            return  # a renewal has found another identity meanwhile
+        renewer.snapshot = after = state.merge_shared(
+            before,
+            found,
+            now,
+            renewer.policy,
+            jitter_fraction=process.jitter_fraction(),
+            may_adopt=may_adopt,
+        )
+        renewer.adoptions += after.token is not None and after.token is not before.token
+    if after is not before:
+        _report(renewer, before, after, name_of(store), now)
+    _mend(renewer, key, store, found, after.entry)
+
+
+def _may_adopt(renewer: Renewer, key: TokenKey, found: Entry | None, now: Instant) -> bool:
+    token = None if found is None else found.token
+    if token is None or token == renewer.snapshot.token or not renewer.policy.usable(token, now):
+        return False
+    return renewer.claim.admit_unread(key)
+
+
+def _mend(
+    renewer: Renewer, key: TokenKey, store: TokenStore, found: Entry | None, known: Entry
+) -> None:
+    """Save what a store has lost (flushed, restored from a backup), in the pool."""
+    held = found or NOTHING
+    if store is renewer.stores[0] or known == held or renewer.in_flight is not None:
+        return
+    if trouble_of(store, key) is None and adds(known, held):
+        pool.do_soon(functools.partial(store.save, key, known), renewer.place)
+
+
+def _report(renewer: Renewer, before: Snapshot, after: Snapshot, store: str, now: Instant) -> None:
+    token, failure = after.token, after.failure
+    if token is not None and token is not before.token:
+        reporting.report_token(token, store, 0.0, after, on_event=renewer.on_event)
+    if failure is not None:
+        reporting.report_failure(failure, before, after, now, on_event=renewer.on_event)
