@@ -19,7 +19,7 @@ from support.fleet_faults import CALLS, ERRNOS, Fault, descriptors, injected
 from support.logs import warned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(
@@ -207,6 +207,20 @@ def test_a_fault_that_lasts_is_said_once(tmp_path: Path, caplog: pytest.LogCaptu
     assert len(warned(caplog)) == 1
     assert "No space left" in caplog.text
     assert str(scene.folder) in caplog.text
+
+
+def test_trouble_names_the_first_cause_and_no_draft(tmp_path: Path) -> None:  # F35
+    scene = Scene(tmp_path / "folder")
+
+    def refuse_to_create(real: Callable[..., object], args: tuple[object, ...]) -> object:
+        path, flags = args[:2]
+        if not (isinstance(flags, int) and flags & os.O_CREAT):
+            return real(*args)
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    with injected(Fault("open", scene.folder, sticky=True), refuse_to_create):
+        scene.save()
+    assert f"'{scene.path.with_suffix('.lock')}'" in str(scene.store.trouble(KEY))
 
 
 def test_a_second_cause_is_said_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from evertoken.core.entry import NOTHING, Entry, adds, demoted, join_at
 from evertoken.core.hold import Hold
 from evertoken.runtime import clock
 from evertoken.runtime.lazy import lazy
-from evertoken.stores import private_files
+from evertoken.stores import private_files, private_folders
 from evertoken.stores.encryption import codec
-from evertoken.stores.private_folders import UntrustedFolder
 from evertoken.stores.record import UNSTORABLE, Flaw, decode, encode
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from evertoken.core.token import TokenKey
     from evertoken.stores import file_lock
@@ -32,8 +31,8 @@ else:
 
 _log = logging.getLogger("evertoken")
 
-_SUFFIXES = (".json", ".tmp", ".lock", ".save")
-"""Of what is read, written, and locked twice for an identity."""
+_SUFFIXES = (".json", ".lock", ".save", ".tmp")
+"""Of what is read, locked twice, and written for an identity; what fails first is the cause."""
 
 SAVE_PATIENCE = 1.0
 """Seconds to wait for another process that writes the same file."""
@@ -53,12 +52,12 @@ class FileStore:
     can write to, is not used until that is mended: nothing in it is read, created or locked.
 
     Args:
-        directory: of the user's own, on this machine. A link to it is followed.
+        directory: of the user's own, on this machine; may begin with `~`. A link to it is followed.
         encryption_key: a Fernet key, or several of which the first seals and all open; needs the
             extra `encryption`. What none of them opens is a miss, and is replaced.
 
     Raises:
-        ValueError: a malformed key.
+        ValueError: a malformed key; or the home folder of a `directory` with `~` is not known.
         ImportError: the extra is not installed.
     """
 
@@ -70,7 +69,7 @@ class FileStore:
         *,
         encryption_key: EncryptionKey | Sequence[EncryptionKey] | None = None,
     ) -> None:
-        self.directory = Path(directory).expanduser()
+        self.directory = private_folders.expanded(directory)
         self._encrypts = encryption_key is not None
         self._codec = codec(encryption_key)
         self._said: set[object] = set()
@@ -207,7 +206,7 @@ class FileStore:
         """Say it once, though every step of a save fails on a disk that is full."""
         what = f"token files in {self.directory} are not used for now: {error}"
         # the folder's own, since any access to any file in it shows that it is trusted again
-        path = self.directory if isinstance(error, UntrustedFolder) else path
+        path = self.directory if isinstance(error, private_folders.UntrustedFolder) else path
         # a message may name a draft, whose name is another one each time
         self._note(path, what, cause=error.errno or str(error))
 

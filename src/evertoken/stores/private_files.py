@@ -84,6 +84,8 @@ def replace(path: Path, data: bytes, *, alone: bool = False) -> None:
         UntrustedFolder: others can change its folder.
         OSError: nothing was changed.
     """
+    # a folder that cannot be created fails here as it does for the lock: one cause, told once
+    private_folders.make(path.parent)
     private_folders.check(path.parent)
     # no Path: it interns its parts, and Python 3.12 keeps what is interned for ever
     stem = f"{path.with_suffix('')}"

@@ -1,20 +1,39 @@
-"""Folders that only their user can change: how they are created, and which ones are trusted."""
+"""Folders that only their user can change: found, created, and checked before they are trusted."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import stat
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 _OWN = 0o700
 
 
+class HomeUnknown(ValueError):
+    """A path begins with `~`, and that home folder is not known; says the remedy."""
+
+
 class UntrustedFolder(OSError):
     """Other users can replace what is in a folder; says its mode or owner, and the remedy."""
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """`path`, with a `~` at its beginning replaced by the home folder.
+
+    Raises:
+        HomeUnknown: HOME is not set, and the user has no passwd entry, as in many containers; or
+            the user that is named after `~` does not exist.
+    """
+    given = Path(path)
+    try:
+        return given.expanduser()
+    except RuntimeError:
+        # what Python says names neither the path nor a remedy
+        raise HomeUnknown(
+            f"no home folder is known for {given.parts[0]} in {given}: set HOME, or give an "
+            "absolute path"
+        ) from None
 
 
 def make(path: Path) -> None:
