@@ -36,7 +36,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         ) from None
 
 
-def make(path: Path) -> None:
+def make(path: str | Path) -> None:
     """Create the folder `path` and its missing parents, each with mode 0700 whatever the umask.
 
     Folders that exist keep their mode. A folder that another process creates meanwhile is fine.
@@ -47,12 +47,13 @@ def make(path: Path) -> None:
     if os.path.isdir(path):
         return
     # `Path.mkdir(parents=True)` gives parents the mode that the umask leaves: 0777 for many daemons
-    missing = itertools.takewhile(lambda level: not os.path.lexists(level), path.parents)
-    for level in (*reversed([*missing]), path):
+    folder = Path(path)
+    missing = itertools.takewhile(lambda level: not os.path.lexists(level), folder.parents)
+    for level in (*reversed([*missing]), folder):
         _make_level(level)
 
 
-def check(path: Path) -> None:
+def check(path: str | Path) -> None:
     """Make sure that only this user and root can change what is in the folder `path`.
 
     A link to the folder is followed. Nothing is checked on Windows, whose modes say nothing.
@@ -85,7 +86,7 @@ def distrusted(found: os.stat_result, *, uid: int, gid: int) -> str | None:
     return None
 
 
-def _remedy(found: os.stat_result, path: Path) -> str:
+def _remedy(found: os.stat_result, path: str | Path) -> str:
     import shlex  # noqa: PLC0415  it costs every start a millisecond, and few ever need it
 
     if found.st_uid not in {os.geteuid(), 0}:
