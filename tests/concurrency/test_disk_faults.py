@@ -159,6 +159,34 @@ def test_without_locks_no_process_touches_the_draft_of_another(tmp_path: Path) -
     assert not draft.exists()
 
 
+def test_without_locks_the_first_save_removes_drafts_of_killed_processes(  # F1, F9
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(tmp_path / "folder")
+    names = ["abc123.77-0a1b2c3d.tmp", "abc123.78-0a1b2c3d.tmp", "abc123.tmp", "notes.tmp"]
+    for name in names:
+        (scene.folder / name).touch()
+    written = names.pop(1)
+    two_hours_ago = os.stat(scene.folder).st_mtime - 7200
+    for name in names:
+        os.utime(scene.folder / name, (two_hours_ago, two_hours_ago))
+    listed: list[object] = []
+    really_scan = os.scandir
+
+    def noting(folder: str) -> Iterator[os.DirEntry[str]]:
+        listed.append(folder)
+        return really_scan(folder)
+
+    monkeypatch.setattr(os, "scandir", noting)
+    with injected(Fault("flock", scene.folder, errno.ENOLCK, sticky=True)):
+        scene.save()
+        scene.save()
+    assert listed == [str(scene.folder)]
+    monkeypatch.undo()
+    fixed = scene.path.with_suffix(".tmp").name
+    assert sorted(scene.drafts()) == sorted([fixed, written, "abc123.tmp", "notes.tmp"])
+
+
 def test_a_draft_that_another_process_writes_is_not_put_in_place(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:  # F13

@@ -83,6 +83,7 @@ class FileStore:
         self._troubles: LRU[str] = LRU(MAX_REMEMBERED)
         self._seen: LRU[tuple[private_files.Signature, Entry | Flaw]] = LRU(MAX_REMEMBERED)
         self._locks: dict[TokenKey, FileLock] = {}
+        self._removes_drafts = True
 
     def path(self, key: TokenKey) -> Path:
         """Where the token of `key` is."""
@@ -202,6 +203,10 @@ class FileStore:
             self._note_error(draft, error)
             return False
         self._note_success(draft)
+        if not alone and self._removes_drafts:
+            # once: drafts of other names than the fixed one are found by a listing alone
+            self._removes_drafts = False
+            private_files.remove_abandoned_drafts(str(self.directory))
         return True
 
     def _locked(self, path: str, timeout: float) -> AbstractContextManager[FileLock]:

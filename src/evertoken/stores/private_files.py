@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,11 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 _OWN = 0o600
+
+_SHARED_DRAFT = re.compile(r"[0-9a-f]+\.[0-9]+-[0-9a-f]+\.tmp")
+
+ABANDONED = 3600.0
+"""Seconds after which a draft belongs to a process that was killed."""
 
 
 class Untrusted(OSError):
@@ -96,6 +102,19 @@ def replace(path: str, data: bytes, *, alone: bool = False) -> None:
     except BaseException:
         _remove(draft)
         raise
+
+
+def remove_abandoned_drafts(folder: str) -> None:
+    """Remove the drafts in `folder` that processes without a lock left when they were killed.
+
+    It lists the folder, which may hold thousands of files: not for each file that is written.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as found:
+        # by the file system's own clock, which a server across the network may keep
+        latest = os.stat(folder).st_mtime - ABANDONED
+        for draft in found:
+            if _SHARED_DRAFT.fullmatch(draft.name) and draft.stat().st_mtime < latest:
+                _remove(draft.path)
 
 
 def restore_mode(descriptor: int) -> None:
