@@ -32,6 +32,7 @@ NAMES = (
     "outage",
     "refusal",
     "memory",
+    "identities",
 )
 
 RESULTS = os.path.join(os.path.dirname(__file__), "results")

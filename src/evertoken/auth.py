@@ -17,26 +17,25 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest, Response
 
-    from evertoken import events, replay, requests_errors
+    from evertoken import events, lru, replay, requests_errors
     from evertoken.engine.manager import TokenManager
+    from evertoken.lru import Once
     from evertoken.runtime import reports
 else:
-    # most processes never meet a 401, nor an error
-    events, replay, requests_errors = (
-        lazy(f"evertoken.{room}") for room in ("events", "replay", "requests_errors")
+    # most processes never meet a 401, an error, nor a reason to warn
+    events, lru, replay, requests_errors = (
+        lazy(f"evertoken.{room}") for room in ("events", "lru", "replay", "requests_errors")
     )
     reports = lazy("evertoken.runtime.reports")
-
-# one for all: an empty frozenset is 216 bytes, and a new one each time
-_NOTHING: frozenset[str] = frozenset()
 
 
 class BearerAuth(AuthBase):
     """`requests` authentication with the manager's token, bound to its origins.
 
-    A request to any other origin passes through untouched, with one warning per origin. Where the
-    API answers with one of `retry_statuses`, the token is renewed and the request sent once more
-    with the same body; where that body cannot be had again, the answer comes back as it is.
+    A request to any other origin passes through untouched, with one warning per origin (the last
+    1,024 are remembered). Where the API answers with one of `retry_statuses`, the token is renewed
+    and the request sent once more with the same body; where that body cannot be had again, the
+    answer comes back as it is.
 
     A request to an `http://` origin on loopback raises `InsecureURL` if the environment names a
     proxy for it, since the token would leave the machine in plain text. Proxies of the session
@@ -78,7 +77,7 @@ class BearerAuth(AuthBase):
         self.allow_http = allow_http
         given = (_token_url(manager),) if origins is None else tuple(origins)
         self.origins, self._prefixes, self._loopback = _covered(given, allow_http=allow_http)
-        self._warned = _NOTHING
+        self._warned: Once | None = None
         # both are on the path of each request: a look-up of a method would make a new object
         self._handler = self._answered
         self._renewer = manager.renewer
@@ -185,8 +184,9 @@ class BearerAuth(AuthBase):
             )
 
     def _warn_once(self, cause: str, message: str) -> None:
-        if cause not in self._warned:
-            self._warned |= {cause}
+        if self._warned is None:
+            self._warned = lru.Once()
+        if self._warned.first(cause):
             reports.warning("%s", message)
 
     def _answered(self, response: Response, **kwargs: Any) -> Response:

@@ -19,7 +19,7 @@ from support.fleet_faults import CALLS, ERRNOS, Fault, descriptors, injected
 from support.logs import warned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(
@@ -159,6 +159,34 @@ def test_without_locks_no_process_touches_the_draft_of_another(tmp_path: Path) -
     assert not draft.exists()
 
 
+def test_without_locks_the_first_save_removes_drafts_of_killed_processes(  # F1, F9
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(tmp_path / "folder")
+    names = ["abc123.77-0a1b2c3d.tmp", "abc123.78-0a1b2c3d.tmp", "abc123.tmp", "notes.tmp"]
+    for name in names:
+        (scene.folder / name).touch()
+    written = names.pop(1)
+    two_hours_ago = os.stat(scene.folder).st_mtime - 7200
+    for name in names:
+        os.utime(scene.folder / name, (two_hours_ago, two_hours_ago))
+    listed: list[object] = []
+    really_scan = os.scandir
+
+    def noting(folder: str) -> Iterator[os.DirEntry[str]]:
+        listed.append(folder)
+        return really_scan(folder)
+
+    monkeypatch.setattr(os, "scandir", noting)
+    with injected(Fault("flock", scene.folder, errno.ENOLCK, sticky=True)):
+        scene.save()
+        scene.save()
+    assert listed == [str(scene.folder)]
+    monkeypatch.undo()
+    fixed = scene.path.with_suffix(".tmp").name
+    assert sorted(scene.drafts()) == sorted([fixed, written, "abc123.tmp", "notes.tmp"])
+
+
 def test_a_draft_that_another_process_writes_is_not_put_in_place(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:  # F13
@@ -207,6 +235,20 @@ def test_a_fault_that_lasts_is_said_once(tmp_path: Path, caplog: pytest.LogCaptu
     assert len(warned(caplog)) == 1
     assert "No space left" in caplog.text
     assert str(scene.folder) in caplog.text
+
+
+def test_trouble_names_the_first_cause_and_no_draft(tmp_path: Path) -> None:  # F35
+    scene = Scene(tmp_path / "folder")
+
+    def refuse_to_create(real: Callable[..., object], args: tuple[object, ...]) -> object:
+        path, flags = args[:2]
+        if not (isinstance(flags, int) and flags & os.O_CREAT):
+            return real(*args)
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    with injected(Fault("open", scene.folder, sticky=True), refuse_to_create):
+        scene.save()
+    assert f"'{scene.path.with_suffix('.lock')}'" in str(scene.store.trouble(KEY))
 
 
 def test_a_second_cause_is_said_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import stat
 import tempfile
 from contextlib import contextmanager
 from functools import partial
@@ -23,6 +22,7 @@ from evertoken.stores.record import encode
 from support.fleet import CountingGrant, eventually, sibling, token_in
 from support.forks import in_child
 from support.logs import warned
+from support.modes import mode_of, modes_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,17 +57,6 @@ def masked(umask: int) -> Iterator[None]:
         yield
     finally:
         os.umask(before)
-
-
-def mode_of(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def modes_below(top: Path) -> set[tuple[str, str]]:
-    """The kind and mode of all that is in `top`."""
-    return {
-        ("folder" if path.is_dir() else "file", f"{mode_of(path):04o}") for path in top.rglob("*")
-    }
 
 
 def a_token(name: str = "planted") -> Token:
@@ -404,7 +393,7 @@ def test_a_load_of_an_unchanged_file_costs_two_stat_calls(
         monkeypatch.setattr(os, name, noting(getattr(os, name), calls))
     assert store.load(grant.key) is not None
     monkeypatch.undo()
-    assert calls == [folder, store.path(grant.key)]
+    assert calls == [str(folder), str(store.path(grant.key))]
 
 
 def noting(call: Callable[..., object], calls: list[object]) -> Callable[..., object]:

@@ -461,7 +461,7 @@ def test_a_file_that_is_being_written_for_too_long_is_left_to_its_writer(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, writer = FileStore(folder), FileStore(folder)
-    with writer._locked(path_of(folder, ".save"), 0.0) as saving:
+    with writer._locked(str(path_of(folder, ".save")), 0.0) as saving:
         assert saving.hold is Hold.HELD
         assert store.save(KEY, Entry(token=a_token())) is None
         assert store.load(KEY) is None

@@ -12,6 +12,8 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from evertoken.testing import TokenServer
+
 COMMAND = Path(sysconfig.get_path("scripts")) / "evertoken"
 
 LONGEST = 60.0
@@ -43,6 +45,18 @@ def environment(**changes: str) -> dict[str, str]:
     """This process's, without any `SQUADRUN_*`, and with no proxy before loopback."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SQUADRUN_")}
     return {**kept, "no_proxy": "*", **changes}
+
+
+def account_of(server: TokenServer) -> dict[str, str]:
+    """The variables of an account at `server`, and of a system without a keyring."""
+    return {
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
+        "SQUADRUN_BASE_URL": server.base_url,
+        "SQUADRUN_CLIENT_ID": server.client_id,
+        "SQUADRUN_CLIENT_SECRET": server.client_secret,
+        "SQUADRUN_USERNAME": server.username,
+        "SQUADRUN_PASSWORD": server.password,
+    }
 
 
 def ran(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 
 HALVES = (
-    ("server", "hot_path", "threads", "refusal", "memory"),
+    ("server", "hot_path", "threads", "refusal", "memory", "identities"),
     ("stall", "outage", "processes", "cold_start", "command_line"),
 )
 
@@ -127,6 +127,13 @@ def test_a_peer_posted_the_wrong_password(name: str, results: Results) -> None:
 def test_a_peer_was_weighed_with_tokens_of_its_own(name: str, results: Results) -> None:
     made, used = data(results, "memory")["bytes"][installed(name)]
     assert 0 < made < used
+
+
+def test_calls_were_timed_after_few_and_after_many_had_come_by(results: Results) -> None:
+    # the run itself fails where a store did not hold what it should
+    found = data(results, "identities")["microseconds"]
+    assert len(found) == 6
+    assert all(few > 0 and many > 0 for few, many in found.values())
 
 
 @pytest.mark.parametrize("name", SHARING)

@@ -19,7 +19,7 @@ from evertoken.cli.settings import Kind, Settings, Source, checked, merged
 from evertoken.cli.wording import duration, next_try
 from evertoken.core.entry import Entry
 from evertoken.testing import Answer, TokenServer
-from support.console import COMMAND, complaint, environment, ran, running, without
+from support.console import COMMAND, account_of, complaint, environment, ran, running, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,12 +60,7 @@ class Shell:
             "XDG_CONFIG_HOME": str(self.home / "config"),
             "XDG_STATE_HOME": str(self.home / "state"),
             "PYTHONPATH": os.pathsep.join([str(self.home), os.environ.get("PYTHONPATH", "")]),
-            "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
-            "SQUADRUN_BASE_URL": self.server.base_url,
-            "SQUADRUN_CLIENT_ID": self.server.client_id,
-            "SQUADRUN_CLIENT_SECRET": self.server.client_secret,
-            "SQUADRUN_USERNAME": self.server.username,
-            "SQUADRUN_PASSWORD": self.server.password,
+            **account_of(self.server),
         }
 
     def __call__(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:

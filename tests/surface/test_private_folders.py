@@ -15,7 +15,7 @@ from evertoken.cli import config
 from evertoken.demo import place
 from evertoken.sandbox import serve
 from evertoken.testing import TokenServer
-from support.console import ran
+from support.console import account_of, ran
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,12 +41,7 @@ def account(tmp_path: Path) -> Iterator[dict[str, str]]:
             "HOME": str(tmp_path),
             "XDG_CONFIG_HOME": "",
             "XDG_STATE_HOME": "",
-            "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
-            "SQUADRUN_BASE_URL": server.base_url,
-            "SQUADRUN_CLIENT_ID": server.client_id,
-            "SQUADRUN_CLIENT_SECRET": server.client_secret,
-            "SQUADRUN_USERNAME": server.username,
-            "SQUADRUN_PASSWORD": server.password,
+            **account_of(server),
         }
 
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 import functools
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from evertoken import urls
-from evertoken.cli import config, secrets
+from evertoken.cli import config, homes, secrets
 from evertoken.cli.exits import Unusable
 from evertoken.cli.settings import Settings, checked, merged
 from evertoken.core import state
 from evertoken.core.policy import RefreshPolicy
 from evertoken.runtime import process
 from evertoken.stores.file import FileStore
+from evertoken.stores.private_folders import HomeUnknown, expanded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from evertoken.core.entry import Entry
     from evertoken.core.instant import Instant
@@ -61,9 +60,12 @@ class Account:
 
     @property
     def store(self) -> FileStore:
-        """Where its token is kept."""
-        given = self.settings.token_dir
-        return _store(given or platformdirs.user_state_dir("evertoken", appauthor=False))
+        """Where its token is kept.
+
+        Raises:
+            HomeUnknown: that would be in a home folder, and none is known.
+        """
+        return _store(self.settings.token_dir or str(homes.state_folder()))
 
     def held(self, now: Instant) -> Snapshot:
         """What the token file says, without asking anybody."""
@@ -124,11 +126,12 @@ def load(options: Mapping[str, str | None], *, new: bool = False) -> Account:
 
     Raises:
         Unusable: one of them is wrong.
+        HomeUnknown: the file is in a home folder, and none is known.
     """
     named = options.get("config") or os.environ.get("SQUADRUN_CONFIG")
-    path = Path(named).expanduser().absolute() if named else config.default_path()
     profile = options.get("profile") or os.environ.get("SQUADRUN_PROFILE")
-    table = _profile(path, profile, new=new, given=bool(named))
+    path = _config(named, needed=new or bool(profile))
+    table = {} if path is config.UNKNOWN else _profile(path, profile, new=new, given=bool(named))
     try:
         stored = checked(table)
     except ValueError as error:
@@ -151,6 +154,18 @@ def standing(entry: Entry | None, now: Instant) -> Snapshot:
         if POLICY.in_force(failure, token, now):
             return state.with_failure(snapshot, failure, now, POLICY)
     return snapshot
+
+
+def _config(named: str | None, *, needed: bool) -> Path:
+    if named:
+        return expanded(named).absolute()
+    try:
+        return config.default_path()
+    except HomeUnknown:
+        # all settings may come from options and variables
+        if needed:
+            raise
+    return config.UNKNOWN
 
 
 def _profile(path: Path, name: str | None, *, new: bool, given: bool) -> Mapping[str, object]:

@@ -9,8 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
+from evertoken.cli import homes
 from evertoken.cli.exits import Unusable
 from evertoken.stores import private_files, private_folders
 
@@ -21,9 +20,17 @@ DEFAULT = "default"
 """The profile that is taken where none is named."""
 
 
+UNKNOWN = Path("~/.config/evertoken/config.toml")
+"""What messages call the file where no home folder is known; it is never opened."""
+
+
 def default_path() -> Path:
-    """Where the file is, unless `--config` says otherwise."""
-    return platformdirs.user_config_path("evertoken", appauthor=False) / "config.toml"
+    """Where the file is, unless `--config` says otherwise.
+
+    Raises:
+        HomeUnknown: no home folder is known.
+    """
+    return homes.config_folder() / "config.toml"
 
 
 def read(path: Path) -> dict[str, dict[str, object]]:
@@ -95,7 +102,7 @@ def _require_own(found: os.stat_result, path: Path) -> None:
 
 def _anchored(table: dict[str, object], folder: Path) -> dict[str, object]:
     return {
-        name: str(folder / Path(value).expanduser())
+        name: str(folder / private_folders.expanded(value))
         if isinstance(value, str) and name.endswith(("_file", "_dir"))
         else value
         for name, value in table.items()

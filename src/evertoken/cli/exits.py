@@ -9,6 +9,7 @@ import traceback
 import click
 
 from evertoken.errors import GrantRefused, TokenError
+from evertoken.stores.private_folders import HomeUnknown
 
 NO_TOKEN = 3
 """`status`: there is no usable token."""
@@ -78,6 +79,8 @@ def _explained(error: Exception) -> click.ClickException:
     if isinstance(error, TokenError):
         said = "; ".join([str(error), *getattr(error, "__notes__", ())])
         return (Refused if isinstance(error, GrantRefused) else Failed)(said)
+    if isinstance(error, HomeUnknown):
+        return Unusable(str(error))
     if isinstance(error, OSError) and error.errno:
         return Failed(f"{os.strerror(error.errno)}: --debug shows where")
     # its text may quote what was being handled, a secret too

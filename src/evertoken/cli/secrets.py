@@ -7,13 +7,13 @@ import os
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from evertoken.cli.exits import Unusable
 from evertoken.cli.settings import Kind
+from evertoken.stores.private_folders import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,8 +74,9 @@ def _elsewhere(name: str) -> str:
 
 
 def _of_file(name: str, path: str) -> str:
+    place = expanded(path)
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
+        return place.read_text(encoding="utf-8")
     except OSError as error:
         raise Unusable(f"{name}_file {path} cannot be read: {error.strerror}") from None
     except ValueError:

@@ -39,8 +39,8 @@ Which lock guards what. A thread that holds one takes only locks below it on the
          1. `lazy.loading` (reentrant): around an import, and around a fork.
 2. The lock of a link to Redis (reentrant): its own few fields; nothing of ours is taken inside.
 
-What a caller's thread does is safe from an exception that a signal handler raises anywhere: it takes
-no lock but those of 1.3, by `with`, and waits in C (`Waiters`), not in a `Condition` or a `Future`,
+What a caller's thread does survives an exception that a signal handler raises anywhere. It takes no
+lock but those of 1.3, by `with`, and waits in C (`Waiters`), not in a `Condition` or a `Future`,
 whose Python code such an exception would leave locked. What it was about to hand to the pool, the
 next caller hands over.
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from evertoken.core.entry import NOTHING, Entry, adds, demoted, join_at
 from evertoken.core.hold import Hold
+from evertoken.lru import LRU, Once
 from evertoken.runtime import clock
 from evertoken.runtime.lazy import lazy
-from evertoken.stores import private_files
+from evertoken.stores import private_files, private_folders
 from evertoken.stores.encryption import codec
-from evertoken.stores.private_folders import UntrustedFolder
 from evertoken.stores.record import UNSTORABLE, Flaw, decode, encode
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
@@ -31,8 +31,14 @@ else:
     file_lock = lazy("evertoken.stores.file_lock")
     reports = lazy("evertoken.runtime.reports")
 
-_SUFFIXES = (".json", ".tmp", ".lock", ".save")
-"""Of what is read, written, and locked twice for an identity."""
+_SUFFIXES = (".json", ".lock", ".save", ".tmp")
+"""Of what is read, locked twice, and written for an identity; what fails first is the cause."""
+
+MAX_REMEMBERED = 16_384
+"""Files whose content is remembered, and files that fail: more than one process serves at a time.
+
+Beyond it the file that was used longest ago is read again at its next use.
+"""
 
 SAVE_PATIENCE = 1.0
 """Seconds to wait for another process that writes the same file."""
@@ -52,12 +58,12 @@ class FileStore:
     can write to, is not used until that is mended: nothing in it is read, created or locked.
 
     Args:
-        directory: of the user's own, on this machine. A link to it is followed.
+        directory: of the user's own, on this machine; may begin with `~`. A link to it is followed.
         encryption_key: a Fernet key, or several of which the first seals and all open; needs the
             extra `encryption`. What none of them opens is a miss, and is replaced.
 
     Raises:
-        ValueError: a malformed key.
+        ValueError: a malformed key; or the home folder of a `directory` with `~` is not known.
         ImportError: the extra is not installed.
     """
 
@@ -69,17 +75,18 @@ class FileStore:
         *,
         encryption_key: EncryptionKey | Sequence[EncryptionKey] | None = None,
     ) -> None:
-        self.directory = Path(directory).expanduser()
+        self.directory = private_folders.expanded(directory)
         self._encrypts = encryption_key is not None
         self._codec = codec(encryption_key)
-        self._said: set[object] = set()
-        self._troubles: dict[Path, str] = {}
-        self._seen: dict[TokenKey, tuple[private_files.Signature, Entry | Flaw]] = {}
+        self._said = Once()
+        self._troubles: LRU[str] = LRU(MAX_REMEMBERED)
+        self._seen: LRU[tuple[private_files.Signature, Entry | Flaw]] = LRU(MAX_REMEMBERED)
         self._locks: dict[TokenKey, FileLock] = {}
+        self._removes_drafts = True
 
     def path(self, key: TokenKey) -> Path:
         """Where the token of `key` is."""
-        return self.directory / f"{key.digest()}.json"
+        return Path(self._place(key, ".json"))
 
     def load(self, key: TokenKey) -> Entry | None:
         """The entry of `key`; if its file has not changed, at the cost of two `stat` calls."""
@@ -93,7 +100,7 @@ class FileStore:
             What the file holds afterwards; None if it could not be written, is being written by
             another process for too long, or has a newer schema.
         """
-        with self._locked(self._beside(key, ".save"), SAVE_PATIENCE) as lock:
+        with self._locked(self._place(key, ".save"), SAVE_PATIENCE) as lock:
             if lock.hold is Hold.BUSY:
                 self._say(f"{self.path(key)} is being written by another process for too long")
                 return None
@@ -112,7 +119,7 @@ class FileStore:
 
         `ABSENT` where the file system offers no lock, said once: each process then renews alone.
         """
-        with self._locked(self._beside(key, ".lock"), timeout) as lock:
+        with self._locked(self._place(key, ".lock"), timeout) as lock:
             if lock.hold is Hold.HELD:
                 self._locks[key] = lock
             try:
@@ -130,7 +137,7 @@ class FileStore:
         """Why it does not serve `key` for now; None: it does."""
         if not self._troubles:
             return None
-        paths = (*(self._beside(key, suffix) for suffix in _SUFFIXES), self.directory)
+        paths = (*(self._place(key, suffix) for suffix in _SUFFIXES), str(self.directory))
         return next(filter(None, map(self._troubles.get, paths)), None)
 
     def __repr__(self) -> str:
@@ -144,8 +151,9 @@ class FileStore:
             )
         return type(self), (str(self.directory),)
 
-    def _beside(self, key: TokenKey, suffix: str) -> Path:
-        return self.path(key).with_suffix(suffix)
+    def _place(self, key: TokenKey, suffix: str) -> str:
+        # no Path: it interns its parts, and Python 3.12 keeps what is interned for ever
+        return os.path.join(self.directory, f"{key.digest()}{suffix}")
 
     def _read(self, key: TokenKey) -> Entry | Flaw | None:
         found = self._found(key)
@@ -153,8 +161,8 @@ class FileStore:
         return demoted(found, clock.now().wall) if isinstance(found, Entry) else found
 
     def _found(self, key: TokenKey) -> Entry | Flaw | None:
-        path = self.path(key)
-        seen = self._seen.get(key)
+        path = self._place(key, ".json")
+        seen = self._seen.get(path)
         try:
             if seen is not None and seen[0] == private_files.signature(path):
                 if isinstance(seen[1], Entry):
@@ -172,7 +180,7 @@ class FileStore:
             self._note(path, f"the token file {path} is not used: {entry.value}")
         else:
             self._note_success(path)
-        self._seen[key] = signature, entry
+        self._seen.put(path, (signature, entry))
         return entry
 
     def _opened(self, key: TokenKey, stored: bytes) -> Entry | Flaw:
@@ -183,7 +191,7 @@ class FileStore:
 
     def _write(self, key: TokenKey, entry: Entry, *, alone: bool) -> bool:
         """Replace the file; whether that was done."""
-        path = self.path(key)
+        path, draft = self._place(key, ".json"), self._place(key, ".tmp")
         data = encode(entry, key, boot=clock.boot_id())
         if data is None:
             self._say(f"the token file {path} is not written: {UNSTORABLE}")
@@ -191,39 +199,42 @@ class FileStore:
         try:
             private_files.replace(path, self._codec.seal(data), alone=alone)
         except OSError as error:
-            self._note_error(path.with_suffix(".tmp"), error)
+            self._note_error(draft, error)
             return False
-        self._note_success(path.with_suffix(".tmp"))
+        self._note_success(draft)
+        if not alone and self._removes_drafts:
+            # once: drafts of other names than the fixed one are found by a listing alone
+            self._removes_drafts = False
+            private_files.remove_abandoned_drafts(str(self.directory))
         return True
 
-    def _locked(self, path: Path, timeout: float) -> AbstractContextManager[FileLock]:
+    def _locked(self, path: str, timeout: float) -> AbstractContextManager[FileLock]:
         def note(error: OSError | None) -> None:
             self._note_success(path) if error is None else self._note_error(path, error)
 
         return file_lock.locked(path, timeout=timeout, note=note)
 
-    def _note_error(self, path: Path, error: OSError) -> None:
+    def _note_error(self, path: str, error: OSError) -> None:
         """Say it once, though every step of a save fails on a disk that is full."""
         what = f"token files in {self.directory} are not used for now: {error}"
         # the folder's own, since any access to any file in it shows that it is trusted again
-        path = self.directory if isinstance(error, UntrustedFolder) else path
+        path = str(self.directory) if isinstance(error, private_folders.UntrustedFolder) else path
         # a message may name a draft, whose name is another one each time
-        self._note(path, what, cause=error.errno or str(error))
+        self._note(path, what, cause=str(error.errno or error))
 
-    def _note(self, path: Path, what: str, *, cause: object = None) -> None:
-        self._troubles[path] = what
+    def _note(self, path: str, what: str, *, cause: str = "") -> None:
+        self._troubles.put(path, what)
         self._say(what, cause=cause)
 
-    def _note_success(self, path: Path) -> None:
+    def _note_success(self, path: str) -> None:
         """Say once that all is well again: what comes then is a new trouble."""
         if not self._troubles:
             return
-        ended = [self._troubles.pop(place, None) for place in (path, self.directory)]
+        ended = [self._troubles.pop(place) for place in (path, str(self.directory))]
         if any(ended) and not self._troubles:
             self._said.clear()
             reports.info("token files in %s are used again", self.directory)
 
-    def _say(self, what: str, *, cause: object = None) -> None:
-        if (cause or what) not in self._said:
-            self._said.add(cause or what)
+    def _say(self, what: str, *, cause: str = "") -> None:
+        if self._said.first(cause or what):
             reports.warning("%s", what)

@@ -15,7 +15,6 @@ from evertoken.stores import private_files, private_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from filelock import BaseFileLock
 
@@ -33,7 +32,7 @@ class FileLock:
         descriptors: what the lock hangs on.
     """
 
-    path: Path
+    path: str
     hold: Hold = Hold.ABSENT
     descriptors: list[int] = field(default_factory=list)
 
@@ -48,7 +47,7 @@ class FileLock:
 
 @contextlib.contextmanager
 def locked(
-    path: Path, *, timeout: float, note: Callable[[OSError | None], None]
+    path: str, *, timeout: float, note: Callable[[OSError | None], None]
 ) -> Iterator[FileLock]:
     """Hold the lock at `path`, whose folder is made if it is missing.
 
@@ -75,7 +74,7 @@ def locked(
             note(failure)
 
 
-def _acquired(lock: BaseFileLock, path: Path, timeout: float) -> Hold:
+def _acquired(lock: BaseFileLock, path: str, timeout: float) -> Hold:
     """Take `lock`, which is at `path`, within `timeout` seconds.
 
     Not by its own waiting, which is by `time.sleep`: under libfaketime that fails, and a lock that
@@ -84,7 +83,7 @@ def _acquired(lock: BaseFileLock, path: Path, timeout: float) -> Hold:
     end = clock.since_boot() + timeout
     while True:
         # at each try: filelock creates a folder that was removed meanwhile with the umask's mode
-        private_folders.make(path.parent)
+        private_folders.make(os.path.dirname(path))
         private_files.check_plain(path)
         try:
             lock.acquire(timeout=0)

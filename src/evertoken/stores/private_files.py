@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,17 @@ from evertoken.stores.record import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # absent on Windows, where links need a privilege and there are no FIFOs
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 _OWN = 0o600
+
+_SHARED_DRAFT = re.compile(r"[0-9a-f]+\.[0-9]+-[0-9a-f]+\.tmp")
+
+ABANDONED = 3600.0
+"""Seconds after which a draft belongs to a process that was killed."""
 
 
 class Untrusted(OSError):
@@ -33,7 +38,7 @@ Signature = tuple[int, ...]
 """Changes whenever a file is replaced, written, or given another mode or owner."""
 
 
-def signature(path: Path) -> Signature:
+def signature(path: str) -> Signature:
     """The signature of what stands at `path`, links not followed.
 
     Raises:
@@ -41,11 +46,11 @@ def signature(path: Path) -> Signature:
         Untrusted: no private plain file of a sane size does.
         UntrustedFolder: others can change its folder.
     """
-    private_folders.check(path.parent)
+    private_folders.check(os.path.dirname(path))
     return _checked(os.stat(path, follow_symlinks=False), path)
 
 
-def check_plain(path: Path) -> None:
+def check_plain(path: str) -> None:
     """Make sure that a lock may be taken on `path`.
 
     Raises:
@@ -53,14 +58,14 @@ def check_plain(path: Path) -> None:
         Untrusted: something else than a plain file of this user stands there.
         UntrustedFolder: others can change its folder.
     """
-    private_folders.check(path.parent)
+    private_folders.check(os.path.dirname(path))
     with contextlib.suppress(FileNotFoundError):
         _check_plain(os.stat(path, follow_symlinks=False), path)
 
 
-def read(path: Path) -> tuple[Signature, bytes]:
+def read(path: str) -> tuple[Signature, bytes]:
     """The whole file; raises as `signature` does. The file that is read is the one checked."""
-    private_folders.check(path.parent)
+    private_folders.check(os.path.dirname(path))
     # without O_NONBLOCK the opening of a FIFO would wait for its writer
     descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAIT)
     try:
@@ -70,7 +75,7 @@ def read(path: Path) -> tuple[Signature, bytes]:
         os.close(descriptor)
 
 
-def replace(path: Path, data: bytes, *, alone: bool = False) -> None:
+def replace(path: str, data: bytes, *, alone: bool = False) -> None:
     """Put `data` at `path` in one step, with mode 0600; a killed process leaves old or new.
 
     Args:
@@ -84,9 +89,10 @@ def replace(path: Path, data: bytes, *, alone: bool = False) -> None:
         UntrustedFolder: others can change its folder.
         OSError: nothing was changed.
     """
-    private_folders.check(path.parent)
-    # no Path: it interns its parts, and Python 3.12 keeps what is interned for ever
-    stem = f"{path.with_suffix('')}"
+    # a folder that cannot be created fails here as it does for the lock: one cause, told once
+    private_folders.make(os.path.dirname(path))
+    private_folders.check(os.path.dirname(path))
+    stem, _ = os.path.splitext(path)
     draft = f"{stem}.tmp" if alone else f"{stem}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     if alone:
         _remove(draft)
@@ -96,6 +102,19 @@ def replace(path: Path, data: bytes, *, alone: bool = False) -> None:
     except BaseException:
         _remove(draft)
         raise
+
+
+def remove_abandoned_drafts(folder: str) -> None:
+    """Remove the drafts in `folder` that processes without a lock left when they were killed.
+
+    It lists the folder, which may hold thousands of files: not for each file that is written.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as found:
+        # by the file system's own clock, which a server across the network may keep
+        latest = os.stat(folder).st_mtime - ABANDONED
+        for draft in found:
+            if _SHARED_DRAFT.fullmatch(draft.name) and draft.stat().st_mtime < latest:
+                _remove(draft.path)
 
 
 def restore_mode(descriptor: int) -> None:
@@ -148,7 +167,7 @@ def _chunks(descriptor: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _check_plain(found: os.stat_result, path: Path) -> None:
+def _check_plain(found: os.stat_result, path: str) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise Untrusted(f"{path} is no plain file")
     # none at all: a sibling replaced the file after it was opened here
@@ -158,7 +177,7 @@ def _check_plain(found: os.stat_result, path: Path) -> None:
         raise Untrusted(f"{path} belongs to another user")
 
 
-def _checked(found: os.stat_result, path: Path) -> Signature:
+def _checked(found: os.stat_result, path: str) -> Signature:
     _check_plain(found, path)
     if os.name == "posix" and stat.S_IMODE(found.st_mode) & 0o077:
         raise Untrusted(f"{path} is open to others (mode {stat.S_IMODE(found.st_mode):04o})")

@@ -1,23 +1,42 @@
-"""Folders that only their user can change: how they are created, and which ones are trusted."""
+"""Folders that only their user can change: found, created, and checked before they are trusted."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import stat
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 _OWN = 0o700
+
+
+class HomeUnknown(ValueError):
+    """A path begins with `~`, and that home folder is not known; says the remedy."""
 
 
 class UntrustedFolder(OSError):
     """Other users can replace what is in a folder; says its mode or owner, and the remedy."""
 
 
-def make(path: Path) -> None:
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """`path`, with a `~` at its beginning replaced by the home folder.
+
+    Raises:
+        HomeUnknown: HOME is not set, and the user has no passwd entry, as in many containers; or
+            the user that is named after `~` does not exist.
+    """
+    given = Path(path)
+    try:
+        return given.expanduser()
+    except RuntimeError:
+        # what Python says names neither the path nor a remedy
+        raise HomeUnknown(
+            f"no home folder is known for {given.parts[0]} in {given}: set HOME, or give an "
+            "absolute path"
+        ) from None
+
+
+def make(path: str | Path) -> None:
     """Create the folder `path` and its missing parents, each with mode 0700 whatever the umask.
 
     Folders that exist keep their mode. A folder that another process creates meanwhile is fine.
@@ -28,12 +47,13 @@ def make(path: Path) -> None:
     if os.path.isdir(path):
         return
     # `Path.mkdir(parents=True)` gives parents the mode that the umask leaves: 0777 for many daemons
-    missing = itertools.takewhile(lambda level: not os.path.lexists(level), path.parents)
-    for level in (*reversed([*missing]), path):
+    folder = Path(path)
+    missing = itertools.takewhile(lambda level: not os.path.lexists(level), folder.parents)
+    for level in (*reversed([*missing]), folder):
         _make_level(level)
 
 
-def check(path: Path) -> None:
+def check(path: str | Path) -> None:
     """Make sure that only this user and root can change what is in the folder `path`.
 
     A link to the folder is followed. Nothing is checked on Windows, whose modes say nothing.
@@ -66,7 +86,7 @@ def distrusted(found: os.stat_result, *, uid: int, gid: int) -> str | None:
     return None
 
 
-def _remedy(found: os.stat_result, path: Path) -> str:
+def _remedy(found: os.stat_result, path: str | Path) -> str:
     import shlex  # noqa: PLC0415  it costs every start a millisecond, and few ever need it
 
     if found.st_uid not in {os.geteuid(), 0}:

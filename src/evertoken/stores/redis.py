@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from evertoken.core.entry import NOTHING, NOTHING_REVOKED, Entry, adds, demoted, join_at
 from evertoken.core.token import LONGEST_LIFETIME
+from evertoken.lru import LRU, Once
 from evertoken.runtime import clock, process, reports
 from evertoken.runtime.lazy import loading
 from evertoken.stores.encryption import codec
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 TRIES = 5
 """How often a save begins anew because another one came in between."""
+
+MAX_FLAWED = 1024
+"""Entries that cannot be used, of which the reason is remembered."""
 
 SHORTEST_KEEP = 1.0
 """Seconds for which even an expired token is kept, for those who waited for it."""
@@ -122,9 +126,9 @@ class RedisStore:
         self._codec = codec(encryption_key)
         self._server = _server(client, timeout=timeout)
         self._locks = Locks(self._server, lease=lease)
-        self._said: set[str] = set()
+        self._said = Once()
         self.ahead = 0.0
-        self._flaws: dict[TokenKey, str] = {}
+        self._flaws: LRU[str] = LRU(MAX_FLAWED)
         process.register(self._locks)
 
     def load(self, key: TokenKey) -> Entry | None:
@@ -158,7 +162,7 @@ class RedisStore:
 
     def trouble(self, key: TokenKey) -> str | None:
         """Why it does not serve `key` for now; None: it does."""
-        return self._server.trouble or self._flaws.get(key)
+        return self._server.trouble or self._flaws.get(self.entry_name(key))
 
     def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[Hold]:
         """Hold the lock of `key`; `BUSY` if another holds it beyond `timeout` seconds.
@@ -205,7 +209,8 @@ class RedisStore:
 
     def _opened(self, key: TokenKey, stored: _Stored) -> Entry | Flaw | None:
         """What `stored` says, on the server's clock; a flaw is said once."""
-        self._flaws.pop(key, None)
+        name = self.entry_name(key)
+        self._flaws.pop(name)
         if not stored.value:
             return None
         now = stored.reading.server
@@ -215,8 +220,8 @@ class RedisStore:
             found = decode(data, key, boot=clock.boot_id(), wall=now)
         if isinstance(found, Entry):
             return demoted(found, now)
-        flaw = f"the entry {self.entry_name(key)} is not used: {found.value}"
-        self._flaws[key] = flaw
+        flaw = f"the entry {name} is not used: {found.value}"
+        self._flaws.put(name, flaw)
         self._say(flaw)
         return found
 
@@ -233,8 +238,7 @@ class RedisStore:
         return self._server.ask("save", "EVAL", _REPLACE, 1, name, *values)
 
     def _say(self, what: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
+        if self._said.first(what):
             reports.warning("%s", what)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evertoken.core.hold import Hold
+from evertoken.lru import LRU, Once
 from evertoken.runtime import clock, reports
 from evertoken.stores.link import Lost
 
@@ -23,6 +24,12 @@ FIRST_POLL = 0.05
 
 LONGEST_POLL = 1.0
 """Seconds up to which they grow: ten thousand waiters are ten thousand tries a second at most."""
+
+MAX_WAITED_FOR = 1024
+"""Locks whose pace of tries is remembered; another one begins anew."""
+
+MAX_DOUBTS = 256
+"""Locks that are released once the server is back; the lease ends any others."""
 
 _LOCK = """
 local set = redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
@@ -52,20 +59,21 @@ class Locks:
 
     A command that got no answer may still be carried out when the server wakes, and then nobody
     knows that he holds the lock. So whatever may be held is released once the server answers
-    again, by a comparison with its value; the lease ends it at the latest.
+    again, by a comparison with its value; the lease ends it at the latest. Beyond `MAX_DOUBTS` of
+    them the oldest is left to its lease.
     """
 
     def __init__(self, server: Server, *, lease: float) -> None:
         self._server = server
         self._lease = lease
-        self._doubts: set[_Claim] = set()
+        self._doubts: LRU[_Claim] = LRU(MAX_DOUBTS)
         self._held: dict[str, _Claim] = {}
-        self._polls: dict[str, float] = {}
-        self._said: set[str] = set()
+        self._polls: LRU[float] = LRU(MAX_WAITED_FOR)
+        self._said = Once()
 
     def renew_in_child(self) -> None:
         """Leave to the parent what it may hold."""
-        self._doubts = set()
+        self._doubts = LRU(MAX_DOUBTS)
         self._held = {}
 
     @contextlib.contextmanager
@@ -98,7 +106,7 @@ class Locks:
 
     def settle(self) -> None:
         """Release what may have come to be held by a command that got no answer."""
-        for claim in tuple(self._doubts):
+        for claim in self._doubts.values():
             if not self._release(claim):
                 return
 
@@ -112,7 +120,7 @@ class Locks:
             if pause >= left:
                 return Hold.BUSY
         if answer is True:
-            self._polls.pop(claim.name, None)
+            self._polls.pop(claim.name)
             return Hold.HELD
         return Hold.ABSENT if timeout > 0 else Hold.BUSY
 
@@ -128,8 +136,7 @@ class Locks:
         claim.perhaps = False
         if answer != _ENDLESS:
             return False
-        if claim.name not in self._said:
-            self._said.add(claim.name)
+        if self._said.first(claim.name):
             reports.warning(
                 "the key %s is no lock, it has no end: renewing without one", claim.name
             )
@@ -137,16 +144,16 @@ class Locks:
 
     def _next_poll(self, name: str) -> float:
         """The pause of a waiter, which goes on growing where one call waited in vain."""
-        pause = self._polls.get(name, FIRST_POLL)
-        self._polls[name] = min(pause * 1.5, LONGEST_POLL)
+        pause = self._polls.get(name) or FIRST_POLL
+        self._polls.put(name, min(pause * 1.5, LONGEST_POLL))
         # longer, never shorter: processes that began together must not ask together
         return pause * (1 + random.random() / 2)  # noqa: S311  it spreads load
 
     def _release(self, claim: _Claim) -> bool:
         """Release it now, or leave it to the next contact; whether the server answered."""
-        self._doubts.add(claim)
+        self._doubts.put(claim.value, claim)
         answer = self._server.ask("unlock", "EVAL", _UNLOCK, 1, claim.name, claim.value)
         if answer in {Lost.UNASKED, Lost.UNANSWERED}:
             return False
-        self._doubts.discard(claim)
+        self._doubts.pop(claim.value)
         return True
