@@ -57,10 +57,16 @@ def account(*, new: bool = False) -> Callable[[Callable[..., None]], Callable[..
     return decorate
 
 
+REPORT_WAIT = 1.0
+"""Seconds that a command waits at most, at its end, for what is yet to be logged."""
+
+
 @contextlib.contextmanager
 def _logged(level: str) -> Iterator[None]:
     """Show the library's log on standard error."""
     import logging  # noqa: PLC0415  as above
+
+    from evertoken.runtime import reports  # noqa: PLC0415  likewise
 
     log = logging.getLogger("evertoken")
     handler = logging.StreamHandler(sys.stderr)
@@ -73,6 +79,7 @@ def _logged(level: str) -> Iterator[None]:
     try:
         yield
     finally:
+        reports.catch_up(REPORT_WAIT)
         log.setLevel(before)
         # a renewal may report after the command has ended: without any handler Python itself
         # would print that
