@@ -147,11 +147,22 @@ class Actor:
     since: float = 0.0
     answer: object = None
     answered: bool = False
+    heard: list[object] = field(default_factory=list)
+    """What it was told since its state was last asked for."""
     history: int = 0
+    """A hash of all that it was told before."""
     start: tuple[Instant, float] | None = None
     """The reading that a renewal began with, and when that was."""
     key: TokenKey | None = None
     """Of whom it loads and saves: what its last reading of the credentials said."""
+
+    def state(self) -> object:
+        """Tells this state from others."""
+        for each in self.heard:
+            told = repr(each) if isinstance(each, TokenError) else each
+            self.history = hash((self.history, told))
+        self.heard.clear()
+        return self.number, self.history, self.answered, self.since, self.key
 
 
 @dataclass(eq=False)
@@ -211,18 +222,15 @@ class World:
 
     def runnable(self) -> list[Actor]:
         """The actors that can go on; time passes only when nobody can."""
-        while True:
-            ready = [actor for actor in self.actors if self._ready_at(actor) <= self.time]
-            # an answer that arrives concerns its actor alone: it commutes with all other steps
-            arriving = [actor for actor in ready if actor.answered]
-            if ready:
-                return arriving[:1] or ready
-            if not self.actors:
-                return []
-            following = min(map(self._ready_at, self.actors))
-            if following == math.inf:
-                raise Violation("nobody can go on, and nobody waits for time")
-            self.time = following
+        if not self.actors:
+            return []
+        times = [self._ready_at(actor) for actor in self.actors]
+        if (first := min(times)) == math.inf:
+            raise Violation("nobody can go on, and nobody waits for time")
+        self.time = max(self.time, first)
+        ready = [actor for actor, at in zip(self.actors, times, strict=True) if at <= self.time]
+        # an answer that arrives concerns its actor alone: it commutes with all other steps
+        return [actor for actor in ready if actor.answered][:1] or ready
 
     def _ready_at(self, actor: Actor) -> float:
         effect, ready = actor.pending, actor.since
@@ -268,8 +276,7 @@ class World:
     def _advance(self, actor: Actor, result: object) -> None:
         """Go on to the next effect that others can notice."""
         while True:
-            told = repr(result) if isinstance(result, TokenError) else result
-            actor.history = hash((actor.history, told))
+            actor.heard.append(result)
             try:
                 effect = actor.steps.send(result)
             except StopIteration:
@@ -283,26 +290,30 @@ class World:
     def _private(self, actor: Actor, effect: Step) -> object:  # noqa: PLR0911  one for each effect
         """Perform what concerns this process alone."""
         process, kind = actor.process, type(effect)
-        if kind is Now and actor.start is not None:
-            start, time = actor.start
-            return start.after(self.time - time)
         if kind is Now:
-            return self.now(process)
+            return self._moved_on(actor)
         if kind is OrderingTime:
             return self.ordering_time(process)
-        if isinstance(effect, Begin | Named | Whose):
-            return self._noted(actor, effect)
-        if kind is ReadCredentials:
-            return self._read(actor)
         if isinstance(effect, Load):
             return process.memory(self.identity(actor))
         if isinstance(effect, Save):
             return self._keep(process, self.identity(actor), effect.entry)
-        if isinstance(effect, Hash):
-            return self.hash(process, effect.reading)
         if isinstance(effect, MayAdopt):
             return self.may_adopt(process, effect.token)
+        if kind is ReadCredentials:
+            return self._read(actor)
+        if isinstance(effect, Hash):
+            return self.hash(process, effect.reading)
+        if isinstance(effect, Begin | Named | Whose):
+            return self._noted(actor, effect)
         return {Lock: Hold.HELD, NewSalt: b"salt"}.get(kind)
+
+    def _moved_on(self, actor: Actor) -> Instant:
+        """The reading that a renewal began with, moved on; else the clocks."""
+        if actor.start is None:
+            return self.now(actor.process)
+        start, time = actor.start
+        return start.after(self.time - time)
 
     def _noted(self, actor: Actor, effect: Begin | Named | Whose) -> TokenKey | None:
         """What a thread keeps for itself."""
@@ -492,9 +503,7 @@ class World:
 
     def state(self) -> int:
         """Tells this state from others: two ways to it need not both be followed."""
-        actors = tuple(
-            (each.number, each.history, each.answered, each.since, each.key) for each in self.actors
-        )
+        actors = tuple(each.state() for each in self.actors)
         processes = tuple(
             (
                 each.snapshot,

@@ -137,7 +137,8 @@ def with_fast_path(
 
 def closed(snapshot: Snapshot) -> Snapshot:
     """`snapshot` without its fast path: the next call goes through `decide`."""
-    return replace(snapshot, fresh_until=-math.inf)
+    open_ = snapshot.fresh_until > -math.inf
+    return replace(snapshot, fresh_until=-math.inf) if open_ else snapshot
 
 
 def with_rejected(snapshot: Snapshot) -> Snapshot:
@@ -238,7 +239,9 @@ def apply_result(
     """
     snapshot = _identified(snapshot, result)
     snapshot = knowing(snapshot, result.entry, now)
-    snapshot = replace(closed(snapshot), rejected=False)
+    if snapshot.rejected:
+        snapshot = replace(snapshot, rejected=False)
+    snapshot = closed(snapshot)
     token = result.token
     if token is not None and _arrives(token, snapshot, result, now, policy):
         snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
@@ -306,17 +309,18 @@ def knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
     if known == snapshot.entry:
         return snapshot
     own = Entry(snapshot.token, None, snapshot.entry.revoked_through)
-    snapshot = replace(snapshot, token=demoted(own, now.wall).token)
-    return _without_dead_token(_logged_in(snapshot, known))
-
-
-def _logged_in(snapshot: Snapshot, known: Entry) -> Snapshot:
-    """`snapshot` that knows `known`; a new login ends what was remembered of the old one."""
-    login, before = known.login, snapshot.entry.login
-    relogged = login is not None and (before is None or login.generation > before.generation)
-    if relogged and snapshot.failure is not None:
+    token = demoted(own, now.wall).token
+    if snapshot.failure is not None and _logged_in_anew(snapshot.entry, known):
+        # what was remembered of the old login has ended
         snapshot = replace(closed(snapshot), failure=None, due_at=LONG_AGO)
-    return replace(snapshot, entry=known)
+    return _without_dead_token(replace(snapshot, entry=known, token=token))
+
+
+def _logged_in_anew(before: Entry, known: Entry) -> bool:
+    """Whether `known` has a newer login than `before`."""
+    if known.login is None:
+        return False
+    return before.login is None or known.login.generation > before.login.generation
 
 
 def _without_dead_token(snapshot: Snapshot) -> Snapshot:
