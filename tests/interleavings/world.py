@@ -224,13 +224,16 @@ class World:
         """The actors that can go on; time passes only when nobody can."""
         if not self.actors:
             return []
-        times = [self._ready_at(actor) for actor in self.actors]
-        if (first := min(times)) == math.inf:
+        times = {actor: self._ready_at(actor) for actor in self.actors}
+        self.time = max(self.time, min(times.values()))
+        if self.time == math.inf:
             raise Violation("nobody can go on, and nobody waits for time")
-        self.time = max(self.time, first)
-        ready = [actor for actor, at in zip(self.actors, times, strict=True) if at <= self.time]
-        # an answer that arrives concerns its actor alone: it commutes with all other steps
-        return [actor for actor in ready if actor.answered][:1] or ready
+        ready = [actor for actor in times if times[actor] <= self.time]
+        for actor in ready:
+            if actor.answered:
+                # an answer that arrives concerns its actor alone: it commutes with all other steps
+                return [actor]
+        return ready
 
     def _ready_at(self, actor: Actor) -> float:
         effect, ready = actor.pending, actor.since
@@ -377,8 +380,8 @@ class World:
         if isinstance(effect, Save):
             if fault is Fault.AWAY:
                 return None
-            self._save(process, key, effect.entry)
-            return None if fault is Fault.LOST else self.loaded(process, key)
+            joined = self._save(process, key, effect.entry)
+            return None if fault is Fault.LOST else joined
         if isinstance(effect, StillHeld):
             return self.locks.get(self.place(process, key), (None, 0.0))[0] == actor.number
         if isinstance(effect, Revoke):
@@ -407,28 +410,31 @@ class World:
 
     def loaded(self, process: Process, key: TokenKey) -> Entry:
         """What the shared store holds of `key`, on the clocks of this process."""
-        entry = self.entries.get(self.place(process, key), NOTHING)
-        return entry if self.scenario.shared == "file" else self._received(entry, process)
+        return self._received(self.entries.get(self.place(process, key), NOTHING), process)
 
     def store(self, process: Process, key: TokenKey, entry: Entry) -> None:
         """Put `entry` into the shared store as that of `key`, whatever it held."""
         check_owner(entry, key)
-        shared = entry if self.scenario.shared == "file" else self._sent_out(entry, process)
-        self.entries[self.place(process, key)] = shared
+        self.entries[self.place(process, key)] = self._sent_out(entry, process)
 
-    def _save(self, process: Process, key: TokenKey, entry: Entry) -> None:
-        held = self.loaded(process, key)
-        joined = join_at(held, entry, self.ordering_time(process))
+    def _save(self, process: Process, key: TokenKey, entry: Entry) -> Entry:
+        place = self.place(process, key)
+        held = self.entries.get(place, NOTHING)
+        joined = join_at(held, self._sent_out(entry, process), self.ordering_time(process))
+        check_owner(joined, key)
         if joined.revoked_through < held.revoked_through:
             raise Violation("a revocation was lost")
         before = -1 if held.token is None else held.token.generation
         after = joined.revoked_through if joined.token is None else joined.token.generation
         if after < before:
             raise Violation("a newer token was lost to an older one")
-        self.store(process, key, joined)
+        self.entries[place] = joined
+        return self._received(joined, process)
 
     def _sent_out(self, entry: Entry, process: Process) -> Entry:
         """`entry` on the clock of Redis: what travels is the age, by the clock nobody can set."""
+        if self.scenario.shared == "file":
+            return entry
         now = self.now(process)
 
         def moment(wall: float, boot: float | None) -> float:
@@ -447,6 +453,8 @@ class World:
 
     def _received(self, entry: Entry, process: Process) -> Entry:
         """`entry` from the clock of Redis, on the clocks of this process."""
+        if self.scenario.shared == "file" or entry is NOTHING:
+            return entry
         now, token = self.now(process), entry.token
         wall, boot = now.wall - self.time, now.boot - self.time
         if token is not None:
