@@ -20,6 +20,7 @@ from evertoken.core.effects import (
     Plan,
     ReadCredentials,
     Reading,
+    RenewalRequest,
     Request,
     Revoke,
     Save,
@@ -66,9 +67,9 @@ class Unlock:
 
 @dataclass(frozen=True)
 class Begin:
-    """A renewal begins: until it ends its clock is this reading, moved on. Result: None."""
+    """A renewal begins: until it ends its clock is the request's, moved on. Result: the request."""
 
-    start: Instant
+    request: RenewalRequest
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Named:
-    """From now on this thread loads and saves what is of this identity. Result: None."""
+    """From now on this thread loads and saves what is of this identity. Result: the identity."""
 
     key: TokenKey
 
@@ -148,9 +149,9 @@ class Actor:
     answer: object = None
     answered: bool = False
     heard: list[object] = field(default_factory=list)
-    """What it was told since its state was last asked for."""
+    """What it has read and was told since its state was last asked for."""
     history: int = 0
-    """A hash of all that it was told before."""
+    """A hash of all that came before: with it, it is known where its generator stands."""
     start: tuple[Instant, float] | None = None
     """The reading that a renewal began with, and when that was."""
     key: TokenKey | None = None
@@ -159,10 +160,10 @@ class Actor:
     def state(self) -> object:
         """Tells this state from others."""
         for each in self.heard:
-            told = repr(each) if isinstance(each, TokenError) else each
-            self.history = hash((self.history, told))
+            self.history = hash((self.history, _hashable(each)))
         self.heard.clear()
-        return self.number, self.history, self.answered, self.since, self.key
+        coming = self.pending, _hashable(self.answer), self.answered, self.since
+        return self.number, self.process.number, self.history, self.key, coming
 
 
 @dataclass(eq=False)
@@ -253,7 +254,7 @@ class World:
 
     def spawn(self, process: Process, steps: Actions) -> Actor:
         """A new actor, advanced to its first effect."""
-        actor = Actor(self.spawned, process, steps)
+        actor = Actor(self.spawned, process, steps, heard=[self.time, process.snapshot])
         self.spawned += 1
         self.actors.append(actor)
         self._advance(actor, None)
@@ -318,15 +319,14 @@ class World:
         start, time = actor.start
         return start.after(self.time - time)
 
-    def _noted(self, actor: Actor, effect: Begin | Named | Whose) -> TokenKey | None:
+    def _noted(self, actor: Actor, effect: Begin | Named | Whose) -> object:
         """What a thread keeps for itself."""
         if isinstance(effect, Begin):
-            actor.start = effect.start, self.time
-        elif isinstance(effect, Named):
+            actor.start = effect.request.start, self.time
+            return effect.request
+        if isinstance(effect, Named):
             actor.key = effect.key
-        else:
-            return actor.key
-        return None
+        return actor.key
 
     def _read(self, actor: Actor) -> Reading | TokenError:
         process = actor.process
@@ -514,6 +514,7 @@ class World:
         actors = tuple(each.state() for each in self.actors)
         processes = tuple(
             (
+                each.machine,
                 each.snapshot,
                 tuple((key.username, entry) for key, entry in each.memories.items()),
                 each.username,
@@ -522,6 +523,11 @@ class World:
                 each.alive,
                 each.renewing,
                 each.password,
+                each.owned,
+                tuple(each.dead_through.items()),
+                tuple(each.revoked_before.items()),
+                each.served,
+                each.outcomes,
             )
             for each in self.processes
         )
@@ -538,6 +544,10 @@ class World:
                 self.excused,
             )
         )
+
+
+def _hashable(told: object) -> object:
+    return repr(told) if isinstance(told, TokenError) else told
 
 
 def check_owner(entry: Entry, key: TokenKey) -> None:
