@@ -305,12 +305,15 @@ def knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
     Demotes the manager's own token too: a generation from the far future would beat every later
     token.
     """
-    known = join_at(snapshot.entry, entry, now.wall)
-    if known == snapshot.entry:
+    before = snapshot.entry
+    if entry in (before, NOTHING) and demoted(before, now.wall) is before:
         return snapshot
-    own = Entry(snapshot.token, None, snapshot.entry.revoked_through)
+    known = join_at(before, entry, now.wall)
+    if known == before:
+        return snapshot
+    own = Entry(snapshot.token, None, before.revoked_through)
     token = demoted(own, now.wall).token
-    if snapshot.failure is not None and _logged_in_anew(snapshot.entry, known):
+    if snapshot.failure is not None and _logged_in_anew(before, known):
         # what was remembered of the old login has ended
         snapshot = replace(closed(snapshot), failure=None, due_at=LONG_AGO)
     return _without_dead_token(replace(snapshot, entry=known, token=token))
