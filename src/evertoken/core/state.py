@@ -90,10 +90,11 @@ def with_token(
     """
     if token.issued_boot is None:
         token = replace(token, issued_boot=now.boot - max(0.0, now.wall - token.issued_at))
+    entry = snapshot.entry
     return Snapshot(
         key=snapshot.key,
         fingerprint=snapshot.fingerprint,
-        entry=join(snapshot.entry, Entry.of_token(token)),
+        entry=entry if entry.token is token else join(entry, Entry.of_token(token)),
         token=token,
         header=f"Bearer {token.value}",
         usable_until=policy.usable_until(token),
