@@ -34,7 +34,7 @@ from interleavings.scenario import (
     Scenario,
 )
 from interleavings.server import Violation, owner_of
-from interleavings.world import SHARED, Begin, Named, Process, Unlock, Wait, Whose, World
+from interleavings.world import SHARED, Begin, Call, Named, Process, Unlock, Wait, Whose, World
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -103,14 +103,14 @@ def merge(snapshot: Snapshot, entry: Entry | None, now: Instant, *, may_adopt: b
 
 def calls(world: World, process: Process) -> Actions:
     """The calls of one thread."""
-    for _ in range(world.scenario.calls):
-        yield from call(world, process)
+    for left in reversed(range(world.scenario.calls)):
+        yield from call(world, process, left=left)
 
 
-def call(world: World, process: Process) -> Actions:
-    """One call of `token()`."""
+def call(world: World, process: Process, *, left: int = 0) -> Actions:
+    """One call of `token()`, after which this thread makes so many that are `left`."""
     begun, outcome = world.time, ""
-    came = yield Now()
+    came = yield Call(left)
     while world.time < begun + TIMEOUT and not outcome:
         yield from poll(world, process)
         now = world.now(process)

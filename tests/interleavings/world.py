@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
@@ -66,6 +67,13 @@ class Unlock:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A call begins; after it so many are `left` of its thread; what was before has no effect. Result: now."""
+
+    left: int
+
+
+@dataclass(frozen=True)
 class Begin:
     """A renewal begins: until it ends its clock is the request's, moved on. Result: the request."""
 
@@ -89,7 +97,7 @@ class Whose:
     """Of whom this thread loads and saves. Result: `TokenKey | None`; None before it is known."""
 
 
-Step = Effect | Unlock | Begin | Wait | Named | Whose
+Step = Effect | Unlock | Call | Begin | Wait | Named | Whose
 Actions = Generator[Step, Any, None]
 
 Place = tuple[int, str]
@@ -200,15 +208,8 @@ class World:
         return self.now(process).wall
 
     def plan(self, process: Process) -> Plan:
-        """How a manager renews; jitter lets siblings give up one after another."""
-        return Plan(
-            stores=2,
-            policy=POLICY,
-            lock_timeout=LOCK_TIMEOUT,
-            deadline=DEADLINE,
-            jitter_fraction=FRACTIONS[process.number],
-            exclusive=self.scenario.exclusive,
-        )
+        """How the manager of `process` renews."""
+        return plan_of(process.number, exclusive=self.scenario.exclusive)
 
     def place(self, process: Process, key: TokenKey) -> Place:
         """Where this process finds what is shared of `key`."""
@@ -308,7 +309,7 @@ class World:
             return self._read(actor)
         if isinstance(effect, Hash):
             return self.hash(process, effect.reading)
-        if isinstance(effect, Begin | Named | Whose):
+        if isinstance(effect, Call | Begin | Named | Whose):
             return self._noted(actor, effect)
         return {Lock: Hold.HELD, NewSalt: b"salt"}.get(kind)
 
@@ -319,8 +320,11 @@ class World:
         start, time = actor.start
         return start.after(self.time - time)
 
-    def _noted(self, actor: Actor, effect: Begin | Named | Whose) -> object:
+    def _noted(self, actor: Actor, effect: Call | Begin | Named | Whose) -> object:
         """What a thread keeps for itself."""
+        if isinstance(effect, Call):
+            actor.heard, actor.history = [effect], 0
+            return self.now(actor.process)
         if isinstance(effect, Begin):
             actor.start = effect.request.start, self.time
             return effect.request
@@ -333,11 +337,9 @@ class World:
         if process.unreadable:
             actor.key = None
             return GrantUnavailable(f"{process.username}: no password can be read", local=True)
-        credentials = Credentials(process.username, process.password)
         actor.key = key_of(process.username)
-        first = "refresh-0" if process.username == ALICE else "refresh-0 of another"
-        initial = first if self.scenario.exclusive else None
-        return Reading(actor.key, credentials.fingerprint, credentials, initial)
+        credentials = Credentials(process.username, process.password)
+        return reading_of(credentials, exclusive=self.scenario.exclusive)
 
     def hash(self, process: Process, reading: Reading) -> bytes:
         """The hash of the credentials that were read, whatever the process has by now."""
@@ -544,6 +546,28 @@ class World:
                 self.excused,
             )
         )
+
+
+@functools.cache
+def plan_of(number: int, *, exclusive: bool) -> Plan:
+    """How a manager renews; jitter lets siblings give up one after another."""
+    return Plan(
+        stores=2,
+        policy=POLICY,
+        lock_timeout=LOCK_TIMEOUT,
+        deadline=DEADLINE,
+        jitter_fraction=FRACTIONS[number],
+        exclusive=exclusive,
+    )
+
+
+@functools.cache
+def reading_of(credentials: Credentials, *, exclusive: bool) -> Reading:
+    """One reading of `credentials`."""
+    username = credentials.username
+    first = "refresh-0" if username == ALICE else "refresh-0 of another"
+    initial = first if exclusive else None
+    return Reading(key_of(username), credentials.fingerprint, credentials, initial)
 
 
 def _hashable(told: object) -> object:
