@@ -187,6 +187,7 @@ class World:
     processes: list[Process] = field(default_factory=list)
     actors: list[Actor] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    seen: dict[int, tuple[Entry, float, Entry]] = field(default_factory=dict)
     trace: list[str] = field(default_factory=list)
     path: list[tuple[int, Fault | None]] = field(default_factory=list)
     verbose: bool = False
@@ -457,17 +458,12 @@ class World:
         """`entry` from the clock of Redis, on the clocks of this process."""
         if self.scenario.shared == "file" or entry is NOTHING:
             return entry
-        now, token = self.now(process), entry.token
-        wall, boot = now.wall - self.time, now.boot - self.time
-        if token is not None:
-            at = token.issued_at
-            until = token.expires_at + wall
-            token = replace(token, issued_at=at + wall, expires_at=until, issued_boot=at + boot)
-        failures = tuple(
-            replace(each, at=each.at + wall, until=each.until + wall, at_boot=each.at + boot)
-            for each in entry.failures
-        )
-        return replace(entry, token=token, failures=failures)
+        offset = self.offsets[process.machine]
+        seen = self.seen.get(process.machine)
+        if seen is None or seen[0] is not entry or seen[1] != offset:
+            seen = entry, offset, received(entry, START + offset, 1000 + 500.0 * process.machine)
+            self.seen[process.machine] = seen
+        return seen[2]
 
     # -- faults ------------------------------------------------------------------------------------
 
@@ -568,6 +564,19 @@ def reading_of(credentials: Credentials, *, exclusive: bool) -> Reading:
     first = "refresh-0" if username == ALICE else "refresh-0 of another"
     initial = first if exclusive else None
     return Reading(key_of(username), credentials.fingerprint, credentials, initial)
+
+
+def received(entry: Entry, wall: float, boot: float) -> Entry:
+    token = entry.token
+    if token is not None:
+        at = token.issued_at
+        until = token.expires_at + wall
+        token = replace(token, issued_at=at + wall, expires_at=until, issued_boot=at + boot)
+    failures = tuple(
+        replace(each, at=each.at + wall, until=each.until + wall, at_boot=each.at + boot)
+        for each in entry.failures
+    )
+    return replace(entry, token=token, failures=failures)
 
 
 def _hashable(told: object) -> object:
