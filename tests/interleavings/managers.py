@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from evertoken.core.login import Initial, Login, digest_of
 from evertoken.core.protocol import renewal, revocation
 from evertoken.core.state import (
     Action,
+    Snapshot,
     apply_result,
     decide,
     merge_shared,
@@ -32,7 +34,7 @@ from interleavings.scenario import (
     Scenario,
 )
 from interleavings.server import Violation, owner_of
-from interleavings.world import SHARED, Begin, Named, Process, Unlock, Wait, Whose, World
+from interleavings.world import SHARED, Begin, Call, Named, Process, Unlock, Wait, Whose, World
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -73,34 +75,42 @@ def begin(scenario: Scenario, *, verbose: bool = False) -> World:
 
 def _hold(world: World, process: Process, age: float) -> None:
     now = world.now(process)
-    at = now.after(-age)
-    value = f"{ALICE}:{RIGHT}-first"
-    token = Token(value, at.wall, at.wall + LIFETIME, issued_boot=at.boot, generation=int(at.wall))
+    token = first_token(now.after(-age))
     entry = Entry.of_token(token)
     world.store(process, KEY, entry)
-    process.owned = frozenset({value})
+    process.owned = frozenset({token.value})
     process.remember(KEY, entry)
-    process.snapshot = replace(process.snapshot, key=KEY)
-    process.snapshot = merge(process, entry, now, may_adopt=process.password != WRONG)
+    process.snapshot = first_snapshot(entry, now)
 
 
-def merge(process: Process, entry: Entry | None, now: Instant, *, may_adopt: bool) -> Any:
+@functools.cache
+def first_token(at: Instant) -> Token:
+    """The token that all hold at first, issued at `at`."""
+    value = f"{ALICE}:{RIGHT}-first"
+    return Token(value, at.wall, at.wall + LIFETIME, issued_boot=at.boot, generation=int(at.wall))
+
+
+@functools.cache
+def first_snapshot(entry: Entry, now: Instant) -> Snapshot:
+    """What a manager holds that has found `entry` in its store."""
+    return merge(Snapshot(key=KEY), entry, now, may_adopt=True)
+
+
+def merge(snapshot: Snapshot, entry: Entry | None, now: Instant, *, may_adopt: bool) -> Snapshot:
     """The snapshot after a poll."""
-    return merge_shared(
-        process.snapshot, entry, now, POLICY, jitter_fraction=0.0, may_adopt=may_adopt
-    )
+    return merge_shared(snapshot, entry, now, POLICY, jitter_fraction=0.0, may_adopt=may_adopt)
 
 
 def calls(world: World, process: Process) -> Actions:
     """The calls of one thread."""
-    for _ in range(world.scenario.calls):
-        yield from call(world, process)
+    for left in reversed(range(world.scenario.calls)):
+        yield from call(world, process, left=left)
 
 
-def call(world: World, process: Process) -> Actions:
-    """One call of `token()`."""
+def call(world: World, process: Process, *, left: int = 0) -> Actions:
+    """One call of `token()`, after which this thread makes so many that are `left`."""
     begun, outcome = world.time, ""
-    came = world.now(process)
+    came = yield Call(left)
     while world.time < begun + TIMEOUT and not outcome:
         yield from poll(world, process)
         now = world.now(process)
@@ -156,7 +166,7 @@ def poll(world: World, process: Process) -> Generator[Step, Any, None]:
     for known in (entry, process.memory(key)):
         token = None if known is None else known.token
         may_adopt = token is not None and world.may_adopt(process, token)
-        process.snapshot = merge(process, known, now, may_adopt=may_adopt)
+        process.snapshot = merge(process.snapshot, known, now, may_adopt=may_adopt)
         own(process)
     if entry is not None and adds(process.snapshot.entry, entry):
         yield Save(SHARED, process.snapshot.entry)
@@ -165,7 +175,7 @@ def poll(world: World, process: Process) -> Generator[Step, Any, None]:
 def renew(world: World, process: Process, request: RenewalRequest) -> Generator[Step, Any, Result]:
     """The one renewal of this process."""
     process.renewing = True
-    yield Begin(request.start)
+    yield Begin(request)
     result: Result = yield from renewal(world.plan(process), request)
     now = yield Now()
     process.snapshot = apply_result(process.snapshot, result, now, POLICY, jitter_fraction=0.0)

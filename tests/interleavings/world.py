@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from evertoken.core.effects import (
     Plan,
     ReadCredentials,
     Reading,
+    RenewalRequest,
     Request,
     Revoke,
     Save,
@@ -65,10 +67,17 @@ class Unlock:
 
 
 @dataclass(frozen=True)
-class Begin:
-    """A renewal begins: until it ends its clock is this reading, moved on. Result: None."""
+class Call:
+    """A call begins; after it so many are `left` of its thread; what was before has no effect. Result: now."""
 
-    start: Instant
+    left: int
+
+
+@dataclass(frozen=True)
+class Begin:
+    """A renewal begins: until it ends its clock is the request's, moved on. Result: the request."""
+
+    request: RenewalRequest
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Named:
-    """From now on this thread loads and saves what is of this identity. Result: None."""
+    """From now on this thread loads and saves what is of this identity. Result: the identity."""
 
     key: TokenKey
 
@@ -88,7 +97,7 @@ class Whose:
     """Of whom this thread loads and saves. Result: `TokenKey | None`; None before it is known."""
 
 
-Step = Effect | Unlock | Begin | Wait | Named | Whose
+Step = Effect | Unlock | Call | Begin | Wait | Named | Whose
 Actions = Generator[Step, Any, None]
 
 Place = tuple[int, str]
@@ -147,11 +156,22 @@ class Actor:
     since: float = 0.0
     answer: object = None
     answered: bool = False
+    heard: list[object] = field(default_factory=list)
+    """What it has read and was told since its state was last asked for."""
     history: int = 0
+    """A hash of all that came before: with it, it is known where its generator stands."""
     start: tuple[Instant, float] | None = None
     """The reading that a renewal began with, and when that was."""
     key: TokenKey | None = None
     """Of whom it loads and saves: what its last reading of the credentials said."""
+
+    def state(self) -> object:
+        """Tells this state from others."""
+        for each in self.heard:
+            self.history = hash((self.history, _hashable(each)))
+        self.heard.clear()
+        coming = self.pending, _hashable(self.answer), self.answered, self.since
+        return self.number, self.process.number, self.history, self.key, coming
 
 
 @dataclass(eq=False)
@@ -167,6 +187,7 @@ class World:
     processes: list[Process] = field(default_factory=list)
     actors: list[Actor] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    seen: dict[int, tuple[Entry, float, Entry]] = field(default_factory=dict)
     trace: list[str] = field(default_factory=list)
     path: list[tuple[int, Fault | None]] = field(default_factory=list)
     verbose: bool = False
@@ -188,15 +209,8 @@ class World:
         return self.now(process).wall
 
     def plan(self, process: Process) -> Plan:
-        """How a manager renews; jitter lets siblings give up one after another."""
-        return Plan(
-            stores=2,
-            policy=POLICY,
-            lock_timeout=LOCK_TIMEOUT,
-            deadline=DEADLINE,
-            jitter_fraction=FRACTIONS[process.number],
-            exclusive=self.scenario.exclusive,
-        )
+        """How the manager of `process` renews."""
+        return plan_of(process.number, exclusive=self.scenario.exclusive)
 
     def place(self, process: Process, key: TokenKey) -> Place:
         """Where this process finds what is shared of `key`."""
@@ -211,18 +225,18 @@ class World:
 
     def runnable(self) -> list[Actor]:
         """The actors that can go on; time passes only when nobody can."""
-        while True:
-            ready = [actor for actor in self.actors if self._ready_at(actor) <= self.time]
-            # an answer that arrives concerns its actor alone: it commutes with all other steps
-            arriving = [actor for actor in ready if actor.answered]
-            if ready:
-                return arriving[:1] or ready
-            if not self.actors:
-                return []
-            following = min(map(self._ready_at, self.actors))
-            if following == math.inf:
-                raise Violation("nobody can go on, and nobody waits for time")
-            self.time = following
+        if not self.actors:
+            return []
+        times = {actor: self._ready_at(actor) for actor in self.actors}
+        self.time = max(self.time, min(times.values()))
+        if self.time == math.inf:
+            raise Violation("nobody can go on, and nobody waits for time")
+        ready = [actor for actor in times if times[actor] <= self.time]
+        for actor in ready:
+            if actor.answered:
+                # an answer that arrives concerns its actor alone: it commutes with all other steps
+                return [actor]
+        return ready
 
     def _ready_at(self, actor: Actor) -> float:
         effect, ready = actor.pending, actor.since
@@ -242,7 +256,7 @@ class World:
 
     def spawn(self, process: Process, steps: Actions) -> Actor:
         """A new actor, advanced to its first effect."""
-        actor = Actor(self.spawned, process, steps)
+        actor = Actor(self.spawned, process, steps, heard=[self.time, process.snapshot])
         self.spawned += 1
         self.actors.append(actor)
         self._advance(actor, None)
@@ -268,8 +282,7 @@ class World:
     def _advance(self, actor: Actor, result: object) -> None:
         """Go on to the next effect that others can notice."""
         while True:
-            told = repr(result) if isinstance(result, TokenError) else result
-            actor.history = hash((actor.history, told))
+            actor.heard.append(result)
             try:
                 effect = actor.steps.send(result)
             except StopIteration:
@@ -283,47 +296,51 @@ class World:
     def _private(self, actor: Actor, effect: Step) -> object:  # noqa: PLR0911  one for each effect
         """Perform what concerns this process alone."""
         process, kind = actor.process, type(effect)
-        if kind is Now and actor.start is not None:
-            start, time = actor.start
-            return start.after(self.time - time)
         if kind is Now:
-            return self.now(process)
+            return self._moved_on(actor)
         if kind is OrderingTime:
             return self.ordering_time(process)
-        if isinstance(effect, Begin | Named | Whose):
-            return self._noted(actor, effect)
-        if kind is ReadCredentials:
-            return self._read(actor)
         if isinstance(effect, Load):
             return process.memory(self.identity(actor))
         if isinstance(effect, Save):
             return self._keep(process, self.identity(actor), effect.entry)
-        if isinstance(effect, Hash):
-            return self.hash(process, effect.reading)
         if isinstance(effect, MayAdopt):
             return self.may_adopt(process, effect.token)
+        if kind is ReadCredentials:
+            return self._read(actor)
+        if isinstance(effect, Hash):
+            return self.hash(process, effect.reading)
+        if isinstance(effect, Call | Begin | Named | Whose):
+            return self._noted(actor, effect)
         return {Lock: Hold.HELD, NewSalt: b"salt"}.get(kind)
 
-    def _noted(self, actor: Actor, effect: Begin | Named | Whose) -> TokenKey | None:
+    def _moved_on(self, actor: Actor) -> Instant:
+        """The reading that a renewal began with, moved on; else the clocks."""
+        if actor.start is None:
+            return self.now(actor.process)
+        start, time = actor.start
+        return start.after(self.time - time)
+
+    def _noted(self, actor: Actor, effect: Call | Begin | Named | Whose) -> object:
         """What a thread keeps for itself."""
+        if isinstance(effect, Call):
+            actor.heard, actor.history = [effect], 0
+            return self.now(actor.process)
         if isinstance(effect, Begin):
-            actor.start = effect.start, self.time
-        elif isinstance(effect, Named):
+            actor.start = effect.request.start, self.time
+            return effect.request
+        if isinstance(effect, Named):
             actor.key = effect.key
-        else:
-            return actor.key
-        return None
+        return actor.key
 
     def _read(self, actor: Actor) -> Reading | TokenError:
         process = actor.process
         if process.unreadable:
             actor.key = None
             return GrantUnavailable(f"{process.username}: no password can be read", local=True)
-        credentials = Credentials(process.username, process.password)
         actor.key = key_of(process.username)
-        first = "refresh-0" if process.username == ALICE else "refresh-0 of another"
-        initial = first if self.scenario.exclusive else None
-        return Reading(actor.key, credentials.fingerprint, credentials, initial)
+        credentials = Credentials(process.username, process.password)
+        return reading_of(credentials, exclusive=self.scenario.exclusive)
 
     def hash(self, process: Process, reading: Reading) -> bytes:
         """The hash of the credentials that were read, whatever the process has by now."""
@@ -366,8 +383,8 @@ class World:
         if isinstance(effect, Save):
             if fault is Fault.AWAY:
                 return None
-            self._save(process, key, effect.entry)
-            return None if fault is Fault.LOST else self.loaded(process, key)
+            joined = self._save(process, key, effect.entry)
+            return None if fault is Fault.LOST else joined
         if isinstance(effect, StillHeld):
             return self.locks.get(self.place(process, key), (None, 0.0))[0] == actor.number
         if isinstance(effect, Revoke):
@@ -396,28 +413,31 @@ class World:
 
     def loaded(self, process: Process, key: TokenKey) -> Entry:
         """What the shared store holds of `key`, on the clocks of this process."""
-        entry = self.entries.get(self.place(process, key), NOTHING)
-        return entry if self.scenario.shared == "file" else self._received(entry, process)
+        return self._received(self.entries.get(self.place(process, key), NOTHING), process)
 
     def store(self, process: Process, key: TokenKey, entry: Entry) -> None:
         """Put `entry` into the shared store as that of `key`, whatever it held."""
         check_owner(entry, key)
-        shared = entry if self.scenario.shared == "file" else self._sent_out(entry, process)
-        self.entries[self.place(process, key)] = shared
+        self.entries[self.place(process, key)] = self._sent_out(entry, process)
 
-    def _save(self, process: Process, key: TokenKey, entry: Entry) -> None:
-        held = self.loaded(process, key)
-        joined = join_at(held, entry, self.ordering_time(process))
+    def _save(self, process: Process, key: TokenKey, entry: Entry) -> Entry:
+        place = self.place(process, key)
+        held = self.entries.get(place, NOTHING)
+        joined = join_at(held, self._sent_out(entry, process), self.ordering_time(process))
+        check_owner(joined, key)
         if joined.revoked_through < held.revoked_through:
             raise Violation("a revocation was lost")
         before = -1 if held.token is None else held.token.generation
         after = joined.revoked_through if joined.token is None else joined.token.generation
         if after < before:
             raise Violation("a newer token was lost to an older one")
-        self.store(process, key, joined)
+        self.entries[place] = joined
+        return self._received(joined, process)
 
     def _sent_out(self, entry: Entry, process: Process) -> Entry:
         """`entry` on the clock of Redis: what travels is the age, by the clock nobody can set."""
+        if self.scenario.shared == "file":
+            return entry
         now = self.now(process)
 
         def moment(wall: float, boot: float | None) -> float:
@@ -436,17 +456,14 @@ class World:
 
     def _received(self, entry: Entry, process: Process) -> Entry:
         """`entry` from the clock of Redis, on the clocks of this process."""
-        now, token = self.now(process), entry.token
-        wall, boot = now.wall - self.time, now.boot - self.time
-        if token is not None:
-            at = token.issued_at
-            until = token.expires_at + wall
-            token = replace(token, issued_at=at + wall, expires_at=until, issued_boot=at + boot)
-        failures = tuple(
-            replace(each, at=each.at + wall, until=each.until + wall, at_boot=each.at + boot)
-            for each in entry.failures
-        )
-        return replace(entry, token=token, failures=failures)
+        if self.scenario.shared == "file" or entry is NOTHING:
+            return entry
+        offset = self.offsets[process.machine]
+        seen = self.seen.get(process.machine)
+        if seen is None or seen[0] is not entry or seen[1] != offset:
+            seen = entry, offset, received(entry, START + offset, 1000 + 500.0 * process.machine)
+            self.seen[process.machine] = seen
+        return seen[2]
 
     # -- faults ------------------------------------------------------------------------------------
 
@@ -492,11 +509,10 @@ class World:
 
     def state(self) -> int:
         """Tells this state from others: two ways to it need not both be followed."""
-        actors = tuple(
-            (each.number, each.history, each.answered, each.since, each.key) for each in self.actors
-        )
+        actors = tuple(each.state() for each in self.actors)
         processes = tuple(
             (
+                each.machine,
                 each.snapshot,
                 tuple((key.username, entry) for key, entry in each.memories.items()),
                 each.username,
@@ -505,6 +521,11 @@ class World:
                 each.alive,
                 each.renewing,
                 each.password,
+                each.owned,
+                tuple(each.dead_through.items()),
+                tuple(each.revoked_before.items()),
+                each.served,
+                each.outcomes,
             )
             for each in self.processes
         )
@@ -521,6 +542,45 @@ class World:
                 self.excused,
             )
         )
+
+
+@functools.cache
+def plan_of(number: int, *, exclusive: bool) -> Plan:
+    """How a manager renews; jitter lets siblings give up one after another."""
+    return Plan(
+        stores=2,
+        policy=POLICY,
+        lock_timeout=LOCK_TIMEOUT,
+        deadline=DEADLINE,
+        jitter_fraction=FRACTIONS[number],
+        exclusive=exclusive,
+    )
+
+
+@functools.cache
+def reading_of(credentials: Credentials, *, exclusive: bool) -> Reading:
+    """One reading of `credentials`."""
+    username = credentials.username
+    first = "refresh-0" if username == ALICE else "refresh-0 of another"
+    initial = first if exclusive else None
+    return Reading(key_of(username), credentials.fingerprint, credentials, initial)
+
+
+def received(entry: Entry, wall: float, boot: float) -> Entry:
+    token = entry.token
+    if token is not None:
+        at = token.issued_at
+        until = token.expires_at + wall
+        token = replace(token, issued_at=at + wall, expires_at=until, issued_boot=at + boot)
+    failures = tuple(
+        replace(each, at=each.at + wall, until=each.until + wall, at_boot=each.at + boot)
+        for each in entry.failures
+    )
+    return replace(entry, token=token, failures=failures)
+
+
+def _hashable(told: object) -> object:
+    return repr(told) if isinstance(told, TokenError) else told
 
 
 def check_owner(entry: Entry, key: TokenKey) -> None:

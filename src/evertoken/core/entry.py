@@ -86,8 +86,11 @@ class Entry:
     @property
     def newest(self) -> int:
         """The newest generation that anything in this entry has."""
-        parts = (self.token, self.login, *self.failures)
-        return max(self.revoked_through, *(part.generation for part in parts if part), 0)
+        newest = max(0, self.revoked_through)
+        for part in (self.token, self.login, *self.failures):
+            if part is not None and part.generation > newest:
+                newest = part.generation
+        return newest
 
     def kills(self, token: Token) -> bool:
         """Whether `token` was revoked or invalidated."""
@@ -108,7 +111,7 @@ def join(a: Entry, b: Entry) -> Entry:
     if token is not None and token.generation <= revoked:
         token = None
     cleared_through = revoked if token is None else token.generation
-    salt = min(filter(None, (a.salt, b.salt)), default=b"")
+    salt = min(a.salt or b.salt, b.salt or a.salt)
     failures = _remembered(a, b, cleared_through, salt) if a.failures or b.failures else ()
     return Entry(token, _merged(a.login, b.login), revoked, failures, salt)
 
@@ -134,21 +137,22 @@ def _merged(a: Login | None, b: Login | None) -> Login | None:
     if newest is None:
         return None
     used = (each for login in (a, b) if login is not None for each in login.initials)
-    return replace(newest, initials=_last(used, lambda initial: initial.digest, KEPT))
+    initials = _last(used, lambda initial: initial.digest, KEPT)
+    return newest if initials == newest.initials else replace(newest, initials=initials)
 
 
 def _newest(a: T | None, b: T | None) -> T | None:
-    if a is None or b is None:
-        return b if a is None else a
+    if a is None or b is None or a is b:
+        return a or b
     return a if a.order > b.order else b
 
 
 def _last(items: Iterable[T], group: Callable[[T], object], limit: int) -> tuple[T, ...]:
     """The newest of each group, and of these the newest `limit`, newest first."""
     newest: dict[object, T] = {}
-    for item in sorted(items, key=lambda each: each.order):
-        newest[group(item)] = item
-    return tuple(sorted(newest.values(), key=lambda each: each.order, reverse=True)[:limit])
+    for item in sorted(items, key=lambda each: each.order, reverse=True):
+        newest.setdefault(group(item), item)
+    return tuple(newest.values())[:limit]
 
 
 def next_generation(entry: Entry, seconds: float) -> int:

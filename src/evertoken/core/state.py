@@ -90,10 +90,11 @@ def with_token(
     """
     if token.issued_boot is None:
         token = replace(token, issued_boot=now.boot - max(0.0, now.wall - token.issued_at))
+    entry = snapshot.entry
     return Snapshot(
         key=snapshot.key,
         fingerprint=snapshot.fingerprint,
-        entry=join(snapshot.entry, Entry.of_token(token)),
+        entry=entry if entry.token is token else join(entry, Entry.of_token(token)),
         token=token,
         header=f"Bearer {token.value}",
         usable_until=policy.usable_until(token),
@@ -137,7 +138,8 @@ def with_fast_path(
 
 def closed(snapshot: Snapshot) -> Snapshot:
     """`snapshot` without its fast path: the next call goes through `decide`."""
-    return replace(snapshot, fresh_until=-math.inf)
+    open_ = snapshot.fresh_until > -math.inf
+    return replace(snapshot, fresh_until=-math.inf) if open_ else snapshot
 
 
 def with_rejected(snapshot: Snapshot) -> Snapshot:
@@ -238,7 +240,9 @@ def apply_result(
     """
     snapshot = _identified(snapshot, result)
     snapshot = knowing(snapshot, result.entry, now)
-    snapshot = replace(closed(snapshot), rejected=False)
+    if snapshot.rejected:
+        snapshot = replace(snapshot, rejected=False)
+    snapshot = closed(snapshot)
     token = result.token
     if token is not None and _arrives(token, snapshot, result, now, policy):
         snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
@@ -302,21 +306,25 @@ def knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
     Demotes the manager's own token too: a generation from the far future would beat every later
     token.
     """
-    known = join_at(snapshot.entry, entry, now.wall)
-    if known == snapshot.entry:
+    before = snapshot.entry
+    if entry in (before, NOTHING) and demoted(before, now.wall) is before:
         return snapshot
-    own = Entry(snapshot.token, None, snapshot.entry.revoked_through)
-    snapshot = replace(snapshot, token=demoted(own, now.wall).token)
-    return _without_dead_token(_logged_in(snapshot, known))
-
-
-def _logged_in(snapshot: Snapshot, known: Entry) -> Snapshot:
-    """`snapshot` that knows `known`; a new login ends what was remembered of the old one."""
-    login, before = known.login, snapshot.entry.login
-    relogged = login is not None and (before is None or login.generation > before.generation)
-    if relogged and snapshot.failure is not None:
+    known = join_at(before, entry, now.wall)
+    if known == before:
+        return snapshot
+    own = Entry(snapshot.token, None, before.revoked_through)
+    token = demoted(own, now.wall).token
+    if snapshot.failure is not None and _logged_in_anew(before, known):
+        # what was remembered of the old login has ended
         snapshot = replace(closed(snapshot), failure=None, due_at=LONG_AGO)
-    return replace(snapshot, entry=known)
+    return _without_dead_token(replace(snapshot, entry=known, token=token))
+
+
+def _logged_in_anew(before: Entry, known: Entry) -> bool:
+    """Whether `known` has a newer login than `before`."""
+    if known.login is None:
+        return False
+    return before.login is None or known.login.generation > before.login.generation
 
 
 def _without_dead_token(snapshot: Snapshot) -> Snapshot:
