@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.fleet import eventually
+from support.host_load import PACE
 from support.host_report import Load, Report
-from support.host_run import LOAD, PACE, Trial
+from support.host_run import LOAD, Trial
 from support.valkey import Valkey
 
 celery = pytest.importorskip("celery", reason="celery is not installed: see the extra `hosts`")
@@ -38,7 +39,9 @@ def broker() -> Iterator[str]:
         yield valkey.url
 
 
-def report_of(trial: Trial, broker: str, *pool: str, kill: Callable[[], None] = int) -> Report:
+def report_of(
+    trial: Trial, broker: str, *pool: str, kill: Callable[[], None] | None = None
+) -> Report:
     """Tasks were sent for `LOAD` seconds; `kill` is called now and then."""
     load = Load()
     with trial.running(worker(*pool)):
@@ -55,7 +58,8 @@ def report_of(trial: Trial, broker: str, *pool: str, kill: Callable[[], None] = 
             for _ in range(int(BETWEEN_KILLS / PACE)):
                 send()
                 time.sleep(PACE)
-            kill()
+            if kill is not None:
+                kill()
         with contextlib.suppress(AssertionError):
             eventually(lambda: len(trial.report().calls) >= load.asked, within=10)
     load.lost += ["unanswered"] * (load.asked - len(trial.report().calls))

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.fleet import eventually
 from support.host_gunicorn import gunicorn
 from support.host_report import LIFETIME
-from support.host_run import Trial, loaded
+from support.host_run import Trial
 from support.valkey import free_port
 
 if TYPE_CHECKING:
@@ -27,18 +26,20 @@ SPELL = 4.5
 """Seconds of load before and after."""
 
 
-@pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
-@pytest.mark.parametrize("moment", ["idle", "renewing", "connection_lost"])
+@pytest.mark.parametrize(
+    ("moment", "shared"),
+    [("idle", False), ("renewing", False), ("renewing", True), ("connection_lost", False)],
+)
 def test_a_thawed_host_serves_at_once(tmp_path: Path, moment: str, *, shared: bool) -> None:  # F30
     port = free_port()
     with Trial(tmp_path, shared=shared) as trial:
         with trial.serving(gunicorn(port, "gthread", workers=1), port) as host:
-            before = loaded(port, seconds=SPELL)
+            trial.load(port, seconds=SPELL)
             if moment != "idle":
                 trial.server.hang()
                 asked = trial.server.token_requests
                 while trial.server.token_requests == asked:
-                    before = loaded(port, seconds=0.1)
+                    trial.load(port, seconds=0.1)
             os.killpg(host.pid, signal.SIGSTOP)
             if moment == "connection_lost":
                 trial.server.close()
@@ -46,6 +47,6 @@ def test_a_thawed_host_serves_at_once(tmp_path: Path, moment: str, *, shared: bo
             trial.server.recover()
             time.sleep(FROZEN)
             os.killpg(host.pid, signal.SIGCONT)
-            load = loaded(port, seconds=SPELL)
+            load = trial.load(port, seconds=SPELL)
         report = trial.report(load)
     assert report.broken_promises(spare=1) == [], report.log

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support import host_call
-from support.host_run import Trial, foreign_path, loaded
+from support.host_run import Trial, foreign_path
 from support.valkey import free_port
 
 pytestmark = pytest.mark.slow
@@ -20,18 +20,16 @@ PROCESSES = 2
 MODULES = Path("/usr/lib/apache2/modules")
 """Debian's."""
 
-OTHER_UID = 61235
-
 CONFIGURATION = """
 ServerName localhost
 ServerRoot {place}
 PidFile {place}/pid
 Listen 127.0.0.1:{port}
 ErrorLog /dev/stderr
-LoadModule mpm_event_module {modules}/mpm_event.so
+LoadModule mpm_event_module {modules}/mod_mpm_event.so
 LoadModule authz_core_module {modules}/mod_authz_core.so
 LoadModule wsgi_module {modules}/mod_wsgi.so
-WSGIDaemonProcess host processes={processes} threads=4 python-path={path}
+WSGIDaemonProcess host processes={processes} threads=4 home={place} python-path={path}
 WSGIProcessGroup host
 WSGIApplicationGroup %{{GLOBAL}}
 WSGIScriptAlias / {script}
@@ -72,7 +70,7 @@ def apache(tmp_path: Path, port: int) -> list[str]:
         return command
     if shutil.which("setpriv") is None:
         pytest.skip("Apache refuses to run applications as root, and there is no setpriv")
-    user = ["setpriv", f"--reuid={OTHER_UID}", f"--regid={OTHER_UID}", "--clear-groups"]
+    user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
     return [*user, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", *command]
 
 
@@ -82,7 +80,7 @@ def test_daemon_processes_have_tokens(
 ) -> None:
     with Trial(tmp_path, shared=shared, keep_fresh=True) as trial:
         with trial.serving(apache, port):
-            load = loaded(port)
+            load = trial.load(port)
         report = trial.report(load)
     askers = 1 if shared else PROCESSES
     assert report.broken_promises(workers=PROCESSES, askers=askers) == [], report.log

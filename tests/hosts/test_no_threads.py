@@ -47,8 +47,7 @@ def test_callers_renew_by_themselves(  # F33
     tmp_path: Path, limited: list[str], *, keep_fresh: bool
 ) -> None:
     with Trial(tmp_path, shared=True, keep_fresh=keep_fresh) as trial:
-        with trial.running(limited) as host:
-            status = host.wait(30)
+        status = trial.finish(limited)
         report = trial.report()
     if status == NO_LIMIT:
         pytest.skip("the limit lets threads start here")
@@ -61,8 +60,7 @@ def test_a_dripping_server_holds_no_caller_beyond_the_deadline(  # F33
 ) -> None:
     with Trial(tmp_path, timeout=1.0) as trial:
         trial.server.answer_next(Drip(0.1))
-        with trial.running(limited) as host:
-            status = host.wait(40)
+        status = trial.finish(limited)
         report = trial.report()
     if status == NO_LIMIT:
         pytest.skip("the limit lets threads start here")

@@ -7,7 +7,6 @@ import json
 import os
 import time
 from dataclasses import asdict, astuple, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
@@ -15,6 +14,8 @@ import requests
 from evertoken import BearerAuth, FileStore, PasswordGrant, TokenError, TokenManager
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from evertoken.testing import TokenServer
 
 VARIABLE = "HOST_SETTINGS"

@@ -15,6 +15,7 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     task_ignore_result=True,
-    worker_prefetch_multiplier=1,
+    # with less, a pool of greenlets waits for its broker
+    worker_prefetch_multiplier=10,
 )
 app.task(caller.call, name="call")

@@ -1,4 +1,4 @@
-"""Runs a host against a token server, and keeps it busy with a few clients."""
+"""Runs a host whose processes get their tokens from a token server, and tells what it did."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +15,11 @@ from typing import TYPE_CHECKING, Self
 import requests
 
 import evertoken
-from evertoken.testing import Hang, TokenServer
+from evertoken.testing import Delay, TokenServer
 from support.fleet import eventually
 from support.fleet_worker import environment
 from support.host_call import Settings, reported
+from support.host_load import ANSWERED_WITHIN, under_load
 from support.host_report import LIFETIME, Load, Report
 
 if TYPE_CHECKING:
@@ -32,42 +31,24 @@ if TYPE_CHECKING:
 LOAD = 9.0
 """Seconds of load: a third token is due after six and a half."""
 
-CLIENTS = 4
-
-PACE = 0.03
-"""Seconds between two requests of a client."""
-
-ANSWERED_WITHIN = 10.0
-"""Seconds after which a client gives a request up."""
+FIRST_GRANT = 1.5
+"""Seconds of a slow one: long enough for workers to be forked meanwhile."""
 
 ENDED_WITHIN = 10.0
 """Seconds after which a host that was told to end is taken for one that hangs."""
 
 
-class CountedDenials:
-    """The API as usual; counts what it did not answer with 200."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def steps(self, exchange: Exchange) -> Iterator[Step]:
-        """The usual answer, counted."""
-        answer = exchange.usual()
-        self.count += answer.status != 200
-        yield from answer.steps(exchange)
-
-
 class Trial:
-    """A token server, and a host that gets its tokens there.
+    """A token server, and a host beside it.
 
     Args:
         place: a folder of its own.
         shared: whether the host's processes share a `FileStore`.
-        options: more of its `Settings`.
+        options: more of the host's `Settings`.
     """
 
     def __init__(self, place: Path, *, shared: bool = False, **options: object) -> None:
-        self.server = TokenServer(expires_in=LIFETIME, latency=0.3)
+        self.server = TokenServer(expires_in=LIFETIME, latency=0.15)
         self._denials = CountedDenials()
         self._calls = place / "calls"
         self._log = place / "host.log"
@@ -88,22 +69,27 @@ class Trial:
     def __exit__(self, *_error: object) -> None:
         self.server.close()
 
-    def hang_first_grant(self, *, gate: bool) -> None:
-        """Never answer the first token request; with a gate, the import waits for `open_gate`."""
-        self.server.answer_next(Hang())
+    def slow_first_grant(self, *, gate: bool = False) -> None:
+        """Take time for the first token; with a gate, the import waits for `open_gate`."""
+        self.server.answer_next(Delay(FIRST_GRANT))
         if gate:
             self._options["gate"] = str(self._gate)
 
     def open_gate(self) -> None:
-        """Let the import end, once the first token request is being held."""
-        self.server.wait_for_held()
+        """Let the import end once the first token request is under way."""
+        self.server.wait_for_requests(1)
         self._gate.touch()
 
     @contextmanager
-    def running(self, command: Sequence[str], **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-        """The host; it is told to end at the end of the block, and killed if it does not."""
+    def running(self, command: Sequence[str], **more: str) -> Iterator[subprocess.Popen[bytes]]:
+        """The host; it is told to end at the end of the block, and killed if it does not.
+
+        Args:
+            command: that starts it.
+            more: of the environment.
+        """
         settings = Settings.of(self.server, self._calls, **self._options)
-        variables = environment(**settings.environment(), **variables)
+        variables = environment(**settings.environment(), **more)
         with self._log.open("ab") as log:
             host = subprocess.Popen(  # noqa: S603  a test's own command
                 command, stdout=log, stderr=log, env=variables, start_new_session=True
@@ -119,18 +105,26 @@ class Trial:
 
     @contextmanager
     def serving(
-        self, command: Sequence[str], port: int, **variables: str
+        self, command: Sequence[str], port: int, **more: str
     ) -> Iterator[subprocess.Popen[bytes]]:
         """As `running`, from when it accepts connections on."""
-        with self.running(command, **variables) as host:
+        with self.running(command, **more) as host:
             eventually(lambda: _accepts(port) or host.poll() is not None)
             assert host.poll() is None, self._log.read_text()
             yield host
 
-    def run(self, command: Sequence[str], *, within: float) -> None:
-        """A host that ends by itself, and well."""
+    def finish(self, command: Sequence[str]) -> int:
+        """The exit status of a host that ends by itself."""
         with self.running(command) as host:
-            assert host.wait(within) == 0, self._log.read_text()
+            return host.wait(60)
+
+    def load(self, port: int, *, seconds: float = LOAD) -> Load:
+        """Clients kept the host busy for so long after the first call that ended."""
+        with under_load(port) as load:
+            with contextlib.suppress(AssertionError):
+                eventually(lambda: reported(self._calls), within=ANSWERED_WITHIN)
+            time.sleep(seconds)
+        return load
 
     def report(self, load: Load | None = None) -> Report:
         """What has become of it all so far."""
@@ -144,45 +138,23 @@ class Trial:
         )
 
 
-@contextmanager
-def under_load(port: int) -> Iterator[Load]:
-    """Clients keep the host busy until the end of the block."""
-    load, stop = Load(), threading.Event()
-    clients = [threading.Thread(target=_ask, args=(port, load, stop)) for _ in range(CLIENTS)]
-    for client in clients:
-        client.start()
-    try:
-        yield load
-    finally:
-        stop.set()
-        for client in clients:
-            client.join()
+class CountedDenials:
+    """The API as usual; counts what it did not answer with 200."""
 
+    def __init__(self) -> None:
+        self.count = 0
 
-def loaded(port: int, *, seconds: float = LOAD) -> Load:
-    """The clients' account of so many seconds."""
-    with under_load(port) as load:
-        time.sleep(seconds)
-    return load
+    def steps(self, exchange: Exchange) -> Iterator[Step]:
+        """The usual answer, counted."""
+        answer = exchange.usual()
+        self.count += answer.status != 200
+        yield from answer.steps(exchange)
 
 
 def foreign_path() -> str:
-    """PYTHONPATH for an interpreter of the same version that knows nothing of this one's venv."""
+    """PYTHONPATH for an interpreter of the same version outside of this one's environment."""
     files = [__file__, evertoken.__file__, requests.__file__]
     return os.pathsep.join(str(Path(file).parents[1]) for file in files)
-
-
-def _ask(port: int, load: Load, stop: threading.Event) -> None:
-    while not stop.is_set():
-        load.asked += 1
-        try:
-            answer = requests.get(f"http://127.0.0.1:{port}/", timeout=ANSWERED_WITHIN)
-        except requests.RequestException as error:
-            load.lost.append(type(error).__name__)
-        else:
-            if answer.status_code != 200:
-                load.lost.append(str(answer.status_code))
-        stop.wait(PACE)
 
 
 def _ends(host: subprocess.Popen[bytes]) -> bool:

@@ -24,7 +24,7 @@ CALLERS = 4
 PACE = 0.05
 """Seconds between two calls of a thread."""
 
-WORK = 0.4
+WORK = 0.8
 """Seconds that a short script goes on after its call: less than a grant takes."""
 
 NO_LIMIT = 3
@@ -50,7 +50,8 @@ def call_at_exit(caller: Caller) -> None:
 
 def call_within_limit(limit: Callable[[], None]) -> None:
     """Threads that call where no more can start; the manager is made there too."""
-    limited, callers = threading.Event(), []
+    limited = threading.Event()
+    callers: list[Caller] = []
 
     def work() -> None:
         limited.wait()
