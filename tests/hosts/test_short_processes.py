@@ -25,7 +25,6 @@ BEFORE = 10.0
 
 RUNNERS = 3
 
-
 GRANT = WORK + 0.2
 """Seconds that a grant takes: less than one is left of it when the run that began it ends."""
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from support.host_call import Call
 
 FOLDER = os.path.dirname(evertoken.__file__)
+"""Where the library is: a traceback with it in it shows the path."""
 
 LIFETIME = 4.0
 """Seconds that a token lives."""
