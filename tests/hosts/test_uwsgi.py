@@ -58,10 +58,12 @@ def test_workers_share_the_token_of_a_manager_that_keeps_fresh(  # F29
     tmp_path: Path, uwsgi: Uwsgi, options: Sequence[str]
 ) -> None:
     with Trial(tmp_path, shared=True, keep_fresh=True) as trial:
+        trial.slow_first_grant()
         with uwsgi.serving(trial, *options):
             load = trial.load(uwsgi.port)
         report = trial.report(load)
-    assert report.broken_promises(workers=WORKERS, spare=1) == [], report.log
+    # the first grant is the master's, and each worker may once go on without the lock that it holds
+    assert report.broken_promises(workers=WORKERS, spare=WORKERS) == [], report.log
 
 
 def test_a_graceful_reload_loses_no_call(tmp_path: Path, uwsgi: Uwsgi) -> None:  # F29

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 LOAD = 9.0
 """Seconds of load: a third token is due after six and a half."""
 
-FIRST_GRANT = 1.5
-"""Seconds of a slow one: long enough for workers to be forked meanwhile."""
+FIRST_GRANT = 0.7
+"""Seconds of a slow one: workers are forked meanwhile, and do not wait too long for its lock."""
 
 ENDED_WITHIN = 10.0
 """Seconds after which a host that was told to end is taken for one that hangs."""
