@@ -1,0 +1,26 @@
+"""A WSGI application whose manager is made at import, as a host with pre-forked workers runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from support.host_call import imported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+made_in = os.getpid()
+caller = imported()
+
+
+def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Call the API; with `/idle` only tell what this process has, without asking for a token."""
+    if environ["PATH_INFO"] != "/idle":
+        caller.call()
+    status = caller.manager.status()
+    answer = {"pid": os.getpid(), "made_in": made_in, "issued_at": status.issued_at}
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps(answer).encode()]
