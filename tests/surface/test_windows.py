@@ -48,9 +48,6 @@ POSIX_ONLY = {
 }
 
 HOMES_OF_POSIX = {
-    "clock.py",
-    "lazy.py",
-    "process.py",
     "runtime",
     "stores/private_files.py",
     "stores/private_folders.py",

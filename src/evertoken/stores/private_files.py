@@ -11,7 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from evertoken import clock
+from evertoken.runtime import clock
 from evertoken.stores import private_folders
 from evertoken.stores.record import MAX_BYTES
 
