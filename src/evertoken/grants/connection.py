@@ -47,8 +47,8 @@ class WatchedAdapter(HTTPAdapter):
 
 def watched(kind: type[BaseHTTPConnection], watch: Watch) -> type[BaseHTTPConnection]:
     """`kind`, held to the deadline of `watch`."""
-    # A SOCKS connection finds its way by itself, and may leave the look-up to the proxy. In a urllib3
-    # that has another name for it, the wait for each address is not cut to what is left.
+    # A SOCKS connection finds its way by itself, and may leave the look-up to the proxy. In a
+    # urllib3 with another name for it, the wait for an address is not cut to what is left.
     plain, own = (getattr(each, "_new_conn", None) for each in (HTTPConnection, kind))
     response = type("WatchedResponse", (_Response,), {"watch": watch})
     base = _Direct if own is plain else _Watched
