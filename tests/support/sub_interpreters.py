@@ -1,7 +1,7 @@
 """Isolated sub-interpreters (Python 3.14) that send requests, each in a thread of its own.
 
-`python -m support.sub_interpreters COUNT SETTINGS API`, with `Settings` as JSON; prints what each
-of them saw, as one JSON list.
+`python -m support.sub_interpreters COUNT SETTINGS API KEEP_FRESH`, with `Settings` as JSON and 0
+or 1; prints what each of them saw, as one JSON list.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import requests
 from evertoken import BearerAuth, TokenManager
 from support.fleet_worker import Settings
 
-WORK = "from support import sub_interpreters; seen.put(sub_interpreters.seen_by(settings, api))"
+WORK = "from support.sub_interpreters import seen_by; seen.put(seen_by(settings, api, keep_fresh))"
 
 
 class Seen(TypedDict):
@@ -35,11 +35,13 @@ class Seen(TypedDict):
     longest: float
 
 
-def seen_by(settings: str, api: str) -> str:
+def seen_by(settings: str, api: str, keep_fresh: str) -> str:
     """Send requests for a while; what came of them, as JSON."""
     given = Settings(**json.loads(settings))
     kept = given.manager(0)
-    manager = TokenManager(kept.grant, store=kept.store, keep_fresh=True, timeout=given.timeout)
+    manager = TokenManager(
+        kept.grant, store=kept.store, keep_fresh=keep_fresh == "1", timeout=given.timeout
+    )
     session = requests.Session()
     session.auth = BearerAuth(manager, origins=[api])
     seen = Seen(calls=0, failures=[], statuses=[], longest=0.0)
@@ -56,20 +58,21 @@ def seen_by(settings: str, api: str) -> str:
     return json.dumps(seen)
 
 
-def main(count: int, settings: str, api: str) -> None:
+def main(count: int, settings: str, api: str, keep_fresh: str) -> None:
     """Run so many of them at once."""
     # a type checker of Python 3.11 knows no such module
     interpreters = importlib.import_module("concurrent.interpreters")
     seen = interpreters.create_queue()
     made = [interpreters.create() for _ in range(count)]
     for each in made:
-        each.prepare_main(settings=settings, api=api, seen=seen)
+        each.prepare_main(settings=settings, api=api, keep_fresh=keep_fresh, seen=seen)
     threads = [each.call_in_thread(exec, WORK) for each in made]
     for thread in threads:
         thread.join()
+    # before they are closed: what they have put there goes with them
+    sys.stdout.write(f"[{', '.join(seen.get_nowait() for _ in made)}]\n")
     for each in made:
         each.close()
-    sys.stdout.write(f"[{', '.join(seen.get_nowait() for _ in made)}]\n")
 
 
 if __name__ == "__main__":
