@@ -99,7 +99,13 @@ class BearerAuth(AuthBase):
         ):
             return request
         # the public test for a header raises and catches inside: it costs more than all the rest
-        fields = request.headers._store  # noqa: SLF001  as said above
+        try:
+            fields = request.headers._store  # noqa: SLF001  as said above
+        except AttributeError:
+            fields = None
+        if fields is None:
+            # outside of the handler: what is raised now would have a context
+            return self._signed_by_public_names(request)
         if "authorization" in fields:
             return self._signed_before(request)
         snapshot = self._renewer.snapshot
@@ -127,6 +133,14 @@ class BearerAuth(AuthBase):
             error = raised.again()
         # outside of the handler: `raised` would be its context
         raise requests_errors.for_requests(error)
+
+    def _signed_by_public_names(self, request: PreparedRequest) -> PreparedRequest:
+        """As `__call__` does, with a `requests` that keeps its headers in another way."""
+        if "Authorization" in request.headers:
+            return self._signed_before(request)
+        request.headers["Authorization"] = self._header()
+        request.register_hook("response", self._handler)
+        return request
 
     def _signed_before(self, request: PreparedRequest) -> PreparedRequest:
         """Bring a token of ours up to date; leave a header of the caller's own alone."""

@@ -43,8 +43,9 @@ def rewound(request: PreparedRequest) -> bool:
     body: object = request.body
     if body is None or isinstance(body, bytes | str):
         return True
-    # set by requests where a body can tell its position
-    if not isinstance(request._body_position, int):  # noqa: SLF001  it has no public name
+    # Set by requests where a body can tell its position. It has no public name: where it is gone,
+    # nobody knows where such a body stood.
+    if not isinstance(getattr(request, "_body_position", None), int):
         return False
     try:
         rewind_body(request)
@@ -92,6 +93,7 @@ def _release(response: Response) -> None:
             body += chunk
             if len(body) > DRAINED:
                 break
-    # as `requests` keeps that of a redirect, for who looks into `history`
+    # As `requests` keeps that of a redirect, for who looks into `history`. In a `requests` that has
+    # no such name, it does no harm.
     response._content = bytes(body)  # noqa: SLF001  there is no public word for it
     response.close()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from support.http_clients import Authority
 
 OK = b"HTTP/1.1 200 OK\r\n"
+INTERIM = b"HTTP/1.1 100 Continue\r\nA: " + b"b" * 1_000 + b"\r\n\r\n"
 
 
 def failure_of(server: TokenServer, **options: Any) -> TokenError:
@@ -59,7 +60,8 @@ def failure_of(server: TokenServer, **options: Any) -> TokenError:
         (Raw(OK + b"A: b\r\n" * 200 + b"\r\n"), "the answer is no sound HTTP"),
         (Raw(OK + b"A: " + b"b" * 70_000), "the answer's headers are too large"),
         (Raw(OK + (b"A: " + b"b" * 9_000 + b"\r\n") * 9), "the answer's headers are too large"),
-        (Raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 9_000), "the answer's headers are too large"),
+        # newer Pythons themselves take 100 interim answers at most
+        (Raw(INTERIM * 90), "the answer's headers are too large"),
         (Raw(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), "the answer was cut short"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,

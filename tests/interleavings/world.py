@@ -68,7 +68,10 @@ class Unlock:
 
 @dataclass(frozen=True)
 class Call:
-    """A call begins; after it so many are `left` of its thread; what was before has no effect. Result: now."""
+    """A call begins, with so many `left` in its thread. Result: now.
+
+    What its thread read of the clock before has no effect.
+    """
 
     left: int
 

@@ -172,7 +172,9 @@ def test_a_client_of_sentinel_follows_the_failover(
         primary.kill()
         eventually(lambda: works(store, key, issued("after")))
         assert replica.client.exists(f"evertoken:{{{key.digest()}}}:token")
-        manager.close()
+        # redis-py 8.0 has no such method, and 8.1 leaves a socket open without it
+        if hasattr(manager, "close"):
+            manager.close()
 
 
 def _failed_over(watcher: Valkey) -> bool:

@@ -138,7 +138,7 @@ class TestBadUse:
         ("arguments", "named"),
         [
             (["fly"], "'fly'"),
-            (["sandbox", "--nope"], "'--nope'"),
+            (["sandbox", "--nope"], "--nope"),
             (["sandbox", "--port", "x"], "'--port'"),
             (["sandbox", "--port", "65536"], "port is 0 to 65535"),
             (["sandbox", "--expires-in", "0"], "expires_in is 1 to"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,8 +92,7 @@ def _replace(path: Path, text: str) -> None:
 
 def _require_own(found: os.stat_result, path: Path) -> None:
     """Only who may act as this user may name commands for it to run."""
-    strange = hasattr(os, "getuid") and found.st_uid not in (os.getuid(), 0)
-    if strange or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if private_files.others_can_write(found):
         raise Unusable(
             f"{path} can be written by others, and it may name commands to run: chmod go-w it"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import sys
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
@@ -14,10 +15,14 @@ from evertoken.demo.worker import work
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
-    from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
     from evertoken.demo.worker import Job
+
+    if sys.platform == "win32":
+        from multiprocessing.connection import PipeConnection as Connection
+    else:
+        from multiprocessing.connection import Connection
 
 
 def run(jobs: Sequence[Job]) -> Generator[Tally]:
@@ -58,16 +63,16 @@ def run(jobs: Sequence[Job]) -> Generator[Tally]:
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
     """A process started inside never sees Ctrl-C, since its parent ends it; that sees it later."""
-    if not hasattr(signal, "pthread_sigmask"):
+    if sys.platform == "win32":
         yield
-        return
-    # its own start lets interrupts through again: that is to be over by then
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    else:
+        # its own start lets interrupts through again: that is to be over by then
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ended(process: BaseProcess) -> Tally:

@@ -47,10 +47,11 @@ class WatchedAdapter(HTTPAdapter):
 
 def watched(kind: type[BaseHTTPConnection], watch: Watch) -> type[BaseHTTPConnection]:
     """`kind`, held to the deadline of `watch`."""
-    # a SOCKS connection finds its way by itself, and may leave the look-up to the proxy
-    direct = getattr(kind, "_new_conn", None) is HTTPConnection._new_conn  # noqa: SLF001  as said
+    # A SOCKS connection finds its way by itself, and may leave the look-up to the proxy. In a
+    # urllib3 with another name for it, the wait for an address is not cut to what is left.
+    plain, own = (getattr(each, "_new_conn", None) for each in (HTTPConnection, kind))
     response = type("WatchedResponse", (_Response,), {"watch": watch})
-    base = _Direct if direct else _Watched
+    base = _Direct if own is plain else _Watched
     return type("Watched", (base, kind), {"watch": watch, "response_class": response})
 
 
@@ -146,7 +147,9 @@ class _Direct(_Watched):
         By itself `urllib3` gives each address the whole timeout: behind a firewall that drops
         packets, a host with many of them would take many times as long.
         """
-        host, port, each = self._dns_host, self.port, cast("float", self.timeout)
+        # with its last dot, where it has one
+        host = getattr(self, "_dns_host", self.host)
+        port, each = self.port, cast("float", self.timeout)
         last: OSError = TimeoutError()
         found = socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM)
         for address in dict.fromkeys(str(it[4][0]) for it in found):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import select
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def _boot_reader() -> Callable[[], float]:
     # Bound inside a partial: freezegun replaces module attributes that are time.monotonic, and a
     # frozen clock since boot would hide how long a renewal really took.
-    if hasattr(time, "CLOCK_BOOTTIME"):
+    if sys.platform != "win32" and hasattr(time, "CLOCK_BOOTTIME"):
         return functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     return functools.partial(time.monotonic)
 

@@ -12,14 +12,16 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
+from evertoken.runtime import clock
 from evertoken.stores import private_folders
 from evertoken.stores.record import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# absent on Windows, where links need a privilege and there are no FIFOs
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+# absent on Windows, where links need a privilege and there are no FIFOs; only Windows has O_BINARY,
+# without which it changes line ends
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 _OWN = 0o600
@@ -28,6 +30,9 @@ _SHARED_DRAFT = re.compile(r"[0-9a-f]+\.[0-9]+-[0-9a-f]+\.tmp")
 
 ABANDONED = 3600.0
 """Seconds after which a draft belongs to a process that was killed."""
+
+BUSY_TRIES, BUSY_WAIT = 10, 0.02
+"""How often, and seconds apart, a file is replaced that another process has open on Windows."""
 
 
 class Untrusted(OSError):
@@ -98,7 +103,7 @@ def replace(path: str, data: bytes, *, alone: bool = False) -> None:
         _remove(draft)
     try:
         _check_own(draft, _write(draft, data))
-        os.replace(draft, path)
+        _put_in_place(draft, path)
     except BaseException:
         _remove(draft)
         raise
@@ -119,8 +124,16 @@ def remove_abandoned_drafts(folder: str) -> None:
 
 def restore_mode(descriptor: int) -> None:
     """Give the owner of a new file what the umask took: a umask of 0777 leaves mode 0000."""
-    if os.fstat(descriptor).st_mode & _OWN != _OWN:
+    if os.fstat(descriptor).st_mode & _OWN != _OWN and hasattr(os, "fchmod"):
         os.fchmod(descriptor, _OWN)
+
+
+def others_can_write(found: os.stat_result) -> bool:
+    """Whether other users than this one and root can write to a file; never known on Windows."""
+    if not hasattr(os, "geteuid"):
+        return False
+    foreign = found.st_uid not in {os.geteuid(), 0}
+    return foreign or bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def let_go(*descriptors: int) -> None:
@@ -129,6 +142,16 @@ def let_go(*descriptors: int) -> None:
     for descriptor in descriptors:
         os.dup2(nothing, descriptor, inheritable=False)
     os.close(nothing)
+
+
+def _put_in_place(draft: str, path: str) -> None:
+    for _ in range(BUSY_TRIES - 1):
+        # a sibling has the file open for as long as it takes to read it
+        with contextlib.suppress(PermissionError):
+            os.replace(draft, path)
+            return
+        clock.sleep(BUSY_WAIT)
+    os.replace(draft, path)
 
 
 def _remove(draft: str) -> None:
@@ -179,7 +202,8 @@ def _check_plain(found: os.stat_result, path: str) -> None:
 
 def _checked(found: os.stat_result, path: str) -> Signature:
     _check_plain(found, path)
-    if os.name == "posix" and stat.S_IMODE(found.st_mode) & 0o077:
+    # Windows makes the mode up, and a file of its own is 0666 there
+    if hasattr(os, "geteuid") and stat.S_IMODE(found.st_mode) & 0o077:
         raise Untrusted(f"{path} is open to others (mode {stat.S_IMODE(found.st_mode):04o})")
     if found.st_size > MAX_BYTES:
         raise Untrusted(f"{path} is larger than {MAX_BYTES} bytes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import stat
+import sys
 from pathlib import Path
 
 _OWN = 0o700
@@ -62,11 +63,10 @@ def check(path: str | Path) -> None:
         FileNotFoundError: there is no such folder.
         UntrustedFolder: another user owns it, or others can write to it.
     """
-    if os.name != "posix":
-        return
-    found = os.stat(path)
-    if (reason := distrusted(found, uid=os.geteuid(), gid=os.getegid())) is not None:
-        raise UntrustedFolder(f"{reason}: {_remedy(found, path)}")
+    if sys.platform != "win32" and hasattr(os, "geteuid"):
+        found, uid = os.stat(path), os.geteuid()
+        if (reason := distrusted(found, uid=uid, gid=os.getegid())) is not None:
+            raise UntrustedFolder(f"{reason}: {_remedy(found, path, uid)}")
 
 
 def distrusted(found: os.stat_result, *, uid: int, gid: int) -> str | None:
@@ -86,13 +86,13 @@ def distrusted(found: os.stat_result, *, uid: int, gid: int) -> str | None:
     return None
 
 
-def _remedy(found: os.stat_result, path: str | Path) -> str:
+def _remedy(found: os.stat_result, path: str | Path, uid: int) -> str:
     import shlex  # noqa: PLC0415  it costs every start a millisecond, and few ever need it
 
-    if found.st_uid not in {os.geteuid(), 0}:
+    if found.st_uid not in {uid, 0}:
         return "choose a folder of your own"
     # one that is shared on purpose, such as /tmp, must stay writable
-    if found.st_uid != os.geteuid() or found.st_mode & stat.S_ISVTX:
+    if found.st_uid != uid or found.st_mode & stat.S_ISVTX:
         return "choose a new folder inside it"
     return f"run `chmod go-w {shlex.quote(str(path))}` or choose another folder"
 

@@ -137,7 +137,8 @@ def _sentinel(sentinel: Sentinel, wait: float) -> Sentinel:
     own = Sentinel(  # type: ignore[no-untyped-call]  # likewise
         [],
         min_other_sentinels=sentinel.min_other_sentinels,
-        force_master_ip=sentinel._force_master_ip,  # noqa: SLF001  it has no public name
+        # it has no public name
+        force_master_ip=getattr(sentinel, "_force_master_ip", None),
     )
     own.sentinels = [_of_single(each, wait) for each in sentinel.sentinels]
     return own
