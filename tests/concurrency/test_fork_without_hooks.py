@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -17,29 +18,35 @@ from support.fleet import CountingGrant, eventually, held, sibling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from evertoken import TokenManager
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
-LIMIT = 20
 
+def in_child(call: Callable[[], bool], *, holding: AbstractContextManager[object]) -> bool:
+    """What `call` returns in a child that C code forked; False if it hangs or raises.
 
-def in_child(call: Callable[[], bool]) -> bool:
-    """What `call` returns in a child that C code forked; False if it hangs or raises."""
+    The fork comes while this thread holds the lock `holding`.
+    """
     eventually(asleep)
-    # PyDLL keeps the interpreter's lock over the call, as a C program that embeds Python does
-    child = ctypes.PyDLL(None).fork()
+    with holding:
+        # PyDLL keeps the interpreter's lock over the call, as a C program that embeds Python does
+        child = ctypes.PyDLL(None).fork()
     if child == 0:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(LIMIT)
         status = 1
         try:
             status = 0 if call() else 1
         finally:
             os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with contextlib.suppress(AssertionError):
+        eventually(lambda: os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
 
 
 def asleep() -> bool:
@@ -72,7 +79,7 @@ def test_a_child_forked_during_a_renewal_has_a_token(
         waiting = threading.Thread(target=manager.token, name="evertoken-caller")
         waiting.start()
         eventually(lambda: grant.requests == 1)
-        assert in_child(calls_succeed)
+        assert in_child(calls_succeed, holding=process.lock())
     waiting.join(20)
     assert manager.token().value
 
@@ -93,8 +100,7 @@ def test_a_child_replaces_what_it_inherited_at_its_first_call() -> None:  # F29
             and process.jitter_fraction() != fraction
         )
 
-    with before.lock:
-        assert in_child(is_another)
+    assert in_child(is_another, holding=before.lock)
     assert process.current() is before
 
 

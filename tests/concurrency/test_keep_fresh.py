@@ -91,13 +91,14 @@ def test_any_number_of_kept_managers_share_one_scheduler_and_one_pool() -> None:
 def test_a_scheduler_that_cannot_start_is_started_by_the_next_renewal(  # F33
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scheduler, "_scheduler", scheduler.Scheduler())
+    own = scheduler.Scheduler()
+    monkeypatch.setattr(scheduler, "_scheduler", lambda: own)
     grant = CountingGrant(lifetime=1.2)
     with monkeypatch.context() as patch:
         patch.setattr(threads, "can_run", lambda: False)
         manager = sibling(grant, keep_fresh=True)
         assert manager.token().value
-        assert not scheduler._scheduler._runs
+        assert not own._runs
     with manager:
         manager.refresh()
         eventually(lambda: grant.requests >= 4)

@@ -53,7 +53,8 @@ class Handler(logging.Handler):
 @pytest.fixture
 def blocking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blocking]:
     # the thread that hangs is not to hold up the reports of later tests
-    monkeypatch.setattr(reports, "_reporter", reports.Reporter())
+    own = reports.Reporter()
+    monkeypatch.setattr(reports, "_reporter", lambda: own)
     made = Blocking()
     yield made
     made.gate.set()
@@ -92,10 +93,11 @@ def test_reports_come_in_order_and_the_oldest_are_dropped(
     blocking: Blocking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reports, "MOST", 3)
-    monkeypatch.setattr(reports, "_reporter", reports.Reporter())
+    own = reports.Reporter()
+    monkeypatch.setattr(reports, "_reporter", lambda: own)
     told: list[int] = []
     reports.tell(lambda: blocking.gate.wait(20))
-    eventually(lambda: not reports._reporter._pending)
+    eventually(lambda: not own._pending)
     for number in range(5):
         reports.tell(functools.partial(told.append, number))
     blocking.gate.set()

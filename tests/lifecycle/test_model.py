@@ -41,9 +41,10 @@ from evertoken import (
 from evertoken.core.exchange import FIRST_PAUSE, FIRST_TRIES
 from evertoken.core.policy import GRANT_FLOOR
 from evertoken.engine import store_watcher
-from evertoken.runtime import clock
+from evertoken.runtime import clock, pool
 from evertoken.stores import redis
 from evertoken.stores.redis import RedisStore
+from support.fleet import eventually
 from support.valkey import Valkey
 
 if TYPE_CHECKING:
@@ -337,10 +338,7 @@ class Fleet(RuleBasedStateMachine):
             error = manager.settle(timeout=BOUND)
             assert not isinstance(error, RefreshTimeout), "a deadlock"
         # what a renewal learnt is saved after its waiting callers were released
-        for thread in threading.enumerate():
-            if thread.name.startswith("evertoken-"):
-                thread.join(BOUND)
-                assert not thread.is_alive(), "a deadlock"
+        eventually(lambda: not pool._pool()._tasks, within=BOUND)
 
 
 class WorldsRedis(RedisStore):

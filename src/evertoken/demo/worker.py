@@ -60,7 +60,15 @@ class Job:
 
 def work(job: Job, report: Connection) -> None:
     """Do `job`, sending a `Tally` to `report` now and then and at the end."""
-    logging.getLogger("evertoken").addFilter(_is_not_counted)
+    log = logging.getLogger("evertoken")
+    log.addFilter(_is_not_counted)
+    try:
+        _work(job, report)
+    finally:
+        log.removeFilter(_is_not_counted)
+
+
+def _work(job: Job, report: Connection) -> None:
     worker = _Worker(job)
     threads = [
         threading.Thread(target=worker.rounds, args=(number,), daemon=True)

@@ -263,6 +263,8 @@ class Renewer:
 
     def _publish(self, renewal: InFlight, result: Result) -> None:
         """Release the waiting callers; what a renewal learns after that is merged."""
+        if renewal.process is not process.current():
+            return  # a greenlet of gevent's that went on in a forked child
         now = clock.elapsed(renewal.request.start)
         with process.lock():
             if self._in_flight is not renewal:

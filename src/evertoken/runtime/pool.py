@@ -104,11 +104,6 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        self.renew_in_child()
-        process.register(self)
-
-    def renew_in_child(self) -> None:
-        """Start over without the parent's threads and what they were to do."""
         self._submitted: deque[Task[object]] = deque()
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         # the lock of the process guards all below; only threads of the pool change them
@@ -120,7 +115,6 @@ class Pool:
 
     def submit(self, task: Task[T]) -> None:
         """Have the pool make the call, in the order of submission for each place."""
-        process.current()
         if not threads.can_run():
             task.refuse()
             return
@@ -213,12 +207,12 @@ class Pool:
             task.refuse()
 
 
-_pool = Pool()
+_pool = process.PerProcess(Pool)
 
 
 def submit(task: Task[T]) -> None:
     """Have the process's pool make the call of `task`."""
-    _pool.submit(task)
+    _pool().submit(task)
 
 
 def do_soon(call: Callable[[], object], place: str) -> None:
@@ -241,4 +235,4 @@ def run(call: Callable[[], T], place: str) -> T:
 
 def finish(seconds: float) -> None:
     """Wait for what the process's pool does, for so long at most."""
-    _pool.finish(seconds)
+    _pool().finish(seconds)

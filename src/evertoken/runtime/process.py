@@ -6,7 +6,12 @@ import os
 import random
 import threading
 import weakref
-from typing import Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 
 class Forkable(Protocol):
@@ -47,6 +52,27 @@ def current() -> Process:
     """
     found = _processes.get(os.getpid())
     return found if found is not None and found.renewed else _entered()
+
+
+class PerProcess(Generic[T]):
+    """A value of which each process has its own, made when it first uses it.
+
+    Not earlier: gevent may replace the locks and queues of the standard library after a fork.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: tuple[Process, T] | None = None
+
+    def __call__(self) -> T:
+        """This process's own."""
+        here, made = current(), self._made
+        if made is None or made[0] is not here:
+            with here.lock:
+                made = self._made
+                if made is None or made[0] is not here:
+                    made = self._made = here, self._make()
+        return made[1]
 
 
 def lock() -> threading.RLock:

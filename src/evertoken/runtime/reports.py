@@ -40,17 +40,11 @@ class Reporter:
 
     def __init__(self) -> None:
         self._patience = EXIT_WAIT
-        self.renew_in_child()
-        process.register(self)
-
-    def renew_in_child(self) -> None:
-        """Leave to the parent what it has yet to report."""
         self._pending: deque[Callable[[], object]] = deque(maxlen=MOST)
         self._turn = threading.Lock()  # held by the thread that makes the calls
 
     def tell(self, call: Callable[[], object]) -> None:
         """Have `call` made soon; what it raises is dropped."""
-        process.current()
         self._pending.append(call)
         pool.submit(pool.Task(self.catch_up, "reports"))
 
@@ -83,12 +77,12 @@ class Reporter:
         self._patience = max(0.0, self._patience - (clock.since_boot() - start))
 
 
-_reporter = Reporter()
+_reporter = process.PerProcess(Reporter)
 
 
 def tell(call: Callable[[], object]) -> None:
     """Have `call` made soon, outside of all locks."""
-    _reporter.tell(call)
+    _reporter().tell(call)
 
 
 def log(level: int, text: str, *values: object) -> None:
@@ -105,16 +99,20 @@ error = functools.partial(log, logging.ERROR)
 
 def catch_up(seconds: float) -> None:
     """Report what waits, unless another thread does so for longer than so many seconds."""
-    _reporter.catch_up(seconds)
+    _reporter().catch_up(seconds)
 
 
 def report_here() -> None:
     """Report what waits, where no thread of the pool can."""
     if not threads.can_run():
-        _reporter.catch_up()
+        _reporter().catch_up()
 
 
-atexit.register(_reporter.end)
+def _end() -> None:
+    _reporter().end()
+
+
+atexit.register(_end)
 # earlier, and in a child of multiprocessing too; it has no public name
 with contextlib.suppress(AttributeError, RuntimeError):
-    threading._register_atexit(_reporter.end)  # type: ignore[attr-defined]  # noqa: SLF001  as said
+    threading._register_atexit(_end)  # type: ignore[attr-defined]  # noqa: SLF001  as said

@@ -34,20 +34,12 @@ class Scheduler:
 
     def __init__(self) -> None:
         self._due: dict[weakref.ref[Refreshable], float] = {}
-        self.renew_in_child()
-        process.register(self)
-
-    def renew_in_child(self) -> None:
-        """Start over without the parent's thread; the next `look_at` starts one."""
+        self._runs = False
         # put() is one call of C code: a signal handler or the garbage collector may come in
         self._told: queue.SimpleQueue[tuple[weakref.ref[Refreshable], float]] = queue.SimpleQueue()
-        self._runs = False
-        for kept in tuple(self._due):
-            self._told.put((kept, 0.0))
 
     def look_at(self, kept: Refreshable, seconds: float) -> None:
         """Have a look at `kept` in so many seconds, instead of when the last call said."""
-        process.current()
         due = clock.since_boot() + max(0.0, min(seconds, LONGEST_SLEEP))
         self._told.put((weakref.ref(kept), due))
         if not self._runs:
@@ -107,9 +99,9 @@ def _nothing() -> None:
     """A call that finds the token due renews it, and tries a thread again."""
 
 
-_scheduler = Scheduler()
+_scheduler = process.PerProcess(Scheduler)
 
 
 def look_at(kept: Refreshable, seconds: float) -> None:
     """Have the process's scheduler look at `kept` in so many seconds."""
-    _scheduler.look_at(kept, seconds)
+    _scheduler().look_at(kept, seconds)

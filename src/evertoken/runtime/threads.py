@@ -16,12 +16,15 @@ def can_run() -> bool:
     """Whether a daemon thread that is started now would run.
 
     An isolated sub-interpreter refuses daemon threads, an ending interpreter starts none, and under
-    uWSGI without `--enable-threads` a thread stands still between two requests.
+    uWSGI without threads one stands still between two requests. uWSGI's master forks without
+    Python's hooks: a thread of it that waits for the interpreter's lock at that moment would leave
+    the worker a lock that nobody releases.
     """
     allowed: Callable[[], bool] | None = getattr(_thread, "daemon_threads_allowed", None)
     if sys.is_finalizing() or (allowed is not None and not allowed()):
         return False
-    return not _stands_still(sys.modules.get("uwsgi"))
+    uwsgi = sys.modules.get("uwsgi")
+    return uwsgi is None or (_has_threads(uwsgi) and _is_worker(uwsgi))
 
 
 def start(call: Callable[[], None], name: str, *, otherwise: Callable[[], None]) -> None:
@@ -48,8 +51,10 @@ def _begin(call: Callable[[], None], name: str, otherwise: Callable[[], None]) -
         otherwise()
 
 
-def _stands_still(uwsgi: object) -> bool:
-    options: object = getattr(uwsgi, "opt", None)
-    if not isinstance(options, dict):
-        return False
-    return not any(options.get(name) for name in (b"enable-threads", b"threads"))
+def _has_threads(uwsgi: object) -> bool:
+    return bool(getattr(uwsgi, "has_threads", True))
+
+
+def _is_worker(uwsgi: object) -> bool:
+    number: Callable[[], int] | None = getattr(uwsgi, "worker_id", None)
+    return number is None or number() != 0
