@@ -191,9 +191,7 @@ def _report(job: Callable[[Settings, int], Report], settings: Settings, number: 
         report = {"error": traceback.format_exc()}
     os.write(1, json.dumps({**report, "number": number}).encode() + b"\n")
     # as a process of multiprocessing ends
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
+    threading._shutdown()  # type: ignore[attr-defined]  # it has no public name
     os._exit(0)
 
 
