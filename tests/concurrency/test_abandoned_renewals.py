@@ -15,6 +15,7 @@ from support.http_clients import WAIT, grant_of, manager_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from evertoken import TokenManager
     from evertoken.testing import TokenServer
 
 DEADLINE = 0.3
@@ -51,12 +52,16 @@ def hanging(token_server: TokenServer) -> Iterator[Callable[[float], Hanging]]:
         each.end.set()
 
 
+def asking(server: TokenServer, password: Hanging) -> TokenManager:
+    """A manager that reads this password."""
+    return manager_of(server, grant=grant_of(server, password=password, deadline=DEADLINE))
+
+
 def test_the_next_caller_starts_afresh_after_the_deadline(  # F31
     token_server: TokenServer, hanging: Callable[[float], Hanging]
 ) -> None:
     password = hanging(1)
-    grant = grant_of(token_server, password=password, deadline=DEADLINE)
-    manager = manager_of(token_server, grant=grant)
+    manager = asking(token_server, password)
     with pytest.raises(RefreshTimeout):
         manager.token(timeout=0.1)
     assert manager.token(timeout=WAIT).value in token_server.secrets
@@ -68,8 +73,7 @@ def test_callers_that_wait_while_it_is_abandoned_share_the_next_one(  # F31
     token_server: TokenServer, hanging: Callable[[float], Hanging]
 ) -> None:
     password = hanging(1)
-    grant = grant_of(token_server, password=password, deadline=DEADLINE)
-    manager = manager_of(token_server, grant=grant)
+    manager = asking(token_server, password)
     tokens = in_threads(8, manager.token)
     assert len(set(map(repr, tokens))) == 1
     assert isinstance(tokens[0], Token)
@@ -81,8 +85,7 @@ def test_a_callable_that_always_hangs_holds_one_thread_per_deadline(  # F31
     token_server: TokenServer, hanging: Callable[[float], Hanging]
 ) -> None:
     password = hanging(float("inf"))
-    grant = grant_of(token_server, password=password, deadline=DEADLINE)
-    manager = manager_of(token_server, grant=grant)
+    manager = asking(token_server, password)
     started = time.monotonic()
     while password.readings < 3:
         with pytest.raises(RefreshTimeout):

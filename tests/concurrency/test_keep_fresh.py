@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 import time
 import weakref
@@ -129,6 +130,26 @@ def test_a_look_that_fails_is_logged_without_its_text_and_tried_again(
     eventually(lambda: kept.looks >= 3)
     assert "LookupError" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+class Quick:
+    """Its renewal ends, and asks for the next look, before the look that started it returns."""
+
+    place = "a store"
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def refresh_if_due(self) -> float | None:
+        self.looks += 1
+        scheduler.look_at(self, 0.0)
+        return math.inf
+
+
+def test_a_renewal_that_ends_at_once_is_followed_by_the_look_that_it_asked_for() -> None:
+    kept = Quick()
+    scheduler.look_at(kept, 0.0)
+    eventually(lambda: kept.looks >= 3, within=scheduler.LONGEST_SLEEP / 2)
 
 
 class Hanging(Failing):

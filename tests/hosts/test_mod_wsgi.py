@@ -20,6 +20,8 @@ PROCESSES = 2
 MODULES = Path("/usr/lib/apache2/modules")
 """Debian's."""
 
+# Without WSGIPythonHome it takes the library of the first `python3` on PATH, whose compiled modules
+# need not fit.
 CONFIGURATION = """
 ServerName localhost
 ServerRoot {place}
@@ -29,6 +31,7 @@ ErrorLog /dev/stderr
 LoadModule mpm_event_module {modules}/mod_mpm_event.so
 LoadModule authz_core_module {modules}/mod_authz_core.so
 LoadModule wsgi_module {modules}/mod_wsgi.so
+WSGIPythonHome /usr
 WSGIDaemonProcess host processes={processes} threads=4 home={place} python-path={path}
 WSGIProcessGroup host
 WSGIApplicationGroup %{{GLOBAL}}

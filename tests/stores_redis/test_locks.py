@@ -130,7 +130,9 @@ def test_waiting_grows_slower_and_slower(
     valkey.client.delete(lock_of(key))
     with store.lock(key, timeout=0) as held:
         assert held is Hold.HELD
-    assert store._locks._polls.get(lock_of(key)) is None, "the next wait begins anew"
+    assert store._locks._polls.get(lock_of(key)) is None, (
+        "the next wait starts at the shortest interval"
+    )
 
 
 def test_a_waiter_does_not_hammer(valkey: Valkey, key: TokenKey) -> None:

@@ -115,7 +115,7 @@ def test_an_urgent_poll_joins_the_one_under_way(poller: Poller, store: SlowStore
     assert (store.loads, len(poller.found)) == (2, 2)
 
 
-def test_where_no_thread_can_run_the_caller_polls(  # F33
+def test_without_threads_a_caller_polls_the_store_in_its_own_thread(  # F33
     poller: Poller, store: SlowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threads, "can_run", lambda: False)

@@ -119,7 +119,7 @@ class Trial:
             return host.wait(60)
 
     def load(self, port: int, *, seconds: float = LOAD) -> Load:
-        """Clients kept the host busy for so long after the first call that ended."""
+        """Seconds for which clients kept the host busy, from the end of the first call."""
         with under_load(port) as load:
             with contextlib.suppress(AssertionError):
                 eventually(lambda: reported(self._calls), within=ANSWERED_WITHIN)

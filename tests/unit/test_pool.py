@@ -43,7 +43,7 @@ def test_a_call_is_made_once_and_its_result_given_to_all_who_wait() -> None:
     assert calls == ["evertoken-worker"]
 
 
-def test_what_a_call_raises_is_raised_where_it_is_waited_for() -> None:
+def test_an_exception_in_a_task_is_raised_by_its_result() -> None:
     def call() -> None:
         raise LookupError("no")
 
@@ -103,7 +103,7 @@ def test_an_idle_thread_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         eventually(lambda: own._workers == 0)
 
 
-def test_where_no_thread_can_run_the_caller_makes_the_call(
+def test_without_threads_a_task_runs_in_the_thread_that_waits_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # F33
     monkeypatch.setattr(threads, "can_run", lambda: False)
@@ -113,7 +113,7 @@ def test_where_no_thread_can_run_the_caller_makes_the_call(
     assert made == [threading.get_ident()]
 
 
-def test_where_no_thread_can_start_the_caller_makes_the_call(
+def test_a_task_runs_in_the_waiting_thread_if_no_thread_can_be_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # F33
     def refuse(_thread: threading.Thread) -> None:

@@ -99,8 +99,8 @@ class Task(Generic[T]):
 class Pool:
     """Makes calls in up to `SIZE` threads.
 
-    `submit` does nothing that a signal handler's exception could leave half done for good: it
-    appends to queues in C, and whoever waits for a task may submit it again.
+    An exception that a signal handler raises inside `submit` does no lasting harm: each step is one
+    call in C, and a task that was not queued can be submitted again.
     """
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class Pool:
             threads.start(self._work, "evertoken-worker", otherwise=self._give_up)
 
     def finish(self, seconds: float) -> None:
-        """Wait for what runs, for so long at most."""
+        """Wait until no call is running, for this many seconds at most."""
         end = clock.since_boot() + seconds
         while self._tasks and (left := end - clock.since_boot()) > 0:
             self._ended.wait(lambda: not self._tasks, left)
@@ -234,5 +234,5 @@ def run(call: Callable[[], T], place: str) -> T:
 
 
 def finish(seconds: float) -> None:
-    """Wait for what the process's pool does, for so long at most."""
+    """Wait until the process's pool runs no call, for this many seconds at most."""
     _pool().finish(seconds)

@@ -31,7 +31,7 @@ class Process:
         jitter_fraction: in [0, 1): processes that started together renew apart.
     """
 
-    __slots__ = ("__weakref__", "jitter_fraction", "lock", "renewed")
+    __slots__ = ("jitter_fraction", "lock", "renewed")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()

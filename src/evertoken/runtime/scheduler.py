@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import math
 import queue
 import weakref
 from typing import Protocol
@@ -39,7 +40,7 @@ class Scheduler:
         self._told: queue.SimpleQueue[tuple[weakref.ref[Refreshable], float]] = queue.SimpleQueue()
 
     def look_at(self, kept: Refreshable, seconds: float) -> None:
-        """Have a look at `kept` in so many seconds, instead of when the last call said."""
+        """Have a look at `kept` in so many seconds, if none is due sooner."""
         due = clock.since_boot() + max(0.0, min(seconds, LONGEST_SLEEP))
         self._told.put((weakref.ref(kept), due))
         if not self._runs:
@@ -73,8 +74,11 @@ class Scheduler:
             kept, due = self._told.get(timeout=max(0.0, min(left, LONGEST_SLEEP)))
         except queue.Empty:
             return
-        self._due[kept] = due
-        heapq.heappush(heap, (due, next(order), kept))
+        # The sooner one stays: a renewal may end, and say when the next look is due, before the
+        # look that started it has returned. A look too many is harmless.
+        if due < self._due.get(kept, math.inf):
+            self._due[kept] = due
+            heapq.heappush(heap, (due, next(order), kept))
 
     def _look(self, kept: weakref.ref[Refreshable]) -> None:
         alive = kept()
@@ -103,5 +107,5 @@ _scheduler = process.PerProcess(Scheduler)
 
 
 def look_at(kept: Refreshable, seconds: float) -> None:
-    """Have the process's scheduler look at `kept` in so many seconds."""
+    """Have the process's scheduler look at `kept` in so many seconds, if no look is due sooner."""
     _scheduler().look_at(kept, seconds)

@@ -26,7 +26,7 @@ LONGEST_POLL = 1.0
 """Seconds up to which they grow: ten thousand waiters are ten thousand tries a second at most."""
 
 MAX_WAITED_FOR = 1024
-"""Locks whose pace of tries is remembered; another one begins anew."""
+"""Locks for which the interval between tries is remembered; any other starts at `FIRST_POLL`."""
 
 MAX_DOUBTS = 256
 """Locks that are released once the server is back; the lease ends any others."""
