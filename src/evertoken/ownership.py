@@ -41,10 +41,13 @@ class Owner(NamedTuple):
     def matches(self, source: Source, fingerprint: bytes | None) -> bool:
         """Whether credentials from `source` are the owner's; None: they have not been read."""
         known = fingerprint is not None and fingerprint == self.fingerprint
-        return known or source in self.sources
+        return known or source == (self.fingerprint,) or source in self.sources
 
     def joined_by(self, source: Source) -> Owner:
         """This owner with `source` added: it then matches without reading its credentials."""
+        # the source of text is its fingerprint, and a process may know thousands of owners
+        if source == (self.fingerprint,):
+            return self
         others = (known for known in self.sources if known != source)
         return self._replace(sources=(source, *others)[:MAX_SOURCES])
 

@@ -113,7 +113,9 @@ def join(a: Entry, b: Entry) -> Entry:
     cleared_through = revoked if token is None else token.generation
     salt = min(a.salt or b.salt, b.salt or a.salt)
     failures = _remembered(a, b, cleared_through, salt) if a.failures or b.failures else ()
-    return Entry(token, _merged(a.login, b.login), revoked, failures, salt)
+    joined = Entry(token, _merged(a.login, b.login), revoked, failures, salt)
+    # The one that knew it all is returned itself, so that stores and managers hold the same value.
+    return next((each for each in (a, b) if each == joined), joined)
 
 
 def _remembered(a: Entry, b: Entry, cleared_through: int, salt: bytes) -> tuple[Failure, ...]:

@@ -70,14 +70,8 @@ class TokenManager:
         "__weakref__",
         "_closed",
         "_memory",
-        "grant",
         "keep_fresh",
-        "on_event",
-        "policy",
-        "prove_credentials",
         "renewer",
-        "store",
-        "timeout",
     )
 
     def __init__(
@@ -94,13 +88,7 @@ class TokenManager:
     ) -> None:
         if math.isnan(timeout) or timeout < 0:
             raise ValueError(f"timeout must be a number of seconds >= 0, not {timeout!r}")
-        self.grant = grant
-        self.store = store
-        self.policy = policy
-        self.timeout = timeout
         self.keep_fresh = keep_fresh
-        self.prove_credentials = prove_credentials
-        self.on_event = on_event
         self._memory = memory
         self._closed = False
         self.renewer = Renewer(
@@ -112,6 +100,38 @@ class TokenManager:
             on_event=on_event,
         )
         self._keep()
+
+    # The renewer has them, and a process may hold thousands of managers.
+
+    @property
+    def grant(self) -> Grant:
+        """How a token is obtained."""
+        return self.renewer.grant
+
+    @property
+    def store(self) -> TokenStore | None:
+        """Where it is shared beyond this process; None: nowhere."""
+        return self.renewer.stores[1] if len(self.renewer.stores) > 1 else None
+
+    @property
+    def policy(self) -> RefreshPolicy:
+        """When it is renewed."""
+        return self.renewer.policy
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a call waits at most, if it names no timeout."""
+        return self.renewer.timeout
+
+    @property
+    def prove_credentials(self) -> bool:
+        """Whether one token must be obtained before any is adopted."""
+        return self.renewer.proof
+
+    @property
+    def on_event(self) -> Callable[[Event], None] | None:
+        """What is called with each event."""
+        return self.renewer.on_event
 
     def token(self, *, timeout: float | None = None) -> Token:
         """A usable token; waits only when there is none.

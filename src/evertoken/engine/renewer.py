@@ -18,7 +18,7 @@ from evertoken.runtime import clock, process
 from evertoken.runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from evertoken import status
     from evertoken.core import effects, protocol
@@ -58,7 +58,7 @@ class Renewer:
     Attributes:
         snapshot: what every request reads.
         stores: near to far; the first one is the process's memory.
-        near: those of them that answer at once; `watchers` poll the others.
+        watchers: those that poll the remote ones.
         polled_at: when the near ones were, in seconds on the clock since boot.
         adoptions: tokens that polls found. A number, since a process that finds its token has no
             use for `Counters` yet.
@@ -70,14 +70,13 @@ class Renewer:
         "_counters",
         "_health",
         "_in_flight",
-        "_proof",
         "adoptions",
         "grant",
         "kept_in",
-        "near",
         "on_event",
         "policy",
         "polled_at",
+        "proof",
         "snapshot",
         "stores",
         "timeout",
@@ -99,20 +98,22 @@ class Renewer:
         self.timeout = timeout
         self.snapshot: Snapshot = EMPTY
         self.grant = grant
-        self._proof = proof
+        self.proof = proof
         self.on_event = on_event
         self.adoptions = 0
         self._counters: Counters | None = None
         self.polled_at = -math.inf
-        remote = [store for store in stores if isinstance(store, RemoteStore)]
-        self.watchers = tuple(store_watcher.StoreWatcher(store) for store in remote)
-        # the very sequence given, where it is the same: a process may hold thousands of these
-        self.near: Sequence[TokenStore] = (
-            [store for store in stores if store not in remote] if remote else stores
+        self.watchers = tuple(
+            store_watcher.StoreWatcher(store) for store in stores if isinstance(store, RemoteStore)
         )
         self._health = None if on_event is None else health.Health(stores, on_event)
         self._in_flight: InFlight | None = None
         self.kept_in: Process | None = None
+
+    @property
+    def near(self) -> list[TokenStore]:
+        """The stores that answer at once."""
+        return [store for store in self.stores if not isinstance(store, RemoteStore)]
 
     @property
     def in_flight(self) -> InFlight | None:
@@ -123,7 +124,7 @@ class Renewer:
     @property
     def claim(self) -> Claim:
         """Which tokens of the stores are this manager's."""
-        return Claim(self.stores[0], self.grant, self._proof)
+        return Claim(self.stores[0], self.grant, self.proof)
 
     # -- what stands -------------------------------------------------------------------------------
 

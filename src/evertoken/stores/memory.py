@@ -134,7 +134,8 @@ class MemoryStore:
         with self._guard:
             owner = self._owners.get(key)
             if owner is None and not proof:
-                self._set_owner(key, Owner((source,), fingerprint, proven=False))
+                first = Owner((), fingerprint, proven=False)
+                self._set_owner(key, first.joined_by(source))
                 return True
             if owner is None or not owner.matches(source, fingerprint):
                 return False
