@@ -57,7 +57,12 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
 def caplog(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> pytest.LogCaptureFixture:
-    """Pytest's own; when it is read it has all records, which the pool makes a moment later."""
+    """Pytest's own: it has all records when it is read, and none of the test before.
+
+    The pool makes them a moment later.
+    """
+    reports.catch_up(5.0)
+    caplog.clear()
     handler = caplog.handler
 
     def complete(_: pytest.LogCaptureFixture) -> LogCaptureHandler:
