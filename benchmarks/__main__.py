@@ -33,6 +33,7 @@ NAMES = (
     "refusal",
     "memory",
     "identities",
+    "accounts",
 )
 
 RESULTS = os.path.join(os.path.dirname(__file__), "results")

@@ -94,8 +94,14 @@ def main() -> None:
         first_header(peer, place)
     elif job == "fleet":
         fleet(peer, place, int(numbers[0]), float(numbers[1]))
-    else:
+    elif job == "weight":
         weight(peer, place, int(numbers[0]))
+    else:
+        from benchmarks import many  # noqa: PLC0415  likewise
+
+        {"signing": many.signing, "kept": many.kept}[job](
+            peer, place, int(numbers[0]), float(numbers[1])
+        )
 
 
 if __name__ == "__main__":

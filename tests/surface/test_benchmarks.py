@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 HALVES = (
     ("server", "hot_path", "threads", "refusal", "memory", "identities"),
-    ("stall", "outage", "processes", "cold_start", "command_line"),
+    ("stall", "outage", "processes", "cold_start", "command_line", "accounts"),
 )
 
 RENEWING = [name for name in registry.NAMES if name != registry.FLOOR]
