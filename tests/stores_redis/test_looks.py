@@ -11,7 +11,7 @@ import pytest
 from evertoken import MemoryStore, RefreshPolicy, Token, TokenKey, TokenManager
 from evertoken.core.entry import Entry
 from evertoken.engine.store_watcher import POLL_WAIT, StoreWatcher
-from evertoken.runtime import clock, process, threads
+from evertoken.runtime import clock, pool, process, threads
 from evertoken.stores.redis import RedisStore
 from support.fleet import BOUND, CountingGrant, eventually
 
@@ -121,6 +121,21 @@ def test_without_threads_a_caller_polls_the_store_in_its_own_thread(  # F33
     monkeypatch.setattr(threads, "can_run", lambda: False)
     store.gate.set()
     poller.poll()
+    assert (store.loads, len(poller.found)) == (1, 1)
+
+
+def test_a_poll_that_a_signal_handler_kept_from_the_pool_is_made_by_the_next(  # F32
+    poller: Poller, store: SlowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> None:
+        raise InterruptedError
+
+    store.gate.set()
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "submit", interrupted)
+        with pytest.raises(InterruptedError):
+            poller.poll()
+    poller.poll(now=clock.now().after(SlowStore.recheck))
     assert (store.loads, len(poller.found)) == (1, 1)
 
 

@@ -14,7 +14,7 @@ from evertoken.runtime.pool import SHARE, SIZE, Pool, Task
 from support.fleet import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -91,6 +91,22 @@ def test_places_take_turns(gate: threading.Event) -> None:
     gate.set()
     assert last.wait(20)
     assert Counter(order) == {"a": 3, "b": 1}
+
+
+def test_an_exit_waits_for_a_call_that_no_thread_has_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own, task = Pool(), Task(lambda: "done", "a")
+    workers: list[threading.Thread] = []
+
+    def start_later(work: Callable[[], None], _name: str, **_: object) -> None:
+        workers.append(threading.Thread(target=work, daemon=True))
+
+    monkeypatch.setattr(threads, "start", start_later)
+    own.submit(task)
+    threading.Timer(0.1, workers[0].start).start()
+    own.finish(20)
+    assert task.done
 
 
 def test_an_idle_thread_ends(monkeypatch: pytest.MonkeyPatch) -> None:

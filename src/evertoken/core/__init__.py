@@ -13,12 +13,12 @@ One order. Each token gets a generation before its request is sent: one more tha
 the clock's seconds if that is more (`next_generation`, by `OrderingTime`: Redis's own clock where a
 store is Redis). Clocks that step or disagree therefore cannot decide which of two tokens is newer.
 Two renewals without a lock may draw the same generation; then the token's text decides. `revoke()`
-also covers a token that is on its way, unless a store holds one of other credentials;
-`invalidate()` does not. A generation from the far future, which a clock set to another year leaves
-behind, is demoted wherever it is met (`demoted`, `join_at`).
+also kills a token whose request is in flight, unless a store holds a token of other credentials;
+`invalidate()` does not. A clock that was set to a wrong year can leave a generation far in the
+future, which would beat every later one: each merge lowers it (`demoted`, `join_at`).
 
 One decision. A manager publishes a `Snapshot`. `decide` reads a snapshot and the time, nothing
-else, and nobody changes its answer. Each event makes a new snapshot.
+else, and callers follow its answer. Each event makes a new snapshot.
 
     state          usable  due  action           who does what
     -------------  ------  ---  ---------------  -----------------------------------------------
@@ -34,12 +34,14 @@ else, and nobody changes its answer. Each event makes a new snapshot.
     the window before its expiry begins     stale
     its last use is over                    expired
     another process holds the lock          as before; next try soon       (`postponed`)
-    a renewal fails, the token is usable    fresh until the back-off ends, at most until the
-                                            token's end                    (`with_failure`)
+    a renewal fails, the token is usable    fresh until the back-off or the token ends,
+                                            whichever comes first          (`with_failure`)
     a renewal fails, no token is usable     cooling down                   (`with_failure`)
-    the credentials were refused            as above, and once per `recheck` a renewal reads the
-                                            credentials: it asks only if they have changed
-    an expired token arrives late           as before; a renewal is due    (`apply_result`)
+    the credentials were refused            as above. While no token is usable, a renewal reads
+                                            the credentials again once per `recheck`, and sends
+                                            a request only if they have changed
+    a late result brings an expired token   unchanged: the token is dropped, and callers ask
+                                            again                          (`apply_result`)
     a store tells of an outage              unchanged if fresh; else as after a failed renewal
                                                                            (`merge_shared`)
     a newer login is learnt                 the failure is forgotten; a renewal is due
@@ -47,17 +49,17 @@ else, and nobody changes its answer. Each event makes a new snapshot.
     an API answers 401                      rejected, until the result; fresh again if there is
                                             no other token                 (`with_rejected`)
     the token is revoked or invalidated     none                           (`revoked`)
-    a renewal ends REVOKED or FAILED_LATE   as before, less what is dead; next try soon
-                                                                           (`apply_result`)
+    a renewal ends REVOKED or FAILED_LATE   unchanged, but a revoked token is dropped; next try
+                                            soon                           (`apply_result`)
     a renewal publishes early               as at its end; what it learns afterwards is merged
                                                                            (`knowing`)
     the credentials name another identity   none; nothing is carried over  (`apply_result`)
 
-REVOKED: the token came, but a revocation covers it. A result is late after its deadline: the
-grant's own and a second (`REQUEST_SLACK`), counted from the last request. Its process was frozen.
-The error of a late failure (FAILED_LATE) says nothing about the endpoint, and is not remembered. A
-refusal counts all the same: it is a verdict on the credentials. A late token is used if it is
-usable. An expired one does not reach the snapshot, and its callers ask again.
+REVOKED: the token came, but a revocation covers it. A result is late if it comes more than the
+grant's deadline and a second (`REQUEST_SLACK`) after its last request was sent: the process is
+taken to have been suspended. A late token is used if it is usable. The error of a late failure
+(FAILED_LATE) says nothing about the endpoint: it starts no back-off and keeps the failure that is
+remembered. A late refusal counts all the same, since it is a verdict on the credentials.
 
 One protocol. A renewal is a generator of effects (`effects`, `renewal`). A driver performs each
 effect and sends its result back: a thread does so in production, a simulator in the tests. Stores
@@ -66,32 +68,33 @@ load outside a renewal, once per `recheck`.
 
     step                     why
     -----------------------  -----------------------------------------------------------------------
-    read the credentials     once, before any lock: this reading is the identity, the request and
-                             the memory of a refusal, even if a callable answers differently later
-    lock each store,         so that one process of a fleet asks; waiting is cut into slices, since
-      near to far            the holder may save a token meanwhile. If nobody waits and the token
-                             is not overdue, there is one try, and the renewal ends BUSY. Else it
-                             goes on without the lock after half the manager's timeout (never an
-                             exclusive grant): the lock saves requests; correctness does not
-                             depend on it
-    load each store          a token that a sibling has just saved makes the request needless; a
-                             token in a near store counts only after the far ones were loaded too
+    read the credentials     once, before any lock: the identity, the request and a refusal's hash
+                             come from this one reading, whatever a callable would return later
+    lock each store,         so that one process of a fleet asks. If no caller waits and the token
+      near to far            is not overdue (half of its window is left), there is one try, and a
+                             taken lock ends the renewal BUSY. Otherwise it tries in slices, since
+                             the holder may save a token meanwhile, and after half the manager's
+                             timeout goes on without the lock (an exclusive grant never does): the
+                             lock saves requests; correctness does not depend on it
+    load each store          a token that a sibling has just saved makes the request needless. The
+                             far stores are loaded before a token of a near one is adopted: one of
+                             them may hold its revocation
     may we adopt it?         inside a process a token belongs to credentials (see Ownership)
     ask                      with a floor of a second between grants. A caller without a usable
                              token gets up to three tries within about a second, unless an outage,
                              or a failure of its own manager, is known
     save, far to near        a crash in between leaves the token where most can see it
-    revoke what was          a token that a revocation covers is ended at the server and handed to
-      overtaken              nobody
-    release the callers      at the end; at a refusal before the slow hash and the save, which are
-                             for the siblings. If the entry holds refusals already, callers wait
-                             for the hash: it tells whether one of them is ours
+    revoke a token that was  it is ended at the server and handed to nobody
+      revoked in flight
+    release the callers      after all locks. After a refusal, before the slow hash and the save,
+                             which only siblings need; if the entry holds refusals already, the
+                             hash comes first: it finds the count of our own
 
 Where is a token while it is being renewed? The old one stays in the snapshot, and is sent as long
 as it is usable. The new one exists only in the generator (`Exchange.known`) until it is saved, far
-to near; then it is in the stores, and through `apply_result` in the snapshot. Stores and polls may
-show it before the renewal's own callers get it. A process that is killed before the save loses it,
-which costs one more grant.
+to near. Then the locks are released, and `apply_result` puts it into the snapshot. Stores and polls
+may show it before the renewal's own callers get it. A process that is killed before the save loses
+it, and so does a store that raises there: that costs one more grant.
 
 What happens on a 401? All stores are polled. A token other than the rejected one is used. Else one
 renewal starts, at most one a minute for an identity and process. It is not `force`: failures bind
@@ -100,9 +103,9 @@ ends, since the 401 may have been the API's fault. Siblings are not told; they s
 
 Ownership. Two managers of one identity may have different passwords, and an identity names none.
 Inside a process a token therefore belongs to credentials: for each identity the process's memory
-keeps one `Owner`, the credentials that obtained its token, or else the first that asked to adopt
-one from a store. A manager's `Claim` is how it asks, and `MayAdopt` the effect: other credentials
-obtain a token of their own. Every process that can read the store is trusted.
+keeps one `Owner`: the credentials that obtained the token or, for a token from a store, the first
+that adopted it. The effect `MayAdopt` asks, by the manager's `Claim`. A manager that is denied
+requests a token of its own. Every process that can read the store is trusted.
 
 One assumption. The server lets two tokens of one identity live side by side. Where a new token ends
 the one before it, siblings that still send that one see a 401 once, and replace it then.
@@ -115,20 +118,26 @@ What happens to a failure?
                  credentials                 by hash, in the entry   credentials; for a manager,
                                                                      changed credentials
     unavailable  something was sent, and no  everyone, in the entry  its time; a newer token; the
-                 proper answer came                                  end or revocation of a live one
-    local        nothing was sent, or it     this manager, in its    its time; a newer token or
-                 says nothing to others      snapshot only           login; the end or revocation
-                                                                     of a live token
+                 proper answer came                                  end or revocation of the token
+                                                                     that was usable when it began
+    local        nothing was sent: no        this manager, in its    as unavailable
+                 connection, no DNS, a       snapshot only
+                 callable that raised
 
-A store that fails is no failure of a renewal. Its load and save answer None, its lock `ABSENT`
-(`BUSY` if nobody waits): the process goes on from memory and renews alone, and a later poll saves
-again what the store lacks. A store that raises what it must not makes the renewal a local failure.
-An exclusive grant sends nothing without its home.
+Its time is that of the policy: a back-off from `retry_after` to `retry_after_max` or the server's
+`Retry-After`, and for a refusal `refusal_cooldown`, doubled up to `refusal_cooldown_max`. A newer
+login ends any failure in the snapshot. In the snapshot a refusal is known by a fast fingerprint; in
+the entry, which other processes read, by a slow hash. A record with a count of 0 tells that
+credentials which had been refused were accepted.
 
-`force` asks despite all three kinds. FAILED_LATE is not a failure to wait out, and leaves the one
-before as it is. An entry remembers one outage and eight refused credentials. Outages and refusals
-have separate room. If they shared it, an outage could push out a refusal and then be cleared by a
-token, and `join` would depend on the order. No failure of any kind ends a live token.
+A store that fails is no failure of a renewal. Its load and save answer None, its lock `ABSENT` (or
+`BUSY`, if the renewal can be put off): the process goes on from memory and renews alone, and a
+later poll saves again what the store lacks. A store that raises what it must not makes the renewal
+a local failure. An exclusive grant sends nothing without its home.
+
+`force` asks despite all three kinds. An entry remembers one outage and eight refused credentials,
+in separate slots. In shared ones an outage could evict a refusal and then be cleared itself, and
+`join` would depend on the order. No failure of any kind ends a live token.
 
 Exclusive grants (`exclusive`). No grant uses this yet. A rotating refresh token is sent only under
 the lock of its home, the farthest store, after a mark was saved there, and after one more look at

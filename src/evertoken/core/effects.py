@@ -31,7 +31,7 @@ class Source(enum.Enum):
     STORE = "a store"
     REMEMBERED = "a failure that the manager remembered"
     BUSY = "another process is renewing"
-    PUT_OFF = "no thread could start"
+    INTERRUPTED = "the caller that ran it was interrupted"
     REVOKED = "the token was revoked while it was on its way"
     FAILED_LATE = "the renewal failed after its deadline: its error says nothing about the endpoint"
 
@@ -60,7 +60,7 @@ class ReadCredentials:
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The caller's reading, moved on by the time since boot. Result: `Instant`.
+    """The caller's reading, plus what has passed on the clock since boot. Result: `Instant`.
 
     A renewal runs in a thread, where freezegun shows the real wall clock.
     """
@@ -214,8 +214,8 @@ class Plan:
         stores: how many there are; 0 is the nearest, and locks are taken in this order.
         policy: the rules.
         lock_timeout: seconds to wait for a lock before going on without it.
-        deadline: seconds after the send from which a result is late: its process was frozen.
-            Then neither an expired token nor an outage counts.
+        deadline: seconds after the send. A result that comes later is late: an expired token
+            or an outage is then ignored.
         jitter_fraction: in [0, 1), this process's own.
         exclusive: whether the grant has a rotating refresh token. The farthest store keeps it.
     """
@@ -277,7 +277,7 @@ class Result:
 
     @property
     def asked(self) -> bool:
-        """Whether memory and stores did not settle it; a request was not always sent."""
+        """Whether it got past memory and stores; true for a crash or a local failure too."""
         return self.source is Source.GRANT
 
     @property

@@ -64,7 +64,10 @@ class Exchange:
 
     @property
     def deadline(self) -> float:
-        """When this renewal is late, on the clock since boot: a wait before it does not count."""
+        """When this renewal is late, on the clock since boot.
+
+        It is counted from the send, so time spent waiting for locks is excluded.
+        """
         return math.inf if self._sent is None else self._sent.boot + self.plan.deadline
 
     def hash(self) -> Steps[bytes]:

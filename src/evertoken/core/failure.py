@@ -20,8 +20,8 @@ LONGEST_WAIT = 24 * 3600.0
 class Failure:
     """Why the token endpoint is not asked for a while.
 
-    A count of 0 records the opposite: the credentials were refused before, and have been accepted
-    since. It replaces the refusal in `join`, and has ended already.
+    A count of 0 is an acceptance: the credentials were refused before, and have worked since. It
+    replaces the refusal in `join`, and forbids nothing.
 
     Attributes:
         kind: whom it binds.

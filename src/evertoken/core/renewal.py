@@ -96,7 +96,7 @@ class Renewal(Exchange):
         return (yield from self.result(Source.BUSY))
 
     def locked(self, store: int, hold: Hold) -> Steps[Result | None]:
-        """Go on after the lock of `store` was taken, or is not offered."""
+        """What is done once the lock of `store` is held, or is not offered; a result ends it."""
         del store, hold
         yield from ()
         return None

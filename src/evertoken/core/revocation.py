@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 def revocation(plan: Plan, snapshot: Snapshot) -> Steps[Revocation]:
     """Revoke the manager's token, and those in the stores that belong to its credentials.
 
-    A token in flight is covered too: its generation is from before its request was sent, so it is
-    dead when it arrives. While the stores hold a token of other credentials, tokens in flight are
-    not covered. The tombstone is saved before the server is asked, so that no sibling sends a token
-    that the server is about to end. Each store may wait `lock_timeout` for its lock; after that the
-    revocation goes on without it.
+    A token in flight is covered too: its generation was drawn before its request was sent, and is
+    not above `revoked_through` when it arrives. While the stores hold a token of other credentials,
+    tokens in flight are not covered. The tombstone is saved before the server is asked, so that no
+    sibling sends a token that the server is about to end. Each store may wait `lock_timeout` for
+    its lock; after that the revocation goes on without it.
     """
     reading = yield ReadCredentials()
     if not isinstance(reading, Reading):
@@ -66,7 +66,7 @@ def revocation(plan: Plan, snapshot: Snapshot) -> Steps[Revocation]:
 
 
 def _tombstone(ours: tuple[Token, ...], known: Entry, through: int) -> Entry:
-    """The tombstone. If it ends no token of ours, the outage is kept and moved above it."""
+    """The tombstone. If none of our tokens dies, a known outage is moved above it, and binds on."""
     dead, outage = Entry.of_revocation(through), known.outage
     if ours or outage is None:
         return dead

@@ -39,10 +39,7 @@ class Claim(NamedTuple):
         return source_of(self.grant)
 
     def recognised_unread(self, key: TokenKey) -> bool:
-        """Whether the tokens of `key` are ours by the source of the credentials alone.
-
-        So they are if their owner has that source, or nobody owns them.
-        """
+        """Whether the owner of `key` has the same source of credentials, or there is no owner."""
         owner = self.memory.owner(key)
         return owner is None or owner.matches(self.source, None)
 

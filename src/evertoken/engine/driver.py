@@ -53,8 +53,8 @@ class Driver:
         start: the caller's reading of both clocks, which travels with the renewal.
         publish: told the result that waiting callers receive before the renewal has ended.
         on_step: called before each effect.
-        known: the identity to revoke for. The credentials are not read if their source alone
-            proves the claim.
+        known: the identity to revoke for. If the source of the credentials shows whose they are,
+            they are not read.
     """
 
     def __init__(

@@ -33,14 +33,13 @@ class InFlight:
         request: what it is asked to do.
         run: does it, and publishes.
         place: the token endpoint, which it may hang with.
-        longest_step: seconds after which a step that has not ended never will: a callable that
-            hangs, a name that is not resolved. The renewal is then abandoned.
+        longest_step: seconds. A step that takes longer is taken to hang (a callable, a name that is
+            not resolved), and the renewal is abandoned.
 
     Attributes:
         published: its result, once there is one.
         inline: whether a caller runs it, whom a signal handler may interrupt.
-        submitted: whether the pool has it; it has not if a signal handler's exception came first.
-        process: in a forked child, the parent's renewals are of no use.
+        process: the one that began it; a forked child ignores it.
     """
 
     __slots__ = (
@@ -51,7 +50,6 @@ class InFlight:
         "process",
         "published",
         "request",
-        "submitted",
     )
 
     def __init__(
@@ -68,7 +66,6 @@ class InFlight:
         self.inline = False
         self._longest_step = longest_step
         self._stepped_at = math.inf
-        self.submitted = False
         self._task = pool.Task(functools.partial(run, self), place)
 
     def start(self) -> None:
@@ -77,10 +74,14 @@ class InFlight:
         Where it was started before, this changes nothing; if a signal handler's exception kept it
         from starting, it starts now.
         """
-        if not self.submitted:
+        if not self.started:
             pool.submit(self._task)
-            self.submitted = True
         self._run_if_refused()
+
+    @property
+    def started(self) -> bool:
+        """Whether it was handed to the pool; a signal handler's exception may have come first."""
+        return self._task.submitted
 
     def step(self) -> None:
         """Note that a step begins."""

@@ -47,8 +47,9 @@ REPLACEMENT_PERIOD = 60.0
 class TokenManager:
     """Hands out a bearer token that is always fresh.
 
-    While a usable token exists no call waits: a renewal runs in a daemon thread of its own. One
-    renewal runs at a time, however many threads ask; a store extends that to processes.
+    While a token is usable no call waits, but for a poll of Redis (20 ms at most): renewals run in
+    the process's pool of threads. One runs at a time, however many threads ask; a store extends
+    that to processes.
 
     Args:
         grant: asks the token endpoint, as `PasswordGrant` does.

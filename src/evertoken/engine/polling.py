@@ -28,8 +28,8 @@ else:
 def poll(renewer: Renewer, now: Instant) -> Snapshot:
     """The snapshot after a poll of the stores, taken at most once per `recheck`.
 
-    A store across a network has a `recheck` of its own, and is polled in the pool: it is waited
-    for no longer than anybody would notice.
+    A store across a network has a `recheck` of its own, and is polled in the pool: the call waits
+    for it 20 ms at most.
     """
     if now.boot - renewer.polled_at < renewer.policy.recheck:
         return renewer.snapshot
@@ -37,7 +37,7 @@ def poll(renewer: Renewer, now: Instant) -> Snapshot:
 
 
 def poll_now(renewer: Renewer, now: Instant) -> Snapshot:
-    """As `poll`, however short ago the last one was, and waiting for every store."""
+    """As `poll`, even if the last one was just now; waits 1 s at most for each remote store."""
     return _poll(renewer, now, urgent=True)
 
 

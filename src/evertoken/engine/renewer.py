@@ -117,7 +117,7 @@ class Renewer:
 
     @property
     def in_flight(self) -> InFlight | None:
-        """The renewal under way; one of the parent's is of no use to a forked child."""
+        """The renewal under way; a forked child ignores its parent's."""
         renewal = self._in_flight
         return renewal if renewal is not None and renewal.process is process.current() else None
 
@@ -129,9 +129,9 @@ class Renewer:
     # -- what stands -------------------------------------------------------------------------------
 
     def identity(self) -> TokenKey:
-        """Whose token the snapshot is of, as the last renewal read it; asked for before the first.
+        """Whose token the snapshot is of, as the last renewal read it.
 
-        A user name may be a callable, which is not to be asked once a second.
+        Before the first renewal the grant is asked, which may call a user's callable.
         """
         return self.snapshot.key or self._identify(self.grant.key)
 
@@ -153,7 +153,7 @@ class Renewer:
         with process.lock():
             snapshot, renewal = self.snapshot, self.in_flight
             counters = (self._counters or status.Counters()).plus(adoptions=self.adoptions)
-        renewing = renewal is not None and renewal.submitted
+        renewing = renewal is not None and renewal.started
         return status.status_of(snapshot, clock.now(), counters, renewing=renewing)
 
     def with_fast_path(self, snapshot: Snapshot, now: Instant) -> Snapshot:
@@ -204,9 +204,9 @@ class Renewer:
     ) -> InFlight | None:
         """The renewal that replaces the token of the header `rejected`.
 
-        One that is in flight already does; a new one needs `may_replace`, else None. It is not
-        `force`: a back-off still binds it. Question and start are one step: of many threads that
-        meet a 401 at once the first one starts it, and all others find its renewal or its token.
+        Joins the one in flight; starts a new one only if `may_replace` agrees, else None. It is not
+        `force`: a back-off still binds it. Check and start happen under one lock: of many threads
+        that meet a 401 at once the first one starts it, and all others find its renewal or token.
         """
         key = self.identity()
         with process.lock():
@@ -244,7 +244,7 @@ class Renewer:
         return plan.plan_of(self.grant, self.stores, self.policy, self.timeout)
 
     def _run(self, renewal: InFlight) -> None:
-        result = effects.Result(source=effects.Source.PUT_OFF)
+        result = effects.Result(source=effects.Source.INTERRUPTED)
         request = renewal.request
         publish = functools.partial(self._publish, renewal)
         try:
@@ -254,7 +254,7 @@ class Renewer:
             )
             result = performer.run(steps)
         except BaseException as error:
-            # Ctrl-C is not the callable's, where a caller runs it
+            # where a caller runs it, Ctrl-C is that caller's
             if renewal.inline and not isinstance(error, Exception):
                 raise
             result = crash.crashed(error, request, self.plan())

@@ -52,23 +52,22 @@ class StoreWatcher:
             key: whose token.
             now: when the caller came.
             merge: called with the store, its entry and when that came.
-            urgent: whether to poll however short ago the last poll was.
+            urgent: whether to poll even if the last poll was just now.
         """
         with process.lock():
             early = now.boot - self._polled_at < self._store.recheck
             if early and not urgent:
                 return
-            polling = self._under_way()
-            started = polling is None
-            if polling is None:
-                polling = self._begin(key, now, merge)
-        if started:
+            polling = self._under_way() or self._begin(key, now, merge)
+        # a signal handler's exception may have kept the poll that is under way from the pool
+        handed_over = not polling.task.submitted
+        if handed_over:
             pool.submit(polling.task)
-        if started or urgent:
+        if handed_over or urgent:
             polling.task.wait(POLL_NOW_WAIT if urgent else POLL_WAIT)
 
     def _under_way(self) -> _Polling | None:
-        """The poll that has not ended; one of the parent's is of no use to a forked child."""
+        """The poll that has not ended; a forked child ignores its parent's."""
         polling = self._polling
         if polling is None or polling.task.done or polling.process is not process.current():
             return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# first, since hooks before a fork run last come, first served: a fork that had taken the lock of
-# `logging` would wait below for an import that waits for it
+# first: hooks before a fork run in reverse order of registration, and a fork that held the lock of
+# `logging` would wait for an import that waits for that lock
 import logging as logging  # noqa: PLC0414  as said
 import os
 import threading

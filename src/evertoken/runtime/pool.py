@@ -34,15 +34,16 @@ class Task(Generic[T]):
         place: the server or folder that it may hang with.
 
     Attributes:
+        submitted: whether the pool has it; a signal handler's exception may have come first.
         refused: whether no thread of the pool will make the call.
         waiters: told when the call has ended, or was refused.
     """
 
-    __slots__ = ("_outcome", "_unclaimed", "place", "refused", "waiters")
+    __slots__ = ("_outcome", "_unclaimed", "place", "refused", "submitted", "waiters")
 
     def __init__(self, call: Callable[[], T], place: str) -> None:
         self.place = place
-        self.refused = False
+        self.submitted = self.refused = False
         self.waiters = Waiters()
         self._outcome: tuple[T | None, BaseException | None] | None = None
         # taken out by the thread that makes the call, in one step
@@ -115,19 +116,27 @@ class Pool:
 
     def submit(self, task: Task[T]) -> None:
         """Have the pool make the call, in the order of submission for each place."""
-        if not threads.can_run():
+        if threads.can_run():
+            self._queue(cast("Task[object]", task))
+        else:
             task.refuse()
-            return
-        self._submitted.append(cast("Task[object]", task))
+        # last, since a task that was not wholly handed over is submitted again
+        task.submitted = True
+
+    def _queue(self, task: Task[object]) -> None:
+        self._submitted.append(task)
         self._wakes.put(None)
         if self._idle < len(self._submitted) and self._workers < SIZE:
             threads.start(self._work, "evertoken-worker", otherwise=self._give_up)
 
     def finish(self, seconds: float) -> None:
-        """Wait until no call is running, for this many seconds at most."""
+        """Wait until no call runs or is queued, for this many seconds at most."""
         end = clock.since_boot() + seconds
-        while self._tasks and (left := end - clock.since_boot()) > 0:
-            self._ended.wait(lambda: not self._tasks, left)
+        while not self._finished() and (left := end - clock.since_boot()) > 0:
+            self._ended.wait(self._finished, left)
+
+    def _finished(self) -> bool:
+        return not (self._tasks or self._waiting or self._submitted)
 
     def _work(self) -> None:
         with process.lock():
@@ -234,5 +243,5 @@ def run(call: Callable[[], T], place: str) -> T:
 
 
 def finish(seconds: float) -> None:
-    """Wait until the process's pool runs no call, for this many seconds at most."""
+    """Wait until the process's pool has no call left, for this many seconds at most."""
     _pool().finish(seconds)

@@ -111,5 +111,5 @@ def _forked() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # earlier than the first call; a child may have been given the process id of an ancestor
+    # earlier than the first call, and certain: a process id may be used again
     os.register_at_fork(after_in_child=_forked)

@@ -49,7 +49,7 @@ class Reporter:
         pool.submit(pool.Task(self.catch_up, "reports"))
 
     def catch_up(self, seconds: float = 0.0) -> None:
-        """Make the calls here, unless another thread does for longer than so many seconds."""
+        """Make the calls here; if another thread does, wait for it, `seconds` at most."""
         while self._turn.acquire(timeout=seconds):
             try:
                 self._make_calls()
@@ -87,7 +87,8 @@ def tell(call: Callable[[], object]) -> None:
 
 def log(level: int, text: str, *values: object) -> None:
     """Log `text` soon."""
-    if _log.isEnabledFor(level):
+    # not `isEnabledFor`: it holds logging's own lock in Python code
+    if level >= _log.getEffectiveLevel():
         tell(functools.partial(_log.log, level, text, *values))
 
 
@@ -98,7 +99,7 @@ error = functools.partial(log, logging.ERROR)
 
 
 def catch_up(seconds: float) -> None:
-    """Report what waits, unless another thread does so for longer than so many seconds."""
+    """Make the waiting reports here; if another thread does, wait for it, `seconds` at most."""
     _reporter().catch_up(seconds)
 
 

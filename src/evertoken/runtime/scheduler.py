@@ -1,4 +1,4 @@
-"""One thread that has what is due looked after, each in the pool."""
+"""One thread that submits a task to the pool for each manager that is due."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Scheduler:
         order: itertools.count[int],
     ) -> None:
         """Take in what is told, until something is due."""
-        # waiting stands still while a machine is suspended, so none may be long
+        # a timed wait does not advance while the machine is suspended, so each one is short
         left = LONGEST_SLEEP if not heap else heap[0][0] - clock.since_boot()
         try:
             kept, due = self._told.get(timeout=max(0.0, min(left, LONGEST_SLEEP)))
