@@ -47,16 +47,19 @@ if TYPE_CHECKING:
 
 SECRET = Fernet.generate_key()
 
+PATIENCE = 10.0
+"""Seconds that an operation on a server may last: this suite is not about slow ones."""
+
 MAKERS: dict[str, Callable[[pytest.FixtureRequest], TokenStore]] = {
     "memory": lambda _: MemoryStore(),
     "file": lambda request: FileStore(request.getfixturevalue("tmp_path")),
-    "redis": lambda request: RedisStore(request.getfixturevalue("valkey").url),
-    "cluster": lambda request: RedisStore(request.getfixturevalue("cluster")),
+    "redis": lambda request: RedisStore(request.getfixturevalue("valkey").url, timeout=PATIENCE),
+    "cluster": lambda request: RedisStore(request.getfixturevalue("cluster"), timeout=PATIENCE),
     "sealed file": lambda request: FileStore(
         request.getfixturevalue("tmp_path"), encryption_key=SECRET
     ),
     "sealed redis": lambda request: RedisStore(
-        request.getfixturevalue("valkey").url, encryption_key=SECRET
+        request.getfixturevalue("valkey").url, encryption_key=SECRET, timeout=PATIENCE
     ),
 }
 OPEN = ["memory", "file", "redis"]
