@@ -38,6 +38,7 @@ class Settings(Protocol):
     extra: Mapping[str, Json]
     omit: Collection[str]
     denial_status: Literal[401, 403]
+    basic_auth: Literal["encoded", "raw"]
 
 
 Rule: TypeAlias = "Callable[[Settings, Ledger, Recorded], Answer]"
@@ -121,22 +122,25 @@ def _repeated_field(request: Recorded) -> Answer | None:
 def _unknown_client(settings: Settings, request: Recorded) -> Answer | None:
     expected = (settings.client_id, settings.client_secret)
     in_body = (_field(request, "client_id"), _field(request, "client_secret"))
-    if expected in {_basic(request.headers.get("Authorization", "")), in_body}:
+    encoded = settings.basic_auth == "encoded"
+    by_basic = _basic(request.headers.get("Authorization", ""), encoded=encoded)
+    if expected in {by_basic, in_body}:
         return None
     challenge = {"WWW-Authenticate": 'Bearer error="invalid_client"'}
     return Answer.json({"error": "invalid_client"}, status=401, headers=challenge)
 
 
-def _basic(authorization: str) -> tuple[str, str] | None:
-    """Id and secret, each form-encoded before base64 (RFC 6749 section 2.3.1)."""
-    scheme, _, encoded = authorization.partition(" ")
+def _basic(authorization: str, *, encoded: bool) -> tuple[str, str] | None:
+    """Id and secret; `encoded`: each form-encoded before base64 (RFC 6749 section 2.3.1)."""
+    scheme, _, pair = authorization.partition(" ")
     try:
-        decoded = base64.b64decode(encoded, validate=True).decode()
+        decoded = base64.b64decode(pair, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return None
     name, _, secret = decoded.partition(":")
-    is_basic = scheme.lower() == "basic"
-    return (unquote_plus(name), unquote_plus(secret)) if is_basic else None
+    if scheme.lower() != "basic":
+        return None
+    return (unquote_plus(name), unquote_plus(secret)) if encoded else (name, secret)
 
 
 def _password_grant(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:

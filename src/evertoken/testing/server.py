@@ -40,7 +40,7 @@ class TokenServer:
     Attributes:
         client_id, client_secret, username, password: what it accepts, in the body or, the client's,
             by HTTP Basic. Made up for each server, so that no two share an identity. An empty
-            secret makes a public client.
+            secret makes a public client; with an empty id too, no client is wanted.
         expires_in: what the token response says, any JSON value. Where it is a number (or a string
             that is one) the token really ends after so many seconds, else never by itself.
         scope: what may be asked for, separated by spaces, and what is granted to who does not ask.
@@ -48,6 +48,7 @@ class TokenServer:
         omit: members that the token response lacks.
         denial_status: what the API answers to a bad token: 401 with `WWW-Authenticate`, or the
             403 without it that SquadRun documents.
+        basic_auth: how it reads HTTP Basic: `"encoded"`, as RFC 6749 has it, or `"raw"`.
         token_endpoint, revocation_endpoint, api, elsewhere: the `Endpoint`s, each of them
             scriptable; the API is every path under `/api/`, elsewhere all that is left.
     """
@@ -89,6 +90,7 @@ class TokenServer:
         self.extra: Mapping[str, Json] = {}
         self.omit: Collection[str] = ()
         self.denial_status: Literal[401, 403] = denial_status
+        self.basic_auth: Literal["encoded", "raw"] = "encoded"
         self._clock = clock or _wall_clock
         self._ssl_context = ssl_context
         self._ledger = Ledger(self._clock)
