@@ -83,6 +83,10 @@ HTML = {"Content-Type": "text/html; charset=utf-8"}
     "behaviour",
     [
         Answer(200, HTML),
+        Answer(201, HTML),
+        Answer(202, {"Content-Type": "application/json"}, b"{}"),
+        Answer(204),
+        Answer.error("invalid_token"),
         Answer(200, HTML, b"<html>"),
         Answer(200, {"Content-Type": "application/json"}, b"{}"),
         Answer(200, {"Content-Type": "application/json"}, b"\x00\xff"),
@@ -95,6 +99,10 @@ HTML = {"Content-Type": "text/html; charset=utf-8"}
     ],
     ids=[
         "empty HTML",
+        "201",
+        "202",
+        "204",
+        "dead already",
         "HTML",
         "empty JSON",
         "garbage",
@@ -106,9 +114,9 @@ HTML = {"Content-Type": "text/html; charset=utf-8"}
         "slow",
     ],
 )
-def test_status_200_is_success_whatever_the_body(
+def test_any_2xx_is_success_whatever_the_body_and_so_is_a_token_that_is_dead_already(
     token_server: TokenServer, behaviour: Behaviour
-) -> None:  # S40
+) -> None:  # S40, S62
     events: list[Event] = []
     manager = manager_of(token_server, on_event=events.append)
     manager.token()
@@ -128,12 +136,22 @@ def test_status_200_is_success_whatever_the_body(
         Answer(503),
         Answer.error("invalid_client", status=401),
         Answer.redirect("/elsewhere/"),
-        Answer(204),
+        Answer.error("invalid_token", status=401),
+        Answer.error("invalid_request"),
         Raw(b"nonsense\r\n"),
         Cut("head", keep=0),
         Hang(),
     ],
-    ids=["outage", "refusal", "redirect", "another success", "nonsense", "hang-up", "silence"],
+    ids=[
+        "outage",
+        "refusal",
+        "redirect",
+        "another status",
+        "another error",
+        "nonsense",
+        "hang-up",
+        "silence",
+    ],
 )
 def test_both_tokens_are_dropped_whatever_the_answer(
     token_server: TokenServer, behaviour: Behaviour, tmp_path: Path

@@ -27,7 +27,7 @@ from evertoken import (
     TokenManager,
 )
 from evertoken.core.state import Snapshot
-from evertoken.grants.response import Answer as Parsed
+from evertoken.grants.answer import Answer as Parsed
 from evertoken.grants.response import parse
 from evertoken.testing import Answer, Cut, Delay, Drip, EarlyHints, Endless, Hang, Raw, Reset
 from evertoken.testing import TokenServer as Server
@@ -132,14 +132,14 @@ TROUBLE: dict[str, Behaviour] = {
     "a bad token": Answer.json({**TOKEN, "access_token": f"{ACCESS_TOKEN}\r\nX: y"}),
     "a bad type": Answer.json({**TOKEN, "token_type": ACCESS_TOKEN}),
     "a bad lifetime": Answer.json({**TOKEN, "expires_in": PASSWORD}),
-    "a bad scope": Answer.json({**TOKEN, "scope": f'"{PASSWORD}"'}),
-    "a bad refresh token": Answer.json({**TOKEN, "refresh_token": REFRESH_TOKEN + "\n"}),
+    "a bad type in a list": Answer.json({**TOKEN, "token_type": [ACCESS_TOKEN, PASSWORD]}),
     "twice the token": Answer(
         200, (), json.dumps(TOKEN).encode()[:-1] + f', "access_token": "{ACCESS_TOKEN}"}}'.encode()
     ),
     "half a token": Answer(200, (), json.dumps(TOKEN).encode()[:60]),
     "an error and a token": Answer.json({**TOKEN, "error": ECHO}),
-    "another status": Answer.json(TOKEN, status=201),
+    "another status": Answer.json(TOKEN, status=304),
+    "a page": Answer(403, {"Content-Type": "text/html"}, f"<html>{ECHO} {HELD}".encode()),
     "a redirect": Answer.redirect(f"/oauth/?password={quote_plus(PASSWORD)}&t={ACCESS_TOKEN}"),
     "too large": Endless(),
     "cut": Cut("body", then=Answer.json(TOKEN)),
@@ -149,6 +149,15 @@ TROUBLE: dict[str, Behaviour] = {
     "103": EarlyHints(Answer.json(TOKEN)),
     "hang": Hang(),
     "drip": Drip(0.05, then=Answer.json(TOKEN)),
+}
+
+
+ODD: dict[str, Behaviour] = {
+    "a bad scope": Answer.json({**TOKEN, "scope": f'"{PASSWORD}"'}),
+    "a list of scopes": Answer.json({**TOKEN, "scope": [PASSWORD, CLIENT_SECRET]}),
+    "a bad refresh token": Answer.json({**TOKEN, "refresh_token": REFRESH_TOKEN + "\n"}),
+    "an odd type": Answer.json({**TOKEN, "token_type": " BearerToken"}, status=201),
+    "no time at all": Answer.json({**TOKEN, "expires_in": 0, "error": None}),
 }
 
 
@@ -230,6 +239,10 @@ def meet_trouble(out: Everything, server: Server, manager: TokenManager) -> None
         server.token_endpoint.answer_always(behaviour)
         out.fail(manager.refresh)
         out.shown.append(name)
+        show_state(out, manager)
+    for behaviour in ODD.values():
+        server.token_endpoint.answer_always(behaviour)
+        manager.refresh()
         show_state(out, manager)
     server.token_endpoint.answer_always(TROUBLE["refused"])
     fresh = TokenManager(manager.grant, memory=MemoryStore(), on_event=out.events.append)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from evertoken.testing.answers import Json
 
 VALUE = "planted-in-the-body"
-TOKEN: Json = {"access_token": VALUE, "token_type": "Bearer", "expires_in": 36000}
+TOKEN: dict[str, Json] = {"access_token": VALUE, "token_type": "Bearer", "expires_in": 36000}
 JSON = "application/json"
 
 
@@ -43,10 +43,6 @@ def error_of(server: TokenServer, answer: Answer) -> TokenError:
 @pytest.mark.parametrize(
     ("status", "kind", "transient"),
     [
-        (201, InvalidTokenResponse, False),
-        (202, InvalidTokenResponse, False),
-        (206, InvalidTokenResponse, False),
-        (226, InvalidTokenResponse, False),
         (304, InvalidTokenResponse, False),
         (400, GrantUnavailable, True),
         (401, GrantUnavailable, True),
@@ -63,7 +59,7 @@ def error_of(server: TokenServer, answer: Answer) -> TokenError:
         (600, InvalidTokenResponse, False),
     ],
 )
-def test_a_token_under_another_status_than_200_is_none(
+def test_a_token_under_another_status_than_a_2xx_is_none(
     token_server: TokenServer, status: int, kind: type[TokenError], *, transient: bool
 ) -> None:  # S23
     error = error_of(token_server, Answer.json(TOKEN, status=status))
@@ -71,6 +67,31 @@ def test_a_token_under_another_status_than_200_is_none(
     assert type(error) is kind
     assert (error.status, error.transient) == (status, transient)
     assert str(status) in str(error)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 206, 226])
+def test_a_token_under_any_2xx_is_a_grant(token_server: TokenServer, status: int) -> None:  # S23
+    token_server.token_endpoint.answer_always(Answer.json(TOKEN, status=status))
+
+    assert grant_of(token_server).request().value == VALUE
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (JSON, b"\xef\xbb\xbf" + json.dumps(TOKEN).encode()),
+        (JSON, json.dumps(TOKEN).encode("utf-16")),
+        (f"{JSON}; charset=utf-16-le", json.dumps(TOKEN).encode("utf-16-le")),
+        ("text/html", json.dumps(TOKEN).encode()),
+    ],
+    ids=["BOM", "UTF-16 with a BOM", "declared charset", "labelled as HTML"],
+)
+def test_a_token_is_read_however_its_text_is_encoded(
+    token_server: TokenServer, content_type: str, body: bytes
+) -> None:  # S27
+    token_server.token_endpoint.answer_always(Answer(200, {"Content-Type": content_type}, body))
+
+    assert grant_of(token_server).request().value == VALUE
 
 
 @pytest.mark.parametrize(
@@ -88,8 +109,7 @@ def test_a_token_under_another_status_than_200_is_none(
         (JSON, json.dumps(TOKEN).encode() + b"}"),
         (JSON, b'{"a":' * 200_000),
         (JSON, b"[" * 1_000_000),
-        (JSON, b"\xef\xbb\xbf" + json.dumps(TOKEN).encode()),
-        (JSON, json.dumps(TOKEN).encode("utf-16")),
+        (JSON, json.dumps(TOKEN).encode("utf-16-le")),
         (JSON, b'{"access_token": "planted-in-the-body\xff"}'),
         (JSON, b"\x00" * 1000),
         ("application/x-www-form-urlencoded", b"access_token=planted-in-the-body"),
@@ -130,7 +150,7 @@ def test_a_broken_coding_is_told(token_server: TokenServer, coding: str) -> None
     error = error_of(token_server, Answer(200, {"Content-Encoding": coding}, b"no such thing"))
 
     assert type(error) is InvalidTokenResponse
-    assert f"is no sound {coding.lower()}" in str(error)
+    assert f"is not valid {coding.lower()}" in str(error)
 
 
 def test_a_compressed_answer_is_read(token_server: TokenServer) -> None:
@@ -155,8 +175,72 @@ def test_what_an_answer_leaves_out_is_said_once(
     ]
 
 
+def test_an_odd_token_type_is_said_once(
+    token_server: TokenServer, caplog: pytest.LogCaptureFixture
+) -> None:  # S16
+    grant = grant_of(token_server)
+    for kind in ("BearerToken", " Bearer ", "bearertoken"):
+        token_server.extra = {"token_type": kind}
+        grant.request()
+
+    (warning,) = warned(caplog)
+    assert "spells token_type otherwise: it is taken for Bearer" in warning.getMessage()
+
+
+@pytest.mark.parametrize("ahead", [0.0, 7200.0, -7200.0], ids="clock {:+.0f} s".format)
+def test_an_expires_in_that_is_a_point_in_time_is_read_by_the_clock_of_its_server(
+    token_server: TokenServer, caplog: pytest.LogCaptureFixture, ahead: float
+) -> None:  # S18, F16
+    there = time.time() + ahead
+    document: Json = {**TOKEN, "expires_in": int(there) + 3600}
+    date = email.utils.formatdate(there, usegmt=True)
+    token_server.token_endpoint.answer_always(Answer.json(document, headers={"Date": date}))
+    grant = grant_of(token_server)
+
+    tokens = [grant.request() for _ in range(2)]
+
+    assert [token.lifetime for token in tokens] == pytest.approx([3600, 3600], abs=60)
+    (warning,) = warned(caplog)
+    assert "expires_in is a point in time" in warning.getMessage()
+
+
+def test_without_a_date_the_point_in_time_is_read_by_the_own_clock(
+    token_server: TokenServer,
+) -> None:  # S18
+    token_server.extra = {"expires_in": int(time.time()) + 3600}
+
+    assert grant_of(token_server).request().lifetime == pytest.approx(3600, abs=60)
+
+
+GARBAGE = {
+    "a captive portal": Answer(200, {"Content-Type": "text/html"}, b"<html>Sign in</html>"),
+    "a maintenance page": Answer(200, {"Content-Type": "text/plain"}, b"back soon"),
+    "an oversized body": Answer(200, {"Content-Type": "text/html"}, bytes((1 << 20) + 1)),
+    "an empty body": Answer(204),
+    "a bad coding": Answer(200, {"Content-Encoding": "br"}, b"x"),
+    "another type": Answer.json({**TOKEN, "token_type": "mac"}),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
+def test_garbage_under_a_2xx_backs_off_from_one_second(
+    token_server: TokenServer, garbage: Answer
+) -> None:  # S52
+    token_server.token_endpoint.answer_always(garbage)
+    manager = manager_of(token_server)
+
+    before = time.time()
+    with pytest.raises(InvalidTokenResponse):
+        manager.token()
+
+    retry_at = manager.status().retry_at
+    assert retry_at is not None
+    assert retry_at <= time.time() + 1
+    assert retry_at >= before + 0.5
+
+
 @pytest.mark.parametrize("code", ["invalid_grant", "invalid_client", "unauthorized_client"])
-@pytest.mark.parametrize("status", [400, 401])
+@pytest.mark.parametrize("status", [200, 400, 401])
 def test_an_oauth_error_is_readable(
     token_server: TokenServer, code: str, status: int
 ) -> None:  # S24

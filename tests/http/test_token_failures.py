@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
 from evertoken import GrantUnavailable, InvalidTokenResponse, TokenError
 from evertoken.testing import (
@@ -24,6 +26,7 @@ from evertoken.testing import (
 )
 from support.http_clients import grant_of, manager_of
 from support.http_proxy import Proxy
+from support.http_raw import dripping
 from support.scanner import Scanner
 
 if TYPE_CHECKING:
@@ -263,7 +266,7 @@ def test_a_proxy_that_is_not_there_is_told(
     assert Scanner(login="planted-login").found_on(error) == []
 
 
-@pytest.mark.parametrize("proxy", ["http://", "gopher://127.0.0.1:1", "socks5h://127.0.0.1:1"])
+@pytest.mark.parametrize("proxy", ["http://", "gopher://127.0.0.1:1"])
 def test_a_proxy_that_cannot_be_one_is_a_setting_to_mend(
     token_server: TokenServer, monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:  # F19
@@ -272,19 +275,81 @@ def test_a_proxy_that_cannot_be_one_is_a_setting_to_mend(
     error = failure_of(token_server, token_url="https://tokens.example.com/oauth/token/")
 
     assert isinstance(error, GrantUnavailable)
-    assert re.search(r"check the URL, `verify`, `cert` and `proxies`", str(error))
+    assert "check the URL, `verify`, `cert`, `proxies` and `transport`" in str(error)
     assert not error.transient
     assert error.local, "nothing was sent to the endpoint"  # S53
 
 
-def test_a_ca_bundle_that_is_not_there_is_a_setting_to_mend(token_server: TokenServer) -> None:
-    error = failure_of(
-        token_server, token_url="https://127.0.0.1:1/oauth/token/", verify="/no/such/bundle.pem"
-    )
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4"])
+def test_the_package_that_a_socks_proxy_needs_is_named(
+    token_server: TokenServer, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:  # F19
+    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", without_pysocks)
+    monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://ann:planted@127.0.0.1:1")
+
+    error = failure_of(token_server, token_url="https://tokens.example.com/oauth/token/")
+
+    assert str(error).endswith('a SOCKS proxy needs a package: pip install "requests[socks]"')
+    assert (error.transient, error.local) == (False, True)
+
+
+def without_pysocks(*_: object, **__: object) -> None:
+    """What `requests` has in place of the manager where PySocks is not installed."""
+    raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"verify": "/no/such/file.pem"}, "the CA bundle of `verify` or REQUESTS_CA_BUNDLE"),
+        ({"cert": "/no/such/file.pem"}, "the certificate of `cert`"),
+        ({"cert": (__file__, "/no/such/file.pem")}, "the key of `cert`"),
+    ],
+)
+def test_a_file_that_is_not_there_is_named(
+    token_server: TokenServer, options: dict[str, object], what: str
+) -> None:  # F19
+    error = failure_of(token_server, token_url="https://127.0.0.1:1/oauth/token/", **options)
 
     assert isinstance(error, GrantUnavailable)
-    assert "OSError: check the URL, `verify`" in str(error)
+    assert str(error).endswith(f"there is no such file for {what}: /no/such/file.pem")
     assert not error.transient
+    assert error.local, "nothing was sent to the endpoint"  # S53
+
+
+def test_a_bundle_of_the_environment_that_is_not_there_is_named(
+    token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:  # F19
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file.pem")
+
+    error = failure_of(token_server, token_url="https://127.0.0.1:1/oauth/token/")
+
+    assert "REQUESTS_CA_BUNDLE: /no/such/file.pem" in str(error)
+
+
+@pytest.mark.parametrize(
+    "key", ["-----BEGIN PRIVATE KEY-----\nplanted-key\n", "planted-key" * 40], ids=["PEM", "long"]
+)
+def test_a_key_in_the_place_of_its_path_is_not_shown(token_server: TokenServer, key: str) -> None:
+    url = "https://127.0.0.1:1/oauth/token/"
+    for options in ({"verify": key}, {"cert": key}, {"cert": (__file__, key)}):
+        error = failure_of(token_server, token_url=url, **options)
+        assert "planted" not in f"{error!r} {vars(error)}"
+        assert error.local
+
+
+@pytest.mark.parametrize("option", ["verify", "cert"])
+def test_a_file_that_holds_no_certificate_is_told_by_openssl(
+    token_server: TokenServer, option: str
+) -> None:  # F19
+    with dripping(b"", b"") as server:
+        url = f"https://127.0.0.1:{server.port}/oauth/token/"
+        error = failure_of(token_server, token_url=url, **{option: __file__})
+
+    assert re.search(
+        r"the TLS handshake failed \((no certificate|pem lib|no start line)", str(error)
+    )
+    assert error.local
     assert error.local, "nothing was sent to the endpoint"  # S53
 
 
@@ -296,6 +361,37 @@ def test_plain_http_where_tls_is_expected_is_told(
     error = failure_of(token_server, token_url=url, verify=authority.bundle)
 
     assert isinstance(error, GrantUnavailable)
-    assert "the TLS handshake failed" in str(error)
+    assert str(error).endswith("the TLS handshake failed (wrong version number)")
     assert error.local, "nothing was sent to the endpoint"  # S53
     assert token_server.requests == ()
+
+
+def test_a_tls_version_that_the_server_refuses_is_told(authority: Authority) -> None:  # F19
+    context = authority.context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    modern = ssl.create_default_context(cafile=authority.bundle)
+    modern.minimum_version = ssl.TLSVersion.TLSv1_3
+    with TokenServer(ssl_context=context) as server:
+        error = failure_of(server, verify=modern)
+
+    assert str(error).endswith("the TLS handshake failed (tlsv1 alert protocol version)")
+    assert error.local
+
+
+def test_a_firewalls_page_and_a_wrong_url_are_told_apart(token_server: TokenServer) -> None:  # F19
+    html = {"Content-Type": "text/html"}
+    token_server.token_endpoint.answer_always(Answer(403, html, b"<h1>403 Forbidden</h1>"))
+    page = failure_of(token_server)
+    wrong = failure_of(token_server, token_url=f"{token_server.base_url}/no/such/place/")
+
+    assert "(an HTML page, no OAuth answer: a firewall or proxy in between?)" in str(page)
+    assert f"(check the URL {token_server.base_url}/no/such/place/)" in str(wrong)
+
+
+def test_a_redirect_says_where_to(token_server: TokenServer) -> None:  # S9
+    moved = Answer.redirect("https://id.example.com/token?secret=planted", status=308)
+    token_server.token_endpoint.answer_always(moved)
+
+    error = failure_of(token_server)
+
+    assert "a redirect (status 308) to https://id.example.com/token is not followed" in str(error)

@@ -392,8 +392,8 @@ def test_a_credential_must_be_text_or_a_callable() -> None:
         made(password=b"p")
 
 
-def test_client_authentication_is_one_of_two() -> None:
-    with pytest.raises(ValueError, match='"body" or "basic"'):
+def test_client_authentication_is_one_of_three() -> None:
+    with pytest.raises(ValueError, match='"body", "basic" or "basic-raw"'):
         made(client_auth="header")
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from evertoken import MemoryStore, PasswordGrant, RefreshPolicy, TokenManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import requests
     import trustme
 
     from evertoken.events import Event
+    from evertoken.grants.client_auth import ClientAuth
     from evertoken.grants.credentials import Secret
     from evertoken.ports import TokenStore
     from evertoken.testing import TokenServer
@@ -32,31 +34,41 @@ def grant_of(
     password: Secret | None = None,
     scope: str | None = None,
     revoke_url: str | None = None,
-    client_auth: Literal["body", "basic"] = "body",
+    extra: Mapping[str, Secret] | None = None,
+    headers: Mapping[str, Secret] | None = None,
+    client_auth: ClientAuth = "body",
     timeout: float = WAIT,
     deadline: float = WAIT,
     default_lifetime: float = 300.0,
-    verify: bool | str = True,
+    lifetime: float | None = None,
+    max_lifetime: float | None = None,
+    verify: bool | str | ssl.SSLContext = True,
     cert: str | None = None,
     proxies: Mapping[str, str] | None = None,
+    transport: Callable[[], requests.Session] | None = None,
     allow_http: bool = False,
 ) -> PasswordGrant:
     """A grant with the server's credentials where no others are given; "" for none."""
     return PasswordGrant(
         token_url or server.token_url,
-        client_id=client_id or server.client_id,
+        client_id=client_id or server.client_id or None,
         client_secret=server.client_secret if client_secret is None else client_secret,
         username=username or server.username,
         password=password or server.password,
         scope=scope,
+        extra=extra,
+        headers=headers,
         revoke_url=server.revoke_url if revoke_url is None else revoke_url,
         client_auth=client_auth,
         timeout=timeout,
         deadline=deadline,
         default_lifetime=default_lifetime,
+        lifetime=lifetime,
+        max_lifetime=max_lifetime,
         verify=verify,
         cert=cert,
         proxies=proxies,
+        transport=transport,
         allow_http=allow_http,
     )
 

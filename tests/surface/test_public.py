@@ -71,19 +71,24 @@ SIGNATURES: dict[Callable[..., object], Signature] = {
     PasswordGrant: {
         "token_url": REQUIRED,
         None: None,
-        "client_id": REQUIRED,
+        "client_id": None,
         "client_secret": None,
         "username": REQUIRED,
         "password": REQUIRED,
         "scope": None,
+        "extra": None,
+        "headers": None,
         "revoke_url": None,
         "client_auth": "body",
         "timeout": 10.0,
         "deadline": 30.0,
         "default_lifetime": 300.0,
+        "lifetime": None,
+        "max_lifetime": None,
         "verify": True,
         "cert": None,
         "proxies": None,
+        "transport": None,
         "allow_http": False,
     },
     RefreshPolicy: {
@@ -184,13 +189,18 @@ class TestSignatures:
         assert list(found) == list(expected)
 
     @pytest.mark.parametrize("preset", [squadrun.manager, squadrun.auth])
-    def test_of_a_preset_pass_the_options_of_a_manager_through(
+    def test_of_a_preset_pass_the_options_of_its_manager_and_its_grant_through(
         self, preset: Callable[..., object]
     ) -> None:
-        passed_on = set(SIGNATURES[TokenManager]) - {"grant", "store", None}
+        of_manager = set(SIGNATURES[TokenManager]) - {"grant", "store", None}
+        # the manager has a timeout of its own, and the URLs are those of the preset
+        own = {"token_url", "revoke_url", "timeout", "allow_http", *PRESET}
+        of_grant = set(SIGNATURES[PasswordGrant]) - own
 
         assert signature_of(preset) == PRESET
-        assert squadrun.ManagerOptions.__annotations__.keys() == passed_on
+        assert squadrun.ManagerOptions.__annotations__.keys() == of_manager
+        assert squadrun.GrantOptions.__annotations__.keys() == of_grant
+        assert squadrun.Options.__annotations__.keys() == of_manager | of_grant
 
     def test_of_a_token_are_its_fields_and_its_secrets_are_hidden(self) -> None:
         shown = {each.name: each.repr for each in dataclasses.fields(Token)}

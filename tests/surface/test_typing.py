@@ -20,7 +20,10 @@ from evertoken import TokenManger  # wrong
 
 grant = PasswordGrant("https://a.example/", client_id="c", username="u", password="p")
 PasswordGrant("https://a.example/", "c", username="u", password="p")  # wrong
-PasswordGrant("https://a.example/", client_id=None, username="u", password="p")  # wrong
+PasswordGrant("https://a.example/", username="u", password="p")
+PasswordGrant("https://a.example/", client_id=7, username="u", password="p")  # wrong
+PasswordGrant("https://a.example/", username="u", password="p", client_auth="header")  # wrong
+PasswordGrant("https://a.example/", username="u", password="p", extra={"audience": 7})  # wrong
 PasswordGrant("https://a.example/", client_id="c", username="u", password=b"p")  # wrong
 
 manager = TokenManager(grant)
@@ -38,6 +41,8 @@ BearerAuth(grant)  # wrong
 squadrun.auth(policy=RefreshPolicy(recheck=5))
 squadrun.auth(policy=5)  # wrong
 squadrun.auth(time_out=5)  # wrong
+squadrun.auth(deadline=5.0, extra={"audience": "a"}, verify="ca.pem")
+squadrun.auth(deadline="5")  # wrong
 squadrun.manager("c")  # wrong
 """
 

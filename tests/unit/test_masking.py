@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from evertoken.core.entry import Entry
 from evertoken.core.token import TokenKey
 from evertoken.grants import decoding, masking
+from evertoken.grants.answer import Answer
+from evertoken.grants.error_answer import failure
 from evertoken.grants.masking import MAX_DESCRIPTION, WITHHELD, clean, repeats
-from evertoken.grants.response import Answer, failure
 from evertoken.stores import record
 from support.core_values import refusal
 from support.entries import SALT

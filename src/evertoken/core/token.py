@@ -22,15 +22,16 @@ class TokenKey:
 
     Attributes:
         token_url: where the token is requested.
-        client_id: the OAuth client.
+        client_id: the OAuth client; None where the server wants none.
         username: the resource owner or account, if there is one.
         scope: the scope that is requested.
-        extra: further form parameters (audience, resource …) as pairs of name and value; sorted,
-            so that their order does not make another identity. No grant sets it yet.
+        extra: what else decides whose token it is, as pairs of name and value: form parameters
+            (audience, resource …) and hashed header fields (`x-tenant:`); sorted, so that their
+            order does not make another identity.
     """
 
     token_url: str
-    client_id: str
+    client_id: str | None = None
     username: str | None = None
     scope: str | None = None
     extra: tuple[tuple[str, str], ...] = ()

@@ -14,7 +14,7 @@ E = TypeVar("E", bound="TokenError")
 
 def account_of(key: TokenKey) -> str:
     """The user name, or the client id of an identity without one."""
-    return key.username or key.client_id
+    return key.username or key.client_id or "a client without an id"
 
 
 def describe(key: TokenKey) -> str:

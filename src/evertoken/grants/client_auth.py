@@ -4,34 +4,81 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote_plus
+
+from evertoken.errors import GrantUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ClientAuth = Literal["body", "basic", "basic-raw"]
+"""In the body, by HTTP Basic, or by HTTP Basic without form-encoding the credentials first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Client credentials, sent by exactly one method."""
+    """Client credentials, sent by exactly one method.
 
-    identity: str
+    Attributes:
+        identity: the client id; None where the server wants none.
+        secret: None for a public client, which names itself in the body.
+        method: how a client with a secret authenticates.
+
+    Raises:
+        GrantUnavailable: the id has a colon, and `method` would not encode it.
+    """
+
+    identity: str | None
     secret: str | None = field(repr=False)
-    in_body: bool
+    method: ClientAuth
+
+    def __post_init__(self) -> None:
+        if self.method == "basic-raw" and ":" in (self.identity or ""):
+            raise GrantUnavailable(
+                'a client id with a colon cannot be sent raw: use client_auth="basic"', local=True
+            )
 
     @property
     def form(self) -> list[tuple[str, str]]:
         """Its part of the body."""
-        if not self.in_body:
+        if self.identity is None or not self._in_body:
             return []
         secret = [] if self.secret is None else [("client_secret", self.secret)]
         return [("client_id", self.identity), *secret]
 
     @property
-    def basic(self) -> str | None:
-        """Form-encoded before base64 (section 2.3.1): an id may hold a colon."""
-        if self.in_body or self.secret is None:
-            return None
-        pair = f"{quote_plus(self.identity)}:{quote_plus(self.secret)}"
-        return "Basic " + base64.b64encode(pair.encode()).decode()
+    def headers(self) -> list[tuple[str, str]]:
+        """Its part of the head."""
+        return [] if self._in_body else [("Authorization", f"Basic {self._pair}")]
 
     @property
     def secrets(self) -> list[str]:
         """What a server's words must not show."""
-        return [] if self.secret is None else [self.secret, *(self.basic or "").split()[1:]]
+        if self.secret is None:
+            return []
+        return [self.secret] if self._in_body else [self.secret, self._pair]
+
+    @property
+    def other_method(self) -> str:
+        """What to try if the server does not know this client; empty for a public one."""
+        if self.secret is None:
+            return ""
+        if self._in_body:
+            return 'or the server wants them by HTTP Basic: client_auth="basic"'
+        if quote_plus(f"{self.identity}{self.secret}") == f"{self.identity}{self.secret}":
+            return 'or the server wants them in the body: client_auth="body"'
+        if self.method == "basic":
+            return 'or, as many servers do, this one wants them raw: client_auth="basic-raw"'
+        return 'or the server wants them encoded, as RFC 6749 says: client_auth="basic"'
+
+    @property
+    def _in_body(self) -> bool:
+        return self.method == "body" or self.secret is None
+
+    @property
+    def _pair(self) -> str:
+        """Form-encoded before base64 (section 2.3.1): an id may hold a colon."""
+        encode: Callable[[str], str] = quote_plus if self.method == "basic" else str
+        pair = f"{encode(self.identity or '')}:{encode(self.secret or '')}"
+        return base64.b64encode(pair.encode()).decode()

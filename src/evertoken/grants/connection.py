@@ -7,7 +7,6 @@ import io
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
-from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.util.connection import allowed_gai_family, create_connection
 
@@ -15,34 +14,12 @@ if TYPE_CHECKING:
     from io import BufferedReader
 
     from _typeshed import WriteableBuffer
-    from requests import PreparedRequest
     from urllib3._base_connection import BaseHTTPConnection
-    from urllib3.connectionpool import HTTPConnectionPool
 
     from evertoken.grants.watch import Watch
 
 MAX_HEAD = 1 << 16
 """Bytes of status line and headers, interim answers (1xx) included, beyond which none is read."""
-
-
-class WatchedAdapter(HTTPAdapter):
-    """An adapter without retries, for whose connections the deadline of `watch` holds."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
-
-    def get_connection_with_tls_context(
-        self,
-        request: PreparedRequest,
-        verify: bool | str,  # noqa: FBT001  as requests declares it
-        proxies: dict[str, str] | None = None,
-        cert: str | tuple[str, str] | None = None,
-    ) -> HTTPConnectionPool:
-        """As `requests` has it, with connections of the kind below."""
-        pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-        pool.ConnectionCls = watched(pool.ConnectionCls, self._watch)
-        return pool
 
 
 def watched(kind: type[BaseHTTPConnection], watch: Watch) -> type[BaseHTTPConnection]:

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import email.utils
-from contextlib import closing
+import ssl
 from dataclasses import dataclass
-from datetime import UTC
 from typing import TYPE_CHECKING
 
 import requests
 
 from evertoken import urls
-from evertoken.errors import InvalidTokenResponse, TokenError
-from evertoken.grants.connection import WatchedAdapter
+from evertoken.errors import GrantUnavailable, InvalidTokenResponse, TokenError
+from evertoken.grants import body, http_dates
+from evertoken.grants.adapters import ContextAdapter, watching
+from evertoken.grants.additions import DESCRIPTIVE
+from evertoken.grants.answer import Answer
 from evertoken.grants.failures import timed_out, unavailable
-from evertoken.grants.response import Answer
+from evertoken.grants.masking import distinguishable
 from evertoken.grants.watch import Watch
 from evertoken.runtime import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
-MAX_BYTES = 1 << 20
-"""Bytes, decoded, beyond which an answer is not read."""
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": body.ACCEPTED}
 
-# small, since urllib3 before 2.6 unpacks a piece whole, and a piece may grow a thousandfold
-_CHUNK = 1 << 11
+_NOT_OURS = frozenset({"authorization", "cookie", "content-type", "proxy-authorization"})
+"""Default header fields of a user's session that are not sent: each is or may be a login."""
 
-_OK = 200
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
-_CODINGS = frozenset({"identity", "gzip", "x-gzip", "deflate"})
+_PUBLIC_FIELDS = DESCRIPTIVE | {
+    *("accept-encoding", "authorization", "connection", "content-length", "content-type"),
+}
+"""Header fields whose values are known not to be secrets, or are masked already."""
 
 _PUBLIC_TYPES = frozenset(
     {
@@ -47,33 +49,36 @@ class Endpoint:
     Attributes:
         timeout: seconds without a byte after which an attempt ends.
         deadline: seconds after which it ends in any case.
-        verify, cert: as `requests` takes them; its environment variables count too.
+        verify, cert: as `requests` takes them, or a context; its environment variables count too.
         proxies: likewise, as pairs. None is used for an `http://` URL on loopback.
+        transport: makes the session whose adapters, headers, proxies and TLS settings are used;
+            not its login, cookies, hooks or retries.
     """
 
     timeout: float
     deadline: float
-    verify: bool | str = True
+    verify: bool | str | ssl.SSLContext = True
     cert: str | tuple[str, str] | None = None
     proxies: tuple[tuple[str, str], ...] = ()
+    transport: Callable[[], requests.Session] | None = None
 
     def post(
         self,
         url: str,
         form: Sequence[tuple[str, str]],
         *,
-        basic: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
         deadline: float | None = None,
         expects_body: bool = True,
     ) -> Answer:
         """POST `form` to `url`.
 
-        A session of its own: nothing is pooled that a fork could inherit.
+        No connection is pooled, so that a fork inherits none.
 
         Args:
             url: the endpoint.
             form: the parameters, each name once.
-            basic: the value of `Authorization`, for client authentication by HTTP Basic.
+            headers: further header fields.
             deadline: seconds, where less than this endpoint's are left.
             expects_body: whether a success is worth reading.
 
@@ -85,13 +90,12 @@ class Endpoint:
         limit = self.deadline if deadline is None else deadline
         outcome: Answer | TokenError
         watch = Watch(limit)
-        with closing(WatchedAdapter(watch)) as adapter:
-            try:
-                outcome = self._exchange(adapter, url, form, basic, expects_body=expects_body)
-            except Exception as error:  # noqa: BLE001  told apart below, and never chained
-                outcome = unavailable(error, urls.origin(url), sent=watch.sent)
-            if watch.left <= 0 and isinstance(outcome, TokenError):
-                outcome = timed_out(urls.origin(url), limit, sent=watch.sent)
+        try:
+            outcome = self._exchange(watch, url, form, headers, expects_body=expects_body)
+        except Exception as error:  # noqa: BLE001  told apart below, and never chained
+            outcome = unavailable(error, urls.origin(url), sent=watch.sent)
+        if watch.left <= 0 and isinstance(outcome, TokenError):
+            outcome = timed_out(urls.origin(url), limit, sent=watch.sent)
         if isinstance(outcome, Answer):
             return outcome
         try:
@@ -102,71 +106,95 @@ class Endpoint:
 
     def _exchange(
         self,
-        adapter: WatchedAdapter,
+        watch: Watch,
         url: str,
         form: Sequence[tuple[str, str]],
-        basic: str | None,
+        headers: Iterable[tuple[str, str]],
         *,
         expects_body: bool,
     ) -> Answer | TokenError:
-        asked = requests.Request(
-            "POST", url, headers=_HEADERS, data=list(form), auth=_Authorization(basic)
-        )
-        with requests.Session() as session:
-            request = session.prepare_request(asked)
-            settings = session.merge_environment_settings(
-                url, dict(self.proxies), stream=True, verify=self.verify, cert=self.cert
-            )
-        if urls.is_plain_loopback(request.url or ""):
-            # it is in plain text because it never leaves this machine
-            settings["proxies"] = {}
+        session = self._session()
+        if isinstance(session, TokenError):
+            return session
+        # not by the session, which would add its cookies, its login or that of a `.netrc`
+        head = {**_defaults(session), **_HEADERS, **dict(headers)}
+        request = requests.Request("POST", url, headers=head, data=list(form)).prepare()
+        settings = self._settings(session, request.url or "")
         # not by the session: it reads the body of a redirect whole, even of one that it leaves
-        with adapter.send(request, timeout=self.timeout, **settings) as response:
-            needless = response.status_code == _OK and not expects_body
-            body, flaw = (b"", "") if needless else _read(response)
-        headers = {name.lower(): value for name, value in response.headers.items()}
+        with (
+            watching(session.get_adapter(request.url or ""), watch) as adapter,
+            adapter.send(request, timeout=self.timeout, **settings) as response,
+        ):
+            success = 200 <= response.status_code < 300  # noqa: PLR2004  the class of successes
+            content, flaw = b"", ""
+            if expects_body or not success:
+                content, flaw = body.read(response, watch, needed=success)
+        fields = {name.lower(): value for name, value in response.headers.items()}
         answer = Answer(
             url=url,
             status=response.status_code,
-            headers=headers,
-            body=body,
-            retry_after=_retry_after(headers.get("retry-after")),
+            headers=fields,
+            body=content,
+            retry_after=http_dates.retry_after(fields.get("retry-after")),
+            moment=http_dates.moment_of(fields.get("date")) or clock.now().wall,
+            sent=_secrets_of(request),
         )
-        return _unreadable(answer, flaw) if flaw and answer.status == _OK else answer
+        return _unreadable(answer, flaw) if flaw and success else answer
+
+    def _session(self) -> requests.Session | GrantUnavailable:
+        if self.transport is None:
+            session = requests.Session()
+            if isinstance(self.verify, ssl.SSLContext):
+                session.mount("https://", ContextAdapter(self.verify))
+            return session
+        try:
+            made: object = self.transport()
+        except Exception as error:  # noqa: BLE001  a user's callable may raise anything
+            return GrantUnavailable(
+                f"could not make the session: transport raised {type(error).__name__}",
+                transient=True,
+                local=True,
+            )
+        if isinstance(made, requests.Session):
+            return made
+        return GrantUnavailable(
+            f"transport must return a requests.Session, not {type(made).__name__}", local=True
+        )
+
+    def _settings(self, session: requests.Session, url: str) -> dict[str, Any]:
+        """What the adapter is told: this endpoint's settings, the session's, the environment's."""
+        verify = True if isinstance(self.verify, ssl.SSLContext) else self.verify
+        # a session of the user's own has a setting that True would override
+        settings = session.merge_environment_settings(
+            url,
+            dict(self.proxies),
+            stream=True,
+            verify=None if verify is True and self.transport is not None else verify,
+            cert=self.cert,
+        )
+        if urls.is_plain_loopback(url):
+            # it is in plain text because it never leaves this machine
+            settings["proxies"] = {}
+        return settings
 
 
-class _Authorization(requests.auth.AuthBase):
-    """Sets HTTP Basic or nothing; being there at all keeps a `.netrc` login out."""
-
-    def __init__(self, basic: str | None) -> None:
-        self._basic = basic
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._basic is not None:
-            request.headers["Authorization"] = self._basic
-        return request
+def _defaults(session: requests.Session) -> dict[str, str | bytes]:
+    # None: a default that the user took out
+    headers: Mapping[str, str | bytes | None] = session.headers
+    return {
+        name: value
+        for name, value in headers.items()
+        if value is not None and name.lower() not in _NOT_OURS
+    }
 
 
-def _read(response: requests.Response) -> tuple[bytes, str]:
-    """The decoded body, or what is wrong with it."""
-    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding not in _CODINGS:
-        # some that a server may choose unasked unpack without any bound
-        return b"", "is in a content coding that was not asked for"
-    body = bytearray()
-    try:
-        for chunk in response.iter_content(_CHUNK):
-            body += chunk
-            if len(body) > MAX_BYTES:
-                return b"", f"is larger than {MAX_BYTES} bytes"
-    except requests.exceptions.ContentDecodingError:
-        return b"", f"is no sound {coding}"
-    except OSError:
-        # what is known by now is not lost with the rest: a refused password is not posted again
-        if response.status_code == _OK:
-            raise
-        return b"", "is cut short"
-    return bytes(body), ""
+def _secrets_of(request: requests.PreparedRequest) -> tuple[str, ...]:
+    """What was sent in header fields that may be secrets: an API key, say."""
+    values = [
+        value for name, value in request.headers.items() if name.lower() not in _PUBLIC_FIELDS
+    ]
+    texts = (value if isinstance(value, str) else value.decode("latin-1") for value in values)
+    return tuple(filter(distinguishable, texts))
 
 
 def _unreadable(answer: Answer, flaw: str) -> InvalidTokenResponse:
@@ -178,17 +206,3 @@ def _unreadable(answer: Answer, flaw: str) -> InvalidTokenResponse:
         content_type=kind,
         transient=True,
     )
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds from now (RFC 9110 section 10.2.3); None for garbage and the past."""
-    text = (value or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:12])
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-        # one of the three forms of an HTTP-date names no zone, and all of them mean UTC
-        wait = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - clock.now().wall
-    except (ValueError, OverflowError):
-        return None
-    return wait if wait > 0 else None

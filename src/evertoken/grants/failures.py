@@ -15,6 +15,19 @@ from evertoken.errors import GrantUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_MISSING = re.compile(r"Could not find (?:a suitable )?(?:the )?TLS (.+), invalid path: (.+)")
+"""How `requests` says that a file is not there; where it says otherwise, the cause is not named."""
+
+_OPTIONS = {
+    "CA certificate bundle": "the CA bundle of `verify` or REQUESTS_CA_BUNDLE",
+    "certificate file": "the certificate of `cert`",
+    "key file": "the key of `cert`",
+}
+_UNNAMED = re.compile(r"\[SSL\] (\w[\w ]*) \(_ssl\.c")
+
+_NAMABLE = 300
+"""Characters of a path: who gave a certificate in the place of its path does not see it again."""
+
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})\b")
 _PROXY_WANTS_LOGIN = 407
 
@@ -68,10 +81,32 @@ def _cause(error: Exception, chain: list[BaseException]) -> tuple[str, bool]:
         if isinstance(link, ssl.SSLCertVerificationError):
             reason = link.verify_message.rstrip(".")
             return f"the TLS certificate is not trusted ({reason}): check the host, `verify`", False
+        if missing := _MISSING.fullmatch(str(link)):
+            return _of_file(*missing.groups()), False
+        if isinstance(link, requests.exceptions.InvalidSchema) and "SOCKS" in str(link):
+            return 'a SOCKS proxy needs a package: pip install "requests[socks]"', False
     for kind, what in _CAUSES:
         if any(isinstance(link, kind) for link in chain):
-            return what, True
-    return f"{type(error).__name__}: check the URL, `verify`, `cert` and `proxies`", False
+            return what + _of_openssl(chain), True
+    settings = "the URL, `verify`, `cert`, `proxies` and `transport`"
+    return f"{type(error).__name__}: check {settings}", False
+
+
+def _of_file(what: str, path: str) -> str:
+    option = _OPTIONS.get(what, "a file of `verify` or `cert`")
+    shown = f": {path}" if path.isprintable() and len(path) < _NAMABLE else " (it is not a path)"
+    return f"there is no such file for {option}{shown}"
+
+
+def _of_openssl(chain: list[BaseException]) -> str:
+    """OpenSSL's own reason, such as "wrong version number"."""
+    for link in chain:
+        if isinstance(link, ssl.SSLError):
+            # of a file without a certificate it has the text alone
+            unnamed = _UNNAMED.match(str(link))
+            if reason := link.reason or (unnamed and unnamed[1]):
+                return f" ({reason.replace('_', ' ').lower()})"
+    return ""
 
 
 def _of_tunnel(status: int) -> tuple[str, bool]:

@@ -88,6 +88,11 @@ def repeats(text: str, secrets: Collection[str]) -> bool:
     return bool(needles) and _holds(text, needles)
 
 
+def distinguishable(text: str) -> bool:
+    """Whether `text` has enough letters and digits to be told from other words."""
+    return min(len(text), len(_letters(text))) >= FEWEST
+
+
 def _hidden(text: str, secrets: Collection[str]) -> str:
     """`text`, equally long, without the secrets in it that are as they are or percent-encoded."""
     shown = list(text)

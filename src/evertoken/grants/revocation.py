@@ -5,33 +5,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evertoken.errors import RevocationFailed, TokenError
-from evertoken.grants import response
+from evertoken.grants.error_answer import failure
 from evertoken.runtime import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from evertoken.core.token import Token
+    from evertoken.grants.answer import Answer
     from evertoken.grants.client_auth import Client
     from evertoken.grants.endpoint import Endpoint
 
-_OK = 200
+_UNKNOWN_TOKEN = (400, "invalid_token")
+"""How some servers speak of a token that is dead already; the RFC has 200 for it (section 2.2)."""
 
 _LEAST_DEADLINE = 1.0
 """Seconds that a second revocation gets at least, however long the first one took."""
 
 
-def revoke(endpoint: Endpoint, url: str, token: Token, *, client: Callable[[], Client]) -> None:
+def revoke(
+    endpoint: Endpoint,
+    url: str,
+    token: Token,
+    *,
+    client: Callable[[], Client],
+    headers: Callable[[], Iterable[tuple[str, str]]],
+) -> None:
     """Revoke all that belongs to `token`, within the deadline of `endpoint`.
 
-    The second is tried even if the first failed. A status of 200 is success whatever the body says
-    (section 2.2).
+    The second is tried even if the first failed. Any 2xx is success whatever the body says
+    (section 2.2), and so is a 400 `invalid_token`.
 
     Args:
         endpoint: how the server is reached.
         url: the revocation endpoint.
         token: with its refresh token, where it has one.
         client: asked for the client's credentials at each request.
+        headers: asked for further header fields at each request.
 
     Raises:
         RevocationFailed: the server did not confirm one of them.
@@ -49,19 +59,24 @@ def revoke(endpoint: Endpoint, url: str, token: Token, *, client: Callable[[], C
             answer = endpoint.post(
                 url,
                 [*form, *sender.form],
-                basic=sender.basic,
+                headers=[*headers(), *sender.headers],
                 deadline=max(_LEAST_DEADLINE, end - clock.since_boot()),
                 expects_body=False,
             )
         except TokenError as error:
             return error
-        if answer.status == _OK:
-            return None
-        return response.failure(answer, secrets=[*secrets, *sender.secrets], endpoint="revocation")
+        return _judged(answer, [*secrets, *sender.secrets], sender.other_method)
 
     errors = [failure_of(hint, value) for hint, value in hints]
     if (error := next(filter(None, errors), None)) is not None:
         raise _unrevoked(error)
+
+
+def _judged(answer: Answer, secrets: list[str], other_method: str) -> TokenError | None:
+    if answer.is_success:
+        return None
+    error = failure(answer, secrets=secrets, endpoint="revocation", other_method=other_method)
+    return None if (error.status, error.error) == _UNKNOWN_TOKEN else error
 
 
 def _unrevoked(error: TokenError) -> RevocationFailed:
