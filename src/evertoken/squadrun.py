@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
 
 from evertoken.engine.manager import TokenManager
 from evertoken.errors import GrantUnavailable
 from evertoken.grants.password import PasswordGrant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import ssl
+    from collections.abc import Callable, Mapping
+
+    import requests
 
     from evertoken.auth import BearerAuth
     from evertoken.core.policy import RefreshPolicy
     from evertoken.events import Event
+    from evertoken.grants.client_auth import ClientAuth
     from evertoken.grants.credentials import Secret
     from evertoken.ports import TokenStore
     from evertoken.stores.memory import MemoryStore
@@ -27,6 +31,26 @@ RETRY_STATUSES = (401, 403)
 """Answers to a dead token: SquadRun documents 403, its server's default is 401."""
 
 
+T = TypeVar("T")
+
+
+class GrantOptions(TypedDict, total=False):
+    """The options of `PasswordGrant` that pass through."""
+
+    scope: str | None
+    extra: Mapping[str, Secret] | None
+    headers: Mapping[str, Secret] | None
+    client_auth: ClientAuth
+    deadline: float
+    default_lifetime: float
+    lifetime: float | None
+    max_lifetime: float | None
+    verify: bool | str | ssl.SSLContext
+    cert: str | tuple[str, str] | None
+    proxies: Mapping[str, str] | None
+    transport: Callable[[], requests.Session] | None
+
+
 class ManagerOptions(TypedDict, total=False):
     """The options of `TokenManager` that pass through."""
 
@@ -36,6 +60,10 @@ class ManagerOptions(TypedDict, total=False):
     keep_fresh: bool
     prove_credentials: bool
     on_event: Callable[[Event], None] | None
+
+
+class Options(GrantOptions, ManagerOptions, total=False):
+    """Both; `timeout` is the manager's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +96,7 @@ def manager(
     password: Secret | None = None,
     base_url: str | None = None,
     store: TokenStore | None = None,
-    **options: Unpack[ManagerOptions],
+    **options: Unpack[Options],
 ) -> TokenManager:
     """A manager for the SquadRun API.
 
@@ -76,9 +104,13 @@ def manager(
     `SQUADRUN_USERNAME` and `SQUADRUN_PASSWORD` at each grant; `SQUADRUN_BASE_URL` (else
     `https://app.squadrun.co`) and `SQUADRUN_TOKEN_DIR` (a `FileStore` there) now.
 
+    `options` are those of `TokenManager` (`timeout`, `keep_fresh` …) and of `PasswordGrant`
+    (`deadline`, `verify`, `cert`, `proxies`, `extra`, `headers`, `transport` …).
+
     Raises:
-        InsecureURL: the base URL is no https URL.
-        ValueError: an id, a user name or a password is given but empty.
+        InsecureURL: the base URL is not https.
+        ValueError: an id, a user name or a password is given but empty, or an option has a value
+            that it cannot have.
     """
     base = _base(base_url)
     grant = PasswordGrant(
@@ -88,10 +120,11 @@ def manager(
         username=_or_variable(username, "username"),
         password=_or_variable(password, "password"),
         revoke_url=f"{base}/oauth/revoke_token/",
+        **_of(GrantOptions, options),
     )
     # not `store or …`: one that counts its entries is false while it has none
     shared = _shared_directory() if store is None else store
-    return TokenManager(grant, store=shared, **options)
+    return TokenManager(grant, store=shared, **_of(ManagerOptions, options))
 
 
 def auth(
@@ -102,7 +135,7 @@ def auth(
     password: Secret | None = None,
     base_url: str | None = None,
     store: TokenStore | None = None,
-    **options: Unpack[ManagerOptions],
+    **options: Unpack[Options],
 ) -> BearerAuth:
     """`auth=` for the SquadRun API; takes what `manager` takes.
 
@@ -124,6 +157,11 @@ def auth(
 
 def _base(base_url: str | None) -> str:
     return (base_url or os.environ.get("SQUADRUN_BASE_URL") or BASE_URL).rstrip("/")
+
+
+def _of(kind: Callable[..., T], options: Options) -> T:
+    """Those of `options` that are declared by the typed dictionary `kind`."""
+    return kind((name, it) for name, it in options.items() if name in kind.__annotations__)
 
 
 def _or_variable(given: Secret | None, argument: str) -> Secret:

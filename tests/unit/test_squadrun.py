@@ -245,3 +245,34 @@ def test_a_password_as_text_does_not_travel_and_the_error_names_the_remedy() -> 
     with pytest.raises(TypeError, match="SQUADRUN_") as caught:
         pickled(squadrun.manager(password="planted-password"))
     assert "planted" not in str(caught.value)
+
+
+# -- options ---------------------------------------------------------------------------------------
+
+
+def test_the_options_of_the_grant_and_of_the_manager_reach_them() -> None:
+    options = {"deadline": 7.0, "client_auth": "basic-raw", "default_lifetime": 60.0}
+    made = squadrun.auth(
+        **options,  # type: ignore[arg-type]  # three of several types
+        extra={"audience": "a"},
+        headers={"X-Tenant": "t"},
+        proxies={"https": "http://proxy.example"},
+        verify="/ca.pem",
+        cert=("a", "b"),
+        transport=requests.Session,
+        lifetime=60,
+        max_lifetime=50,
+        scope="read",
+        timeout=9.0,
+    ).manager
+    grant = grant_of(made)
+
+    assert made.timeout == 9.0
+    assert {name: getattr(grant, name) for name in options} == options
+    endpoint = grant._endpoint
+    assert (endpoint.timeout, endpoint.verify, endpoint.cert) == (10.0, "/ca.pem", ("a", "b"))
+    assert endpoint.proxies == (("https", "http://proxy.example"),)
+    assert endpoint.transport is requests.Session
+    assert (endpoint.lifetime, endpoint.max_lifetime, grant.scope) == (60, 50, "read")
+    assert dict(grant.key.extra)["audience"] == "a"
+    assert [name for name, _ in grant.key.extra] == ["audience", "x-tenant:"]
