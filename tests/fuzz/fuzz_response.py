@@ -20,11 +20,18 @@ import atheris  # type: ignore[import-untyped]  # has no stubs
 
 with atheris.instrument_imports(include=["evertoken", "json", "email"]):
     from evertoken.errors import TokenError
-    from evertoken.grants import endpoint, response
+    from evertoken.grants import answer, http_dates, response
 
 SECRET = "pläin secret&that/nobody=may see"
-STATUSES = [200, 200, 200, 200, 400, 401, 403, 407, 429, 500, 503, 301, 103, 204, 418, 600]
-TYPES = ["application/json", "text/html; charset=utf-8", "", "\x00\x1b[31m", "a" * 500]
+SENT = "x-api-key of the fuzzed"
+STATUSES = [200, 200, 201, 202, 400, 401, 403, 407, 429, 500, 503, 301, 103, 204, 418, 600]
+TYPES = [
+    *("application/json", "text/html; charset=utf-8", "", "\x00\x1b[31m", "a" * 500),
+    *("application/json; charset=iso-8859-1", 'text/json;charset="utf-16"', ";charset=utf-7"),
+    *("text/x;charset=shift_jis", "application/json; charset=unicode_escape", ";charset=cp0"),
+]
+MOMENT = 1_800_000_000.0
+MOMENTS = [None, MOMENT, 0.0, 4e9]
 RETRIES = ["", "120", "Wed, 21 Oct 2099 07:28:00 GMT", "Sun Nov  6 08:49:37 2094"]
 URL = "https://api.example.com/oauth/token/"
 YEAR = 365 * 24 * 3600
@@ -47,6 +54,15 @@ BODIES: list[tuple[int, bytes]] = [
     (200, b'{"access_token":"a","access_token":"b","expires_in":1e400,"token_type":NaN}'),
     (200, b'{"access_token":"a\\r\\nb\\u0000\\ud800","expires_in":-1,"token_type":"mac"}'),
     (200, b"\xef\xbb\xbf{}"),
+    (201, b"\xef\xbb\xbf" + json.dumps(GRANTED).encode()),
+    (200, json.dumps(GRANTED).encode("utf-16")),
+    (202, json.dumps({**GRANTED, "scope": ["read", " write "], "token_type": None}).encode()),
+    (200, json.dumps({**GRANTED, "scope": [["a"], 7], "refresh_token": 7}).encode()),
+    (200, json.dumps({**GRANTED, "token_type": "BearerToken ", "expires_in": 0}).encode()),
+    (200, json.dumps({**GRANTED, "token_type": ["\x1b", SECRET], "error": None}).encode()),
+    (200, json.dumps({**GRANTED, "expires_in": int(MOMENT) + 3600}).encode()),
+    (200, json.dumps({**GRANTED, "expires_in": str(int(MOMENT) - 60), "error": ""}).encode()),
+    (403, f"<html>{SECRET} {SENT}</html>".encode()),
     (200, b"[[[[[[[["),
     (200, b"<html><body>maintenance</body></html>"),
     (200, b""),
@@ -74,9 +90,11 @@ def document(source: atheris.FuzzedDataProvider) -> bytes:
         number, text = source.ConsumeFloat(), source.ConsumeUnicode(20)
         whole = source.ConsumeInt(9)
         values = [GRANTED.get(name), text, number, whole, str(number), None, True, [text], {}]
-        if (chosen := source.ConsumeIntInRange(0, 11)) < len(values):
+        values += [f" {text} ", [text, text], "BearerToken", int(MOMENT) + source.ConsumeInt(5), ""]
+        if (chosen := source.ConsumeIntInRange(0, 16)) < len(values):
             members[name] = values[chosen]
-    return json.dumps(members).encode()
+    encoding = source.PickValueInList(["utf-8", "utf-8-sig", "utf-16", "utf-32-le", "latin-1"])
+    return json.dumps(members).encode(encoding)
 
 
 def check(data: bytes) -> None:
@@ -86,18 +104,23 @@ def check(data: bytes) -> None:
     status, kind, retry, body = data[0], data[1], data[2], data[3:]
     if kind >= 128:
         body = document(atheris.FuzzedDataProvider(body))
+    # a search for secrets takes ten times as long as all the rest
+    masked = retry % 8 == 1
     retry_after = RETRIES[retry] if retry < len(RETRIES) else body[:60].decode("latin-1")
-    answer = response.Answer(
+    fuzzed = answer.Answer(
         url=URL,
         status=STATUSES[status % len(STATUSES)],
         headers={"content-type": TYPES[kind % len(TYPES)], "location": body[:80].decode("latin-1")},
         body=body,
-        retry_after=checked_wait(endpoint._retry_after(retry_after)),
+        retry_after=checked_wait(http_dates.retry_after(retry_after)),
+        moment=MOMENTS[kind % len(MOMENTS)],
+        sent=(SENT,) if masked else (),
     )
+    secrets = [SECRET] if masked else []
     try:
-        granted = response.parse(answer, secrets=[SECRET])
+        granted = response.parse(fuzzed, secrets=secrets, timed=retry % 5 > 0)
     except TokenError as error:
-        check_error(error)
+        check_error(error, masked=masked)
     else:
         check_grant(granted)
 
@@ -111,7 +134,10 @@ def check_grant(granted: response.Granted) -> None:
     assert granted.value
     assert all("!" <= character <= "~" for character in granted.value)
     assert granted.lifetime is None or 0 <= granted.lifetime <= YEAR
-    assert granted.scope is None or granted.scope.isascii()
+    assert granted.scope is None or granted.scope == " ".join(granted.scope.split())
+    assert granted.scope is None or (granted.scope.isascii() and granted.scope.isprintable())
+    assert granted.refresh_token is None or granted.refresh_token.isprintable()
+    assert all(note.isprintable() and len(note) < 200 for note in granted.notes)
 
 
 def letters(text: str) -> str:
@@ -119,11 +145,12 @@ def letters(text: str) -> str:
     return "".join(filter(str.isalnum, text.casefold()))
 
 
-def check_error(error: TokenError) -> None:
+def check_error(error: TokenError, *, masked: bool) -> None:
     shown = f"{error}{error.error}{error.description}{error.content_type}"
     assert shown.isprintable()
     assert len(shown) < 3000
-    assert letters(SECRET) not in letters(shown)
+    assert not masked or letters(SECRET) not in letters(shown)
+    assert not masked or letters(SENT) not in letters(shown)
     assert error.__cause__ is None
     # only what cannot hold a token may have led here
     assert error.__context__ is None or not isinstance(error.__context__, TokenError)
