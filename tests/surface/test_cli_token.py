@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from evertoken import FileStore, MemoryStore, Token, TokenKey, squadrun
+from evertoken.cli import request_options
 from evertoken.cli.settings import Kind, Settings, Source, checked, merged
 from evertoken.cli.wording import duration, next_try
 from evertoken.core.entry import Entry
@@ -381,6 +382,46 @@ class TestRevoke:
         assert shell.server.requests == ()
 
 
+class TestRequest:
+    def test_is_made_as_the_profile_says(self, shell: Shell) -> None:
+        shell.server.basic_auth = "raw"
+        shell.server.client_secret = "a+b%c"
+        shell.server.expires_in = 0
+        shell.profile(
+            '[default]\nclient_auth = "basic-raw"\nlifetime = 7200\n'
+            '[default.extra]\naudience = "https://api"\n'
+            '[default.headers]\nX-Tenant = "acme"\n'
+        )
+
+        granted = shell("refresh")
+        held = shell("token")
+        revoked = shell("revoke")
+
+        assert [done.returncode for done in (granted, held, revoked)] == [0, 0, 0]
+        assert granted.stdout == "a new token, good for 2 h\n"
+        request, *revocations = shell.server.requests
+        assert request.form["audience"] == ["https://api"]
+        assert all(each.headers["X-Tenant"] == "acme" for each in (request, *revocations))
+        assert len(revocations) == 2
+        assert "client_secret" not in request.form
+
+    def test_of_another_profile_does_not_bring_its_token(self, shell: Shell) -> None:
+        shell.profile('[default]\n[other.headers]\nX-Tenant = "other"\n')
+
+        ours, others = shell("token"), shell("token", "--profile", "other")
+
+        assert ours.stdout != others.stdout
+        assert shell.server.grants == 2
+
+    def test_that_cannot_be_made_so_is_told_with_its_profile(self, shell: Shell) -> None:
+        path = shell.profile("[default]\nlifetime = 0\n")
+
+        done = shell("status")
+
+        assert done.returncode == 2
+        assert f"(profile default of {path})" in complaint(done)
+
+
 class TestSettings:
     def test_come_from_options_then_variables_then_the_profile(self) -> None:
         names = ("base_url", "client_id", "username", "token_dir")
@@ -457,6 +498,45 @@ class TestSettings:
 
         with pytest.raises(ValueError, match=r"^SQUADRUN_PASSWORD and SQUADRUN_PASSWORD_FILE are "):
             merged(options={}, environ=both, profile={})
+
+    def test_of_a_request_are_a_part_of_the_identity_where_they_are_for_the_library(self) -> None:
+        profile = {"extra": {"audience": "a"}, "headers": {"X-Tenant": "t", "User-Agent": "x"}}
+        theirs = squadrun.manager(
+            client_id="c",
+            username="u",
+            memory=MemoryStore(),
+            **profile,  # type: ignore[arg-type]
+        )
+        plain = Settings(base_url=squadrun.BASE_URL, client_id="c", username="u")
+
+        found = replace(plain, request=request_options.read(profile))
+
+        assert found.key == theirs.grant.key
+        assert found.key != plain.key
+
+    @pytest.mark.parametrize(
+        ("profile", "message"),
+        [
+            ({"client_auth": "header"}, 'client_auth must be "body", "basic" or "basic-raw"'),
+            ({"client_auth": ["body"]}, "client_auth must be"),
+            ({"lifetime": "hunter2"}, "lifetime must be a number of seconds"),
+            ({"lifetime": True}, "lifetime must be a number of seconds"),
+            ({"lifetime": 0}, "lifetime must be above 0"),
+            ({"lifetime": 1e12}, "lifetime must be above 0"),
+            ({"extra": "hunter2"}, "extra must be a table of texts"),
+            ({"extra": {"audience": 7}}, "extra must be a table of texts"),
+            ({"extra": {"password": "hunter2"}}, "extra: password has an option of its own"),
+            ({"headers": {"Authorization": "hunter2"}}, "headers: Authorization cannot be set"),
+            ({"headers": {"X-Key": "hunter2\n"}}, "header X-Key: its value must be"),
+        ],
+    )
+    def test_of_a_request_that_are_none_are_refused_without_showing_them(
+        self, profile: dict[str, object], message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message) as caught:
+            request_options.read(profile)
+
+        assert "hunter2" not in str(caught.value)
 
     def test_show_no_secret(self) -> None:  # S46
         found = merged(options={}, environ={"SQUADRUN_PASSWORD": "hunter2"}, profile={})

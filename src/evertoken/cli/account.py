@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from evertoken import urls
-from evertoken.cli import config, homes, secrets
+from evertoken.cli import config, homes, request_options, secrets
 from evertoken.cli.exits import Unusable
 from evertoken.cli.settings import Settings, checked, merged
 from evertoken.core import state
@@ -95,7 +95,7 @@ class Account:
         from evertoken import squadrun  # noqa: PLC0415  a token in a file needs no manager
 
         self.require_safe_url()
-        key = self.key
+        key, request = self.key, self.settings.request
         read = functools.partial(secrets.read, self.settings, ask=ask)
         try:
             return squadrun.manager(
@@ -106,6 +106,10 @@ class Account:
                 password=read("password") if password else functools.partial(read, "password"),
                 store=self.store,
                 policy=POLICY,
+                client_auth=request.client_auth,
+                lifetime=request.lifetime,
+                extra=request.extra,
+                headers=request.headers,
             )
         except ValueError as error:
             raise Unusable(str(error)) from None
@@ -133,14 +137,14 @@ def load(options: Mapping[str, str | None], *, new: bool = False) -> Account:
     path = _config(named, needed=new or bool(profile))
     table = {} if path is config.UNKNOWN else _profile(path, profile, new=new, given=bool(named))
     try:
-        stored = checked(table)
+        stored, request = checked(table), request_options.read(table)
     except ValueError as error:
         raise Unusable(f"{error} (profile {profile or config.DEFAULT} of {path})") from None
     try:
         settings = merged(options=options, environ=os.environ, profile=stored)
     except ValueError as error:
         raise Unusable(str(error)) from None
-    return Account(settings, profile or config.DEFAULT, path)
+    return Account(replace(settings, request=request), profile or config.DEFAULT, path)
 
 
 def standing(entry: Entry | None, now: Instant) -> Snapshot:

@@ -6,10 +6,14 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from evertoken.core.token import TokenKey
+from evertoken.cli import request_options
+from evertoken.cli.request_options import RequestOptions
+from evertoken.grants import additions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from evertoken.core.token import TokenKey
 
 BASE_URL = "https://app.squadrun.co"
 """As in `evertoken.squadrun`, which loads an HTTP client: a token in a file needs none."""
@@ -49,6 +53,7 @@ class Settings:
 
     Attributes:
         secrets: where `client_secret` and `password` are, as far as anybody said.
+        request: how the token endpoint is asked.
     """
 
     base_url: str = BASE_URL
@@ -56,6 +61,7 @@ class Settings:
     username: str | None = None
     token_dir: str | None = None
     secrets: Mapping[str, Source] = field(default_factory=dict)
+    request: RequestOptions = field(default_factory=RequestOptions)
 
     @property
     def missing(self) -> str | None:
@@ -72,7 +78,13 @@ class Settings:
         """
         if not (self.client_id and self.username):
             raise ValueError(f"no {self.missing}")
-        return TokenKey(self.base_url + TOKEN_PATH, self.client_id, self.username)
+        return additions.key_of(
+            self.base_url + TOKEN_PATH,
+            client_id=self.client_id,
+            username=self.username,
+            extra=tuple(self.request.extra.items()),
+            headers=self.request.headers.items(),
+        )
 
 
 def merged(
@@ -105,12 +117,13 @@ def merged(
 
 
 def checked(profile: Mapping[str, object]) -> dict[str, str]:
-    """The settings of a profile; `keyring`, where it is true, as text.
+    """The settings of a profile; `keyring`, where it is true, as text. Without `RequestOptions`.
 
     Raises:
         ValueError: one is none, is a secret or is no text, or there are two sources of one secret.
     """
-    stored = {name: _text(name, value) for name, value in profile.items()}
+    others = {name: it for name, it in profile.items() if name not in request_options.NAMES}
+    stored = {name: _text(name, value) for name, value in others.items()}
     _require_one_source(stored, spelled=str)
     return stored
 
@@ -123,7 +136,8 @@ def _text(name: str, value: object) -> str:
     if name in SECRET:
         raise ValueError(f"{name} does not belong in there: name a {name}_file or a {name}_command")
     if name not in _STORED:
-        raise ValueError(f"there is no setting {name!r}; there are {', '.join(sorted(_STORED))}")
+        known = ", ".join((*sorted(_STORED), *request_options.NAMES))
+        raise ValueError(f"there is no setting {name!r}; there are {known}")
     if isinstance(value, str):
         return value
     raise ValueError(f"{name} must be text in quotes")
