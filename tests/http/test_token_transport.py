@@ -100,6 +100,21 @@ def test_a_context_brings_its_client_certificate(authority: Authority, tmp_path:
         assert server.grants == 1
 
 
+def test_a_context_holds_behind_a_proxy_too(authority: Authority) -> None:  # S7, F26
+    context = ssl.create_default_context(cafile=authority.bundle)
+    with TokenServer(ssl_context=authority.context(None, "tokens.example.com")) as server:
+        port = int(server.base_url.rpartition(":")[2])
+        url = "https://tokens.example.com/oauth/token/"
+        with Proxy({"tokens.example.com:443": port}) as proxy:
+            options: dict[str, Any] = {"token_url": url, "proxies": proxy.everything}
+            grant_of(server, verify=context, **options).request()
+            distrusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            error = error_of(grant_of(server, verify=distrusting, **options))
+
+        assert "not trusted" in str(error)
+        assert server.grants == 1
+
+
 def test_a_context_excludes_what_would_change_it(authority: Authority) -> None:
     context = ssl.create_default_context(cafile=authority.bundle)
     with TokenServer() as server:
@@ -445,10 +460,15 @@ def leaky() -> requests.Session:
     raise LookupError("planted in the vault")
 
 
+def locked() -> requests.Session:
+    raise GrantUnavailable("unlock the vault first")
+
+
 @pytest.mark.parametrize(
     ("transport", "message"),
     [
         (leaky, "could not make the session: transport raised LookupError"),
+        (locked, "unlock the vault first"),
         (lambda: None, "transport must return a requests.Session, not NoneType"),
         (HTTPAdapter, "transport must return a requests.Session, not HTTPAdapter"),
     ],

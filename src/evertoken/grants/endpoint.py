@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import ssl
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import requests
-
 from evertoken import urls
-from evertoken.errors import GrantUnavailable, InvalidTokenResponse, TokenError
-from evertoken.grants import body, http_dates
-from evertoken.grants.adapters import ContextAdapter, watching
-from evertoken.grants.additions import DESCRIPTIVE
+from evertoken.errors import InvalidTokenResponse, TokenError
+from evertoken.grants import body, http_dates, sessions
+from evertoken.grants.adapters import watching
 from evertoken.grants.answer import Answer
 from evertoken.grants.failures import timed_out, unavailable
-from evertoken.grants.masking import distinguishable
 from evertoken.grants.watch import Watch
 from evertoken.runtime import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Any
+    import ssl
+    from collections.abc import Callable, Iterable, Sequence
 
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": body.ACCEPTED}
-
-_NOT_OURS = frozenset({"authorization", "cookie", "content-type", "proxy-authorization"})
-"""Default header fields of a user's session that are not sent: each is or may be a login."""
-
-_PUBLIC_FIELDS = DESCRIPTIVE | {
-    *("accept-encoding", "authorization", "connection", "content-length", "content-type"),
-}
-"""Header fields whose values are known not to be secrets, or are masked already."""
+    import requests
 
 _PUBLIC_TYPES = frozenset(
     {
@@ -59,7 +47,7 @@ class Endpoint:
     deadline: float
     verify: bool | str | ssl.SSLContext = True
     cert: str | tuple[str, str] | None = None
-    proxies: tuple[tuple[str, str], ...] = ()
+    proxies: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     transport: Callable[[], requests.Session] | None = None
 
     def post(
@@ -92,6 +80,8 @@ class Endpoint:
         watch = Watch(limit)
         try:
             outcome = self._exchange(watch, url, form, headers, expects_body=expects_body)
+        except TokenError as error:
+            outcome = error.again()
         except Exception as error:  # noqa: BLE001  told apart below, and never chained
             outcome = unavailable(error, urls.origin(url), sent=watch.sent)
         if watch.left <= 0 and isinstance(outcome, TokenError):
@@ -113,18 +103,14 @@ class Endpoint:
         *,
         expects_body: bool,
     ) -> Answer | TokenError:
-        session = self._session()
-        if isinstance(session, TokenError):
-            return session
-        # not by the session, which would add its cookies, its login or that of a `.netrc`
-        head = {**_defaults(session), **_HEADERS, **dict(headers)}
-        request = requests.Request("POST", url, headers=head, data=list(form)).prepare()
-        settings = self._settings(session, request.url or "")
-        # not by the session: it reads the body of a redirect whole, even of one that it leaves
-        with (
-            watching(session.get_adapter(request.url or ""), watch) as adapter,
-            adapter.send(request, timeout=self.timeout, **settings) as response,
-        ):
+        with ExitStack() as stack:
+            session = stack.enter_context(sessions.session_of(self))
+            request = sessions.prepared(session, url, form, headers)
+            settings = sessions.settings_of(self, session, request.url or "")
+            adapter = session.get_adapter(request.url or "")
+            bounded = stack.enter_context(watching(adapter, watch))
+            # not by the session: it reads the body of a redirect whole, even of one that it leaves
+            response = stack.enter_context(bounded.send(request, timeout=self.timeout, **settings))
             success = 200 <= response.status_code < 300  # noqa: PLR2004  the class of successes
             content, flaw = b"", ""
             if expects_body or not success:
@@ -137,64 +123,9 @@ class Endpoint:
             body=content,
             retry_after=http_dates.retry_after(fields.get("retry-after")),
             moment=http_dates.moment_of(fields.get("date")) or clock.now().wall,
-            sent=_secrets_of(request),
+            sent=sessions.secrets_in(request),
         )
         return _unreadable(answer, flaw) if flaw and success else answer
-
-    def _session(self) -> requests.Session | GrantUnavailable:
-        if self.transport is None:
-            session = requests.Session()
-            if isinstance(self.verify, ssl.SSLContext):
-                session.mount("https://", ContextAdapter(self.verify))
-            return session
-        try:
-            made: object = self.transport()
-        except Exception as error:  # noqa: BLE001  a user's callable may raise anything
-            return GrantUnavailable(
-                f"could not make the session: transport raised {type(error).__name__}",
-                transient=True,
-                local=True,
-            )
-        if isinstance(made, requests.Session):
-            return made
-        return GrantUnavailable(
-            f"transport must return a requests.Session, not {type(made).__name__}", local=True
-        )
-
-    def _settings(self, session: requests.Session, url: str) -> dict[str, Any]:
-        """What the adapter is told: this endpoint's settings, the session's, the environment's."""
-        verify = True if isinstance(self.verify, ssl.SSLContext) else self.verify
-        # a session of the user's own has a setting that True would override
-        settings = session.merge_environment_settings(
-            url,
-            dict(self.proxies),
-            stream=True,
-            verify=None if verify is True and self.transport is not None else verify,
-            cert=self.cert,
-        )
-        if urls.is_plain_loopback(url):
-            # it is in plain text because it never leaves this machine
-            settings["proxies"] = {}
-        return settings
-
-
-def _defaults(session: requests.Session) -> dict[str, str | bytes]:
-    # None: a default that the user took out
-    headers: Mapping[str, str | bytes | None] = session.headers
-    return {
-        name: value
-        for name, value in headers.items()
-        if value is not None and name.lower() not in _NOT_OURS
-    }
-
-
-def _secrets_of(request: requests.PreparedRequest) -> tuple[str, ...]:
-    """What was sent in header fields that may be secrets: an API key, say."""
-    values = [
-        value for name, value in request.headers.items() if name.lower() not in _PUBLIC_FIELDS
-    ]
-    texts = (value if isinstance(value, str) else value.decode("latin-1") for value in values)
-    return tuple(filter(distinguishable, texts))
 
 
 def _unreadable(answer: Answer, flaw: str) -> InvalidTokenResponse:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 from evertoken import ownership
 from evertoken.grants import additions
 from evertoken.grants.credentials import given, read
-from evertoken.grants.token_endpoint import Request
+from evertoken.grants.token_endpoint import TokenRequest
 from evertoken.runtime.lazy import lazy
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class EndpointGrant:
         source = self.source
         scope = [("scope", self.scope)] if self.scope else []
         hidden = additions.secret_values(self._endpoint.extra, extra)
-        request = Request([*own.form, *scope, *extra], client, fields, [*own.secrets, *hidden])
+        request = TokenRequest([*own.form, *scope, *extra], client, fields, [*own.secrets, *hidden])
         account = own.username or client.identity or "a client without an id"
         return credentials.Credentials(
             key=self._key(client.identity, own.username, fields),

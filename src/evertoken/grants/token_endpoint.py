@@ -36,7 +36,7 @@ else:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TokenRequest:
     """What one grant sends, read once; its `repr` shows none of it.
 
     Attributes:
@@ -75,7 +75,7 @@ class TokenEndpoint:
     proxies: tuple[tuple[str, str], ...] = field(repr=False)
     transport: Callable[[], requests.Session] | None
 
-    def ask(self, request: Request, *, say: Callable[[str], None]) -> Token:
+    def ask(self, request: TokenRequest, *, say: Callable[[str], None]) -> Token:
         """Post `request` once (RFC 6749 section 4).
 
         Args:
