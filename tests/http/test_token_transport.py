@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import io
 import socket
 import ssl
 import time
+import types
 from typing import TYPE_CHECKING
 
 import pytest
@@ -503,3 +506,23 @@ def test_a_manager_renews_through_the_session(token_server: TokenServer) -> None
 
     # one for each request: two grants, and two tokens to revoke
     assert len(asked) == 2 + 2
+
+
+@pytest.mark.parametrize("trouble", [Answer(503), Answer(200), Reset(), None], ids=repr)
+def test_an_error_leaves_no_frame_behind_that_holds_the_password(
+    token_server: TokenServer, trouble: Behaviour | None
+) -> None:  # S10
+    if trouble is not None:
+        token_server.token_endpoint.answer_always(trouble)
+    grant = grant_of(token_server, transport=leaky if trouble is None else own)
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(TokenError):
+            grant.request()
+        frames = [it for it in gc.get_objects() if isinstance(it, types.FrameType)]
+    finally:
+        gc.enable()
+
+    grants = "/evertoken/grants/"
+    assert [it for it in frames if grants in it.f_code.co_filename] == []

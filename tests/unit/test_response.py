@@ -292,6 +292,11 @@ def test_without_a_clock_to_compare_with_no_number_is_a_point_in_time() -> None:
     assert parse(with_(expires_in=NOW + HOUR)).lifetime == YEAR
 
 
+def test_a_clock_that_was_never_set_makes_no_duration_a_point_in_time() -> None:  # S18
+    body = {**DOCUMENTED, "expires_in": HOUR}
+    assert parse(answer(body, moment=60.0)).lifetime == HOUR
+
+
 @pytest.mark.parametrize("expires_in", [0, "0", 0.0], ids=repr)
 def test_a_lifetime_of_nothing_is_said(expires_in: object) -> None:  # S18
     granted = dated(expires_in)
