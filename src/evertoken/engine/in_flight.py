@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from evertoken.errors import RefreshTimeout
-from evertoken.runtime import clock, pool, process
+from evertoken.runtime import clock, mocks, pool, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,13 +69,16 @@ class InFlight:
         self._task = pool.Task(functools.partial(run, self), place)
 
     def start(self) -> None:
-        """Have the pool run it; where no thread can, run it here.
+        """Have the pool run it; where no thread can, or a mock answers for servers, run it here.
 
         Where it was started before, this changes nothing; if a signal handler's exception kept it
         from starting, it starts now.
         """
         if not self.started:
-            pool.submit(self._task)
+            if mocks.are_in_place():
+                self._task.refuse()
+            else:
+                pool.submit(self._task)
         self._run_if_refused()
 
     @property

@@ -7,7 +7,7 @@ import io
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
-from urllib3.connection import HTTPConnection
+import urllib3.connection
 from urllib3.util.connection import allowed_gai_family, create_connection
 
 if TYPE_CHECKING:
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
     from evertoken.grants.watch import Watch
 
+    _Connection = urllib3.connection.HTTPConnection
+else:
+    # Mixed into the pool's own class at each exchange, and no class of urllib3's: what stands under
+    # that name now may be the stand-in of a test's recorder, and would stay for the process's life.
+    _Connection = object
+
 MAX_HEAD = 1 << 16
 """Bytes of status line and headers, interim answers (1xx) included, beyond which none is read."""
 
@@ -26,7 +32,8 @@ def watched(kind: type[BaseHTTPConnection], watch: Watch) -> type[BaseHTTPConnec
     """`kind`, held to the deadline of `watch`."""
     # A SOCKS connection finds its way by itself, and may leave the look-up to the proxy. In a
     # urllib3 with another name for it, the wait for an address is not cut to what is left.
-    plain, own = (getattr(each, "_new_conn", None) for each in (HTTPConnection, kind))
+    kinds = (urllib3.connection.HTTPConnection, kind)
+    plain, own = (getattr(each, "_new_conn", None) for each in kinds)
     response = type("WatchedResponse", (_Response,), {"watch": watch})
     base = _Direct if own is plain else _Watched
     return type("Watched", (base, kind), {"watch": watch, "response_class": response})
@@ -81,8 +88,9 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
-        raw = self.fp.detach()
-        self.fp = io.BufferedReader(_Reads(raw, sock, self.watch))
+        # a mock of sockets may have something else
+        if isinstance(self.fp, io.BufferedReader):
+            self.fp = io.BufferedReader(_Reads(self.fp.detach(), sock, self.watch))
 
     def begin(self) -> None:
         whole = self.fp
@@ -91,7 +99,7 @@ class _Response(http.client.HTTPResponse):
         self.fp = whole
 
 
-class _Watched(HTTPConnection):
+class _Watched(_Connection):
     watch: Watch
     _ready = False
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from evertoken.errors import GrantUnavailable
+from evertoken.runtime import mocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +64,8 @@ def unavailable(error: Exception, origin: str, *, sent: bool) -> GrantUnavailabl
         link.__traceback__ = None
     proxied = isinstance(error, requests.exceptions.ProxyError)
     way = "could not be asked through the proxy" if proxied else "could not be asked"
+    if mocks.are_in_place():
+        what += " (a mock stands in for servers here: does it know this URL?)"
     return GrantUnavailable(f"{origin} {way}: {what}", transient=transient, local=not sent)
 
 
