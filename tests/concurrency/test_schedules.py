@@ -258,7 +258,7 @@ SCENARIOS = [
 def two_managers(schedule: Schedule, folder: Path, *, shared: bool) -> Fleet:
     """In one process, or as in two: those share a folder alone."""
     grant = SlowGrant(schedule)
-    folder = folder / grant.key.client_id
+    folder = folder / grant.key.digest()
     memory = MemoryStore()
     memories = [memory, memory if shared else MemoryStore()]
     managers = [

@@ -109,8 +109,9 @@ class Endpoint:
             settings = sessions.settings_of(self, session, request.url or "")
             adapter = session.get_adapter(request.url or "")
             bounded = stack.enter_context(watching(adapter, watch))
-            # not by the session: it reads the body of a redirect whole, even of one that it leaves
-            response = stack.enter_context(bounded.send(request, timeout=self.timeout, **settings))
+            once = stack.enter_context(sessions.Once(bounded))
+            settings |= {"timeout": self.timeout, "allow_redirects": False}
+            response = stack.enter_context(once.send(request, **settings))
             success = 200 <= response.status_code < 300  # noqa: PLR2004  the class of successes
             content, flaw = b"", ""
             if expects_body or not success:

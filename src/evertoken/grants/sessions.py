@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
+    from requests.adapters import BaseAdapter
+
     from evertoken.grants.endpoint import Endpoint
+
+    _PlainSession = requests.Session
+else:
+    # Under that name may be another class, as that of requests-cache, which would keep the answer.
+    _PlainSession = next(
+        kind for kind in requests.Session.__mro__ if kind.__module__ == "requests.sessions"
+    )
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": body.ACCEPTED}
 
@@ -31,6 +40,24 @@ _PUBLIC_FIELDS = DESCRIPTIVE | {
     *("accept-encoding", "authorization", "connection", "content-length", "content-type"),
 }
 """Header fields whose values are known not to be secrets, or are masked already."""
+
+
+class Once(_PlainSession):
+    """Sends one request by `adapter`, and keeps nothing of the answer.
+
+    Not the adapter alone: a mock of a test suite may stand in the place of `Session.send`.
+    """
+
+    def __init__(self, adapter: BaseAdapter) -> None:
+        super().__init__()
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None: else the body of a redirect would be read whole, though nobody follows it."""
+
+    def close(self) -> None:
+        """Nothing: the adapter may be a user's own."""
 
 
 def session_of(endpoint: Endpoint) -> AbstractContextManager[requests.Session]:
