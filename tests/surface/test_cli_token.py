@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import keyring
 import pytest
 
 from evertoken import FileStore, MemoryStore, Token, TokenKey, squadrun
-from evertoken.cli import request_options
+from evertoken.cli import request_options, secrets
 from evertoken.cli.settings import Kind, Settings, Source, checked, merged
 from evertoken.cli.wording import duration, next_try
 from evertoken.core.entry import Entry
@@ -43,7 +45,12 @@ class Keyring(KeyringBackend):
 
     def set_password(self, service, username, password):
         PLACE.write_text(json.dumps({**self._all(), f"{service}/{username}": password}))
+
+class PlaintextKeyring(Keyring):  # as that of keyrings.alt is called
+    file_path = str(PLACE)
 """
+
+PLAIN = {"PYTHON_KEYRING_BACKEND": "filed.PlaintextKeyring"}
 
 
 @dataclass
@@ -235,6 +242,21 @@ class TestExec:
         done = shell("exec", *separator, sys.executable, "-c", program, "--debug", "x y")
 
         assert (done.returncode, done.stdout, done.stderr) == (7, "kept-token -c --debug x y\n", "")
+
+    @pytest.mark.parametrize("ending", ["", "_FILE", "_COMMAND"])
+    def test_passes_on_the_token_and_no_way_to_a_secret(self, shell: Shell, ending: str) -> None:
+        shell.keep(age=0, left=3600)
+        names = [f"SQUADRUN_{name}{ending}" for name in ("PASSWORD", "CLIENT_SECRET")]
+        blank = {"SQUADRUN_PASSWORD": "", "SQUADRUN_CLIENT_SECRET": ""}
+        given = {**blank, **dict.fromkeys(names, "planted")}
+        program = "import json, os; print(json.dumps(dict(os.environ)))"
+        passed = json.loads(answer(shell("exec", sys.executable, "-c", program, **given)))
+
+        assert [name for name, value in passed.items() if value == "planted"] == []
+        assert {name for name in passed if name.startswith("SQUADRUN_")} == {
+            *("SQUADRUN_ACCESS_TOKEN", "SQUADRUN_BASE_URL"),
+            *("SQUADRUN_CLIENT_ID", "SQUADRUN_USERNAME"),
+        }
 
     @pytest.mark.parametrize(("program", "status"), [("no-such-program", 127), (os.devnull, 126)])
     def test_tells_a_program_that_does_not_run_as_a_shell_does(
@@ -734,6 +756,57 @@ class TestLogin:
         ) in done.stderr
         told = json.loads(shell("status", "--json", "--profile", "new").stdout)
         assert (told["profile"], told["state"]) == ("new", "fresh")
+
+    @pytest.mark.parametrize("agreed", [True, False])
+    def test_asks_before_it_uses_a_keyring_that_is_a_plain_file(
+        self, shell: Shell, blank: dict[str, str], *, agreed: bool
+    ) -> None:
+        place = shell.home / "keyring.json"
+        question = f"text in {place}. Keep them there? [y/N]"
+        answers = {**self.answers(shell.server), question: "y" if agreed else ""}
+        status, shown = shell.typed("login", answers=answers, **blank, **PLAIN)
+
+        assert status == 0
+        assert place.exists() == agreed
+        if agreed:
+            assert f"the keyring has the secrets in plain text in {place}" in shown
+        else:
+            assert "The secrets are kept nowhere: they are not to be in plain text. Set " in shown
+        profile = (shell.home / "config" / "evertoken" / "config.toml").read_text()
+        assert ("keyring = true" in profile) == agreed
+
+    @pytest.mark.usefixtures("blank")
+    def test_without_a_terminal_uses_a_plain_file_only_if_an_option_says_so(
+        self, shell: Shell
+    ) -> None:
+        place = shell.home / "keyring.json"
+        refused = shell("login", **PLAIN)
+
+        assert complaint(refused).startswith(
+            f"Error: the keyring of this system keeps secrets in plain text in {place}: "
+            "allow that by --plain-keyring, or name a client_secret_file and a password_file"
+        )
+        assert not place.exists()
+        assert shell.server.token_requests == 0
+        assert not (shell.home / "config").exists()
+
+        allowed = shell("login", "--plain-keyring", **PLAIN)
+
+        assert allowed.returncode == 0
+        assert f"the keyring has the secrets in plain text in {place}" in allowed.stderr
+        assert shell.server.password in place.read_text()
+
+    @pytest.mark.parametrize(
+        ("backends", "file"),
+        [(["Plaintext", "Safe"], "a file of PlaintextKeyring"), (["Safe", "Plaintext"], None)],
+    )
+    def test_of_several_keyrings_in_a_row_the_first_one_counts(
+        self, backends: list[str], file: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        row = [type(f"{name}Keyring", (), {})() for name in backends]
+        monkeypatch.setattr(keyring, "get_keyring", lambda: SimpleNamespace(backends=row))
+
+        assert secrets.plain_file() == file
 
     def test_names_the_package_that_brings_a_keyring(self, shell: Shell) -> None:
         done = shell("login", PYTHONPATH=without("keyring", at=shell.home))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,14 +17,20 @@ from evertoken.cli.wording import duration
 if TYPE_CHECKING:
     from evertoken.cli.account import Account
 
+_ELSEWHERE = "name a client_secret_file and a password_file (or …_command) in the profile"
+
 _REMEDY = (
-    "The secrets are kept nowhere: {}. Set SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD, or name "
-    "a client_secret_file and a password_file (or …_command) in the profile."
+    "The secrets are kept nowhere: {}. Set SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD, or "
+    f"{_ELSEWHERE}."
 )
 
 
-def enrol(account: Account) -> None:
+def enrol(account: Account, *, plain_keyring: bool) -> None:
     """Ask for what options and variables leave open, have a token granted, write the profile.
+
+    Args:
+        account: as far as options, variables and the profile tell.
+        plain_keyring: keep secrets in a keyring that is a file in plain text, without a question.
 
     Raises:
         TokenError: no token was granted; nothing was written.
@@ -32,11 +39,13 @@ def enrol(account: Account) -> None:
     account.require_safe_url()
     settings = _identified(account)
     values = {name: _secret(settings, name) for name in SECRET}
+    homeless = {name: value for name, value in values.items() if not _has_home(settings, name)}
+    file = _plain_file() if homeless else None
+    declined = "" if file is None or plain_keyring else _declined(file)
     given = {name: Source(Kind.TEXT, value) for name, value in values.items()}
     granted = replace(account, settings=replace(settings, secrets=given)).manager().refresh()
 
-    homeless = {name: value for name, value in values.items() if not _has_home(settings, name)}
-    obstacle = _kept(settings, homeless)
+    obstacle = declined or _kept(settings, homeless)
     keyring = {"keyring": True} if homeless and not obstacle else {}
     plain = {name: value for name in PLAIN if (value := getattr(settings, name))}
     config.write(account.config, account.profile, {**plain, **keyring})
@@ -45,6 +54,28 @@ def enrol(account: Account) -> None:
     click.echo(f"[{account.profile}] is written to {account.config}", err=True)
     if obstacle:
         click.echo(_REMEDY.format(obstacle), err=True)
+    elif file is not None:
+        click.echo(f"the keyring has the secrets in plain text in {file}", err=True)
+
+
+def _plain_file() -> str | None:
+    with contextlib.suppress(Unusable):
+        return secrets.plain_file()
+    # that there is none is said once it is needed
+    return None
+
+
+def _declined(file: str) -> str:
+    """Ask whether secrets may be kept in plain text in `file`; why not, or nothing.
+
+    Raises:
+        Unusable: nobody is there to be asked.
+    """
+    what = f"the keyring of this system keeps secrets in plain text in {file}"
+    if not sys.stdin.isatty():
+        raise Unusable(f"{what}: allow that by --plain-keyring, or {_ELSEWHERE}")
+    agreed = click.confirm(f"{what[0].upper()}{what[1:]}. Keep them there?", err=True)
+    return "" if agreed else "they are not to be in plain text"
 
 
 def _kept(settings: Settings, values: dict[str, str]) -> str:

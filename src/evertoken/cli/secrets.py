@@ -63,6 +63,29 @@ def keep(settings: Settings, values: dict[str, str]) -> None:
             keyring.set_password(*_place(settings, name), value)
 
 
+def plain_file() -> str | None:
+    """The file in which the keyring would keep secrets in plain text.
+
+    Returns:
+        None if it encrypts them, or leaves them to the system.
+
+    Raises:
+        Unusable: there is no keyring.
+    """
+    with _keyring() as keyring:
+        backend: object = keyring.get_keyring()
+        # of several in a row the first one is given what is kept
+        backend = next(iter(getattr(backend, "backends", ())), backend)
+        if not _is_plain(backend):
+            return None
+        return str(getattr(backend, "file_path", f"a file of {type(backend).__name__}"))
+
+
+def _is_plain(backend: object) -> bool:
+    # keyring itself has no word for it: this is what those of keyrings.alt and their kin are called
+    return any("plaintext" in kind.__name__.lower() for kind in type(backend).__mro__)
+
+
 def _prompted(name: str, *, ask: bool) -> str:
     if ask and sys.stdin.isatty():
         return prompt(name)

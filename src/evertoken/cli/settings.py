@@ -38,6 +38,9 @@ _SOURCES = tuple(name + kind.value for name in SECRET for kind in _NAMED)
 _STORED = ({*PLAIN, *_SOURCES} - {*SECRET}) | {"keyring"}
 """What a profile may have."""
 
+SECRET_VARIABLES = frozenset(f"SQUADRUN_{name.upper()}" for name in _SOURCES)
+"""The environment variables that hold a secret, or say where it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

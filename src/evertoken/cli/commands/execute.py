@@ -25,12 +25,15 @@ def execute(account: Account, *, command: tuple[str, ...]) -> None:
     """Run COMMAND with the token in SQUADRUN_ACCESS_TOKEN.
 
     The program takes this one's place: its signals and its exit status are its own. It is given one
-    token, which is not renewed while it runs.
+    token, which is not renewed while it runs, and none of the variables that lead to the password
+    or the client secret.
     """
     # only now: `--help` needs no token file
     from evertoken.cli.obtain import obtain  # noqa: PLC0415  not for --help
+    from evertoken.cli.settings import SECRET_VARIABLES  # noqa: PLC0415  likewise
 
-    environment = {**os.environ, VARIABLE: obtain(account).value}
+    kept = {name: it for name, it in os.environ.items() if name not in SECRET_VARIABLES}
+    environment = {**kept, VARIABLE: obtain(account).value}
     sys.stdout.flush()
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606  no shell is the point

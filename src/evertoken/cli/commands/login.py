@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
+@click.option(
+    "--plain-keyring",
+    is_flag=True,
+    help="Use a keyring that keeps secrets in plain text in a file, without a question.",
+)
 @options.account(new=True)
-def login(account: Account) -> None:
+def login(account: Account, *, plain_keyring: bool) -> None:
     """Ask for an account, try it, and write its profile.
 
     The secrets go to the system's keyring where there is one, and nowhere else. What options and
@@ -25,4 +30,4 @@ def login(account: Account) -> None:
     # only now: `--help` needs none of it
     from evertoken.cli.enrolment import enrol  # noqa: PLC0415  not for --help
 
-    enrol(account)
+    enrol(account, plain_keyring=plain_keyring)
