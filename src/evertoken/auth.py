@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from requests.auth import AuthBase
 
 from evertoken import proxies, urls
-from evertoken.errors import InsecureURL, TokenError
+from evertoken.errors import InsecureURL, TokenError, discreet
 from evertoken.runtime.lazy import lazy
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class BearerAuth(AuthBase):
         "retry_statuses",
     )
 
+    @discreet
     def __init__(
         self,
         manager: TokenManager,

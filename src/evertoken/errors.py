@@ -1,4 +1,4 @@
-"""The errors that the library raises, and `capture`, which keeps an error as a value.
+"""The errors that the library raises; `capture` keeps one as a value, `discreet` bares its frames.
 
 No HTTP library is loaded here. Where an error leaves an HTTP client, that client's edge makes it
 one of the client's own exceptions too: `requests_errors` does so for `requests`.
@@ -6,7 +6,8 @@ one of the client's own exceptions too: `requests_errors` does so for `requests`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypeVar, cast
+import functools
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound="TokenError")
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class TokenError(Exception):
@@ -122,6 +124,31 @@ def capture(call: Callable[[], T]) -> T | TokenError:
     except BaseException as raised:  # noqa: BLE001  it may raise anything
         name = type(raised).__name__
     return GrantUnavailable(f"the renewal could not be done: {name}", transient=True, local=True)
+
+
+def discreet(call: Callable[P, T]) -> Callable[P, T]:
+    """Return `call`, with errors whose traceback has no frame that was given a secret.
+
+    Debuggers and error reporters show the local variables of each frame. The traceback ends where
+    `call` was called; cause and context are cut, since they have frames of their own.
+    """
+
+    @functools.wraps(call)
+    def wrapper(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return call(*arguments, **options)
+        except Exception as raised:  # noqa: BLE001  raised again below
+            error = raised.with_traceback(None)
+        error.__cause__ = error.__context__ = None
+        # of this frame, which the traceback holds
+        del arguments, options
+        try:
+            raise error
+        finally:
+            # a cycle with its own traceback
+            del error
+
+    return wrapper
 
 
 def rebuild(kind: type[E], message: str, attributes: dict[str, object]) -> E:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
 
 from evertoken.engine.manager import TokenManager
-from evertoken.errors import GrantUnavailable
+from evertoken.errors import GrantUnavailable, discreet
 from evertoken.grants.password import PasswordGrant
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Variable:
         )
 
 
+@discreet
 def manager(
     *,
     client_id: Secret | None = None,
@@ -127,6 +128,7 @@ def manager(
     return TokenManager(grant, store=shared, **_of(ManagerOptions, options))
 
 
+@discreet
 def auth(
     *,
     client_id: Secret | None = None,

@@ -21,7 +21,7 @@ from evertoken import (
     RevocationFailed,
     TokenError,
 )
-from evertoken.errors import capture
+from evertoken.errors import capture, discreet
 from support.strategies import TRIES, token_errors
 from support.values import pickled, told
 
@@ -157,6 +157,33 @@ def test_what_a_captured_call_held_is_freed_at_once() -> None:  # S46
     gc.disable()
     try:
         capture(call)
+        assert left[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_a_discreet_call_raises_what_it_raised_without_its_frames_cause_and_context() -> None:
+    @discreet
+    def call(_form: Form) -> None:
+        leak()
+
+    with pytest.raises(GrantRefused) as caught:
+        call(Form())
+    assert told(caught.value) == told(whole(GrantRefused))
+    assert [caught.value.__cause__, caught.value.__context__] == [None] * 2
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)][1:]
+    assert len(frames) == 1
+    assert not any(isinstance(it, Form | dict | tuple) for it in frames[0].f_locals.values())
+
+
+def test_the_error_of_a_discreet_call_is_freed_at_once() -> None:
+    left = []
+    gc.disable()
+    try:
+        try:
+            discreet(leak)()
+        except GrantRefused as error:
+            left.append(weakref.ref(error))
         assert left[0]() is None
     finally:
         gc.enable()

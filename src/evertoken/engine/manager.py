@@ -11,7 +11,7 @@ from evertoken.core.policy import RefreshPolicy
 from evertoken.core.state import Action, decide, received
 from evertoken.engine import polling
 from evertoken.engine.renewer import Renewer
-from evertoken.errors import RefreshTimeout, RevocationFailed
+from evertoken.errors import RefreshTimeout, RevocationFailed, discreet
 from evertoken.runtime import clock
 from evertoken.runtime.lazy import lazy
 from evertoken.stores.memory import process_wide
@@ -210,6 +210,7 @@ class TokenManager:
             if token is not None and (result.asked or token.issued_since(start)):
                 return token
 
+    @discreet
     def replacement(self, rejected: str, *, timeout: float | None = None) -> str | None:
         """The header to send again after an API answered `rejected` with a 401 or 403.
 

@@ -38,7 +38,8 @@ class Endpoint:
         timeout: seconds without a byte after which an attempt ends.
         deadline: seconds after which it ends in any case.
         verify, cert: as `requests` takes them, or a context; its environment variables count too.
-        proxies: likewise, as pairs. None is used for an `http://` URL on loopback.
+        proxies: likewise, as pairs. None is used for an `http://` URL on loopback. Not shown by
+            `repr`, since their URLs may hold a password.
         transport: makes the session whose adapters, headers, proxies and TLS settings are used;
             not its login, cookies, hooks or retries.
     """

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from evertoken import ownership
+from evertoken.errors import discreet
 from evertoken.grants import additions
 from evertoken.grants.credentials import given, read
 from evertoken.grants.token_endpoint import TokenRequest
@@ -145,6 +146,7 @@ class EndpointGrant:
 
     # -- requests ----------------------------------------------------------------------------------
 
+    @discreet
     def read(self) -> Credentials:
         """The credentials as they are now: each callable is asked once.
 
@@ -169,6 +171,7 @@ class EndpointGrant:
             tag=functools.partial(self._tag, repr(parts).encode()),
         )
 
+    @discreet
     def request(self) -> Token:
         """Ask for a token once (RFC 6749 section 4).
 
@@ -177,6 +180,7 @@ class EndpointGrant:
         """
         return self.read().request()
 
+    @discreet
     def revoke(self, token: Token) -> None:
         """Revoke the refresh token where there is one, then the access token (RFC 7009).
 
@@ -188,6 +192,7 @@ class EndpointGrant:
         """
         self._endpoint.revoke(token, client=self._client)
 
+    @discreet
     def credentials_tag(self, salt: bytes) -> bytes:
         """A scrypt hash of the credentials (16 MiB, about 50 ms): only around a refusal.
 

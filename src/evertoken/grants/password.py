@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from evertoken.errors import discreet
 from evertoken.grants.credentials import given, read
 from evertoken.grants.endpoint_grant import EndpointGrant, Own
 from evertoken.grants.options import token_endpoint
@@ -80,6 +81,7 @@ class PasswordGrant(EndpointGrant):
 
     _SECRETS: ClassVar = ("password", "client_secret")
 
+    @discreet
     def __init__(
         self,
         token_url: str,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from evertoken.core.entry import NOTHING, Entry, adds, demoted, join_at
 from evertoken.core.hold import Hold
+from evertoken.errors import discreet
 from evertoken.lru import LRU, Once
 from evertoken.runtime import clock
 from evertoken.runtime.lazy import lazy
@@ -69,6 +70,7 @@ class FileStore:
 
     name = "file"
 
+    @discreet
     def __init__(
         self,
         directory: str | os.PathLike[str],

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 from evertoken.core.entry import NOTHING, NOTHING_REVOKED, Entry, adds, demoted, join_at
 from evertoken.core.token import LONGEST_LIFETIME
+from evertoken.errors import discreet
 from evertoken.lru import LRU, Once
 from evertoken.runtime import clock, process, reports
 from evertoken.runtime.lazy import loading
+from evertoken.stores import redis_url
 from evertoken.stores.encryption import codec
 from evertoken.stores.record import MAX_BYTES, UNSTORABLE, Flaw, decode, encode
 from evertoken.stores.redis_clock import Reading
@@ -102,6 +103,7 @@ class RedisStore:
 
     name = "redis"
 
+    @discreet
     def __init__(
         self,
         client: Redis | RedisCluster | str,
@@ -116,11 +118,12 @@ class RedisStore:
             raise ValueError("prefix must be without braces: they choose the slot in a cluster")
         if not all(0 < seconds < math.inf for seconds in (lease, timeout, recheck)):
             raise ValueError("lease, timeout and recheck must be finite numbers of seconds above 0")
-        self._rebuild = partial(
-            type(self), prefix=prefix, lease=lease, timeout=timeout, recheck=recheck
-        )
-        open_url = isinstance(client, str) and encryption_key is None and not _has_secret(client)
-        self._url = client if isinstance(client, str) and open_url else None
+        kind: Callable[..., RedisStore] = type(self)
+        self._rebuild = partial(kind, prefix=prefix, lease=lease, timeout=timeout, recheck=recheck)
+        self._url: str | None = None
+        if isinstance(client, str):
+            shows_secret = redis_url.has_password(redis_url.checked(client))
+            self._url = None if shows_secret or encryption_key is not None else client
         self.recheck = recheck
         self._prefix = prefix
         self._codec = codec(encryption_key)
@@ -265,8 +268,3 @@ def _keep(entry: Entry, now: float) -> float:
     # twice its pause: a failure soon after doubles it, whichever process meets that one
     ends += [2 * each.until - each.at for each in entry.failures]
     return max(ends) - now
-
-
-def _has_secret(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.password is not None or "password" in parts.query

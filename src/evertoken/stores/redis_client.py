@@ -104,7 +104,7 @@ def maker(source: Redis | RedisCluster | str, *, timeout: float) -> Callable[[],
 
     Raises:
         TypeError: `source` is neither, or an asyncio client.
-        ValueError: a URL of another scheme.
+        ValueError: a URL of which redis-py cannot use a parameter; the parameter is named.
     """
     if isinstance(source, str):
         source = Redis.from_url(source)
