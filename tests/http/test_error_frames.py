@@ -309,8 +309,15 @@ def test_of_an_answer_without_a_token(
         {"token_url": "https://127.0.0.1:1/token/"},
         {"token_url": "https://127.0.0.1:1/token/", "verify": "/no/such/bundle.pem"},
         {"token_url": "https://no-such-host.test/token/", "proxies": PROXIES},
+        {
+            "token_url": "https://no-such-host.test/token/",
+            "proxies": {"https": f"http://user:{PROXY_PASSWORD}@proxy.test:port"},
+        },
     ],
-    ids=["raises", "no text", "no Unicode", "refused connection", "no bundle", "no proxy"],
+    ids=[
+        *("raises", "no text", "no Unicode", "refused connection", "no bundle", "no proxy"),
+        "no proxy's URL",
+    ],
 )
 def test_of_a_request_that_cannot_be_sent(
     ask: str, changes: dict[str, Any], token_server: TokenServer
