@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from evertoken import FileStore, MemoryStore, TokenManager
+from evertoken.engine.health import Health
 from evertoken.events import Event, StoreDegraded, StoreRecovered
+from evertoken.runtime import reports
 from evertoken.stores.redis import RedisStore
 from support.fleet import CountingGrant, eventually, sibling
 from support.fleet_faults import Fault, injected
@@ -17,6 +20,10 @@ from support.valkey import PASSWORD, Valkey
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from evertoken import TokenKey
+
+WAIT = 30.0
 
 
 class Told:
@@ -105,6 +112,49 @@ def test_the_trouble_of_one_identity_is_not_that_of_another(
     assert store.load(grant.key) is None
     assert store.trouble(grant.key) is not None
     assert store.trouble(other.key) is None
+
+
+class Ailing(MemoryStore):
+    """A store whose trouble a test sets, and of which one look may take its time.
+
+    Attributes:
+        reason: its trouble.
+        looked: set once the slow look has seen it.
+        go_on: has that look return.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reason: str | None = None
+        self.slow: threading.Thread | None = None
+        self.looked, self.go_on = threading.Event(), threading.Event()
+
+    def trouble(self, _key: TokenKey) -> str | None:
+        reason = self.reason
+        if threading.current_thread() is self.slow:
+            self.slow = None
+            self.looked.set()
+            assert self.go_on.wait(WAIT)
+        return reason
+
+
+def test_old_news_of_a_store_is_not_told_after_newer_news(grant: CountingGrant) -> None:
+    told, store = Told(), Ailing()
+    health = Health([store], told)
+    store.reason = "it is down"
+    late = store.slow = threading.Thread(target=health.report, args=(grant.key,))
+    late.start()
+    assert store.looked.wait(WAIT)
+    health.report(grant.key)
+    eventually(lambda: told.names == ["StoreDegraded"])
+    store.reason = None
+    health.report(grant.key)
+    eventually(lambda: told.names == ["StoreDegraded", "StoreRecovered"])
+    store.go_on.set()
+    late.join(WAIT)
+    reports.catch_up(WAIT)
+
+    assert told.names == ["StoreDegraded", "StoreRecovered"]
 
 
 def test_redis_is_told_of_when_it_is_away_and_when_it_is_back(grant: CountingGrant) -> None:
