@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import pathlib
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -113,6 +115,19 @@ def test_any_file_call_may_fail_with_any_error_once_or_for_ever(  # F8
         assert scene.drafts() == [], fault
 
 
+def test_a_folder_that_cannot_be_looked_at_is_said_once_on_every_python(  # F8
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python 3.14's, which takes such a folder for a file
+    monkeypatch.setattr(pathlib.Path, "is_dir", lambda path, **_: os.path.isdir(path))
+    for first in range(calls_of("stat", tmp_path / "counted")):
+        scene = Scene(tmp_path / f"{first}")
+        caplog.clear()
+        with injected(Fault("stat", scene.folder, errno.ENOSPC, first, sticky=True)):
+            scene.save()
+        assert len(warned(caplog)) <= 1
+
+
 @pytest.mark.parametrize("taken", [0, 1, 100])
 @pytest.mark.parametrize("sticky", [False, True], ids=["once", "sticky"])
 def test_a_short_write_is_made_up_for_or_leaves_the_old_file(  # F8
@@ -145,6 +160,42 @@ def test_without_locks_each_process_goes_on_alone(  # F9
     assert len(warned(caplog)) == 1
     assert scene.shared() == renewed
     assert descriptors(scene.folder) == []
+
+
+WITHOUT_FCNTL = """
+import sys
+sys.modules["fcntl"] = None
+
+import logging, time, warnings
+warnings.simplefilter("ignore")  # filelock's, of a lock that is not used here
+from evertoken import FileStore, Token, TokenKey
+from evertoken.core.entry import Entry
+from evertoken.runtime import reports
+
+logging.basicConfig()
+key = TokenKey("https://api.test/token/", "id", "user")
+store = FileStore(sys.argv[1])
+now = time.time()
+for number in range(2):
+    with store.lock(key, timeout=1) as hold:
+        entry = Entry.of_token(Token("token", now, now + 60, generation=int(now) + number))
+        saved = store.save(key, entry)
+reports.catch_up(10)
+print(hold.name, saved == FileStore(sys.argv[1]).load(key) == entry)
+"""
+
+
+def test_where_the_system_has_no_locks_each_process_goes_on_alone(tmp_path: Path) -> None:  # F9
+    # an import of fcntl fails, as where Python is built for the web
+    done = subprocess.run(  # noqa: S603  a script of ours
+        [sys.executable, "-c", WITHOUT_FCNTL, str(tmp_path / "folder")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "ABSENT True\n", done.stderr
+    assert done.stderr.count("No locks available") == 1
 
 
 def test_without_locks_no_process_touches_the_draft_of_another(tmp_path: Path) -> None:  # F9

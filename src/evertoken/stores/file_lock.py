@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -59,10 +61,7 @@ def locked(
     asked = FileLock(path)
     lock = None
     try:
-        # by default it falls back to a lock that outlives a killed holder
-        lock = filelock.FileLock(
-            path, mode=0o600, fallback_to_soft=False, on_acquired=asked.descriptors.append
-        )
+        lock = _made(path, asked.descriptors)
         asked.hold = _acquired(lock, path, timeout)
         note(None)
     except OSError as error:
@@ -72,6 +71,17 @@ def locked(
     finally:
         if lock is not None and (failure := _released(lock, asked.descriptors)) is not None:
             note(failure)
+
+
+def _made(path: str, descriptors: list[int]) -> BaseFileLock:
+    """A lock of the system's; what it hangs on is appended to `descriptors`."""
+    if not (filelock.has_fcntl or sys.platform == "win32"):
+        # filelock would take a soft lock, which outlives a killed holder and has no descriptor
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), path)
+    # by default it falls back to a lock that outlives a killed holder
+    return filelock.FileLock(
+        path, mode=0o600, fallback_to_soft=False, on_acquired=descriptors.append
+    )
 
 
 def _acquired(lock: BaseFileLock, path: str, timeout: float) -> Hold:
@@ -91,6 +101,11 @@ def _acquired(lock: BaseFileLock, path: str, timeout: float) -> Hold:
             if (left := end - clock.since_boot()) <= 0:
                 return Hold.BUSY
             clock.sleep(min(POLL, left))
+        except FileExistsError:
+            # From Python 3.14 on, pathlib takes a folder that it cannot look at for a file. The
+            # reason is that of the other steps, and is said once with theirs.
+            os.stat(os.path.dirname(path))
+            raise
         else:
             return Hold.HELD
 
