@@ -31,10 +31,16 @@ def checked(url: str, *, what: str, allow_http: bool = False) -> str:
 
 
 def origin(url: str) -> str:
-    """`scheme://host[:port]` of `url`, the port left out if it is the usual one."""
+    """`scheme://host[:port]` of `url`, in the one spelling by which origins are compared.
+
+    The port is left out if it is the usual one, a host name is in ASCII (IDNA 2008, RFC 5891), and
+    an IPv6 address has its shortest form (RFC 5952).
+
+    Raises:
+        ValueError: `url` is not a valid URL. The error does not quote it.
+    """
     parts = _split(url, "the URL")
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
+    host = _normalised(parts.hostname or "")
     usual = parts.port in (None, _DEFAULT_PORTS.get(parts.scheme))
     return f"{parts.scheme}://{host}" + ("" if usual else f":{parts.port}")
 
@@ -53,6 +59,32 @@ def is_plain_loopback(url: str) -> bool:
     """Whether `url` is http:// to this machine: a proxy would carry what it is sent elsewhere."""
     parts = _split(url, "the URL")
     return parts.scheme == "http" and is_loopback(parts.hostname or "")
+
+
+def _normalised(host: str) -> str:
+    if ":" in host:
+        return f"[{_shortest(host)}]"
+    return host if host.isascii() else _ascii(host)
+
+
+def _shortest(address: str) -> str:
+    # a zone begins with % or, percent-encoded as RFC 6874 wants it, with %25
+    try:
+        return str(ipaddress.ip_address(address.replace("%25", "%", 1)))
+    except ValueError:
+        return address
+
+
+def _ascii(host: str) -> str:
+    import idna  # noqa: PLC0415  few hosts need it
+
+    try:
+        # as `requests` does: the codec of the standard library takes some names for others
+        return idna.encode(host, uts46=True).decode()
+    except idna.IDNAError:
+        pass
+    # outside of the handler: its error quotes the host
+    raise ValueError("the URL is no valid URL")
 
 
 def _split(url: str, what: str) -> SplitResult:

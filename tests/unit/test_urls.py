@@ -100,6 +100,15 @@ def test_logins_fragments_and_broken_urls_are_refused_unquoted(  # S1, S46
         ("https://user:pass@api.example.com/", "https://api.example.com"),
         ("https://api.example.com?q", "https://api.example.com"),
         ("mailto:someone", "mailto://"),
+        ("https://b\u00fccher.example/", "https://xn--bcher-kva.example"),
+        ("https://B\u00dcCHER.example:443/", "https://xn--bcher-kva.example"),
+        ("https://XN--Bcher-KVA.example/", "https://xn--bcher-kva.example"),
+        # not "strasse.example", which is another domain
+        ("https://stra\u00dfe.example/", "https://xn--strae-oqa.example"),
+        ("https://[2001:DB8:0:0:0:0:0:1]/", "https://[2001:db8::1]"),
+        ("https://[2001:db8::0001]:8443/", "https://[2001:db8::1]:8443"),
+        ("https://[FE80::1%25eth0]/", "https://[fe80::1%eth0]"),
+        ("https://[fe80:0::1%eth0]/", "https://[fe80::1%eth0]"),
     ],
 )
 def test_an_origin_is_scheme_host_and_port(url: str, expected: str) -> None:  # S29
@@ -120,6 +129,9 @@ def test_an_origin_is_scheme_host_and_port(url: str, expected: str) -> None:  # 
         "http://api.example.com/",
         "https://api.example.co/",
         "https://api.example.com%2eevil.example/",
+        "https://\u0430pi.example.com/",  # a Cyrillic letter
+        "https://api.example.com./",
+        "https://api.ex\u00e4mple.com/",
     ],
 )
 def test_another_origin_is_not_taken_for_ours_however_it_is_written(url: str) -> None:  # S29
@@ -127,9 +139,11 @@ def test_another_origin_is_not_taken_for_ours_however_it_is_written(url: str) ->
 
 
 def test_the_origin_of_a_broken_url_is_an_error_that_does_not_quote_it() -> None:
-    with pytest.raises(ValueError, match="no valid URL") as caught:
-        origin("https://[s3cr3t")
-    assert "s3cr3t" not in str(caught.value)
+    for url in ("https://[s3cr3t", "https://s3cr3t\u0378.example", "https://\u00fcs3cr3t..example"):
+        with pytest.raises(ValueError, match="no valid URL") as caught:
+            origin(url)
+        assert "s3cr3t" not in str(caught.value)
+        assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.255.255.254", "::1"])
