@@ -1,23 +1,44 @@
-"""What is done with a refused answer or a redirect: send again, byte for byte, or take back."""
+"""What is done with a refused answer, sent again byte for byte, and with a redirect."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
+import math
 import re
+import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from requests import RequestException
+from requests.cookies import extract_cookies_to_jar, get_cookie_header
 from requests.exceptions import UnrewindableBodyError
 from requests.utils import rewind_body
+from urllib3 import HTTPResponse
+from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from requests import PreparedRequest, Response
 
 DRAINED = 1 << 16
 """Bytes up to which a refused answer is read, so that its connection can be used again."""
 
+DRAIN_TIME = 1.0
+"""Seconds for which it is read at most: another connection costs less."""
+
 _SCOPE_ERROR = re.compile(r'error\s*=\s*"?insufficient_scope\b', re.IGNORECASE)
+
+
+def was_sent(response: Response) -> bool:
+    """Whether `response` came over a connection; a cache's did not, and cannot be asked for again.
+
+    The answers of `requests-cache`, and those that were pickled, lack one or the other.
+    """
+    return hasattr(response, "connection") and hasattr(response.request, "hooks")
 
 
 def is_about_scope(response: Response) -> bool:
@@ -25,17 +46,60 @@ def is_about_scope(response: Response) -> bool:
     return bool(_SCOPE_ERROR.search(response.headers.get("WWW-Authenticate", "")))
 
 
-def is_upgrade(response: Response) -> bool:
-    """Whether `requests` is about to go on from http:// to https://.
+# -- redirects -------------------------------------------------------------------------------------
 
-    On one host it lets the `Authorization` header go along; on the way to any other origin it
-    drops it by itself.
-    """
-    url = response.request.url or ""
-    if not url.startswith("http:") or not response.is_redirect:
-        return False
+
+def target_of(response: Response) -> str | None:
+    """Where the redirect `response` leads; None if it is not one."""
+    if not response.is_redirect:
+        return None
     # what is no URL raises here, as it does in `requests`
-    return urlsplit(urljoin(url, response.headers["Location"])).scheme == "https"
+    return urljoin(response.request.url or "", response.headers["Location"])
+
+
+def is_upgrade(url: str, target: str) -> bool:
+    """Whether a redirect leads from http:// to https://.
+
+    On one host `requests` lets the `Authorization` header go along; on the way to any other origin
+    it drops it by itself.
+    """
+    return url.startswith("http:") and urlsplit(target).scheme == "https"
+
+
+def take_back(response: Response) -> None:
+    """Have `requests` follow the redirect `response` without `Authorization`."""
+    request = response.request
+    _keep_as_sent(response)
+    del request.headers["Authorization"]
+
+
+class Redirected:
+    """Has `requests` follow the redirect `response` to `target` with its `Authorization`.
+
+    `requests` compares the origins of `target` and of the request that `response` answers. It is
+    shown `target` in place of the latter, until `undo`. To any other origin it drops the header.
+    """
+
+    __slots__ = ("_request", "_url")
+
+    def __init__(self, response: Response, target: str) -> None:
+        _keep_as_sent(response)
+        self._request = response.request
+        self._url = self._request.url
+        self._request.url = target
+
+    def undo(self) -> None:
+        """Show where the request was sent, for readers of `history`."""
+        self._request.url = self._url
+
+
+def _keep_as_sent(response: Response) -> None:
+    # `requests` makes the next hop of a redirect from the request object that was sent: that one
+    # is to change, while the history shows what it was
+    response.request = response.request.copy()
+
+
+# -- sending again ---------------------------------------------------------------------------------
 
 
 def rewound(request: PreparedRequest) -> bool:
@@ -46,11 +110,24 @@ def rewound(request: PreparedRequest) -> bool:
     # Set by requests where a body can tell its position. It has no public name: where it is gone,
     # nobody knows where such a body stood.
     if not isinstance(getattr(request, "_body_position", None), int):
-        return False
+        return _is_buffer(body)
     try:
         rewind_body(request)
     except (UnrewindableBodyError, ValueError):
         # ValueError: the body is a file that somebody closed
+        return False
+    return True
+
+
+def _is_buffer(body: object) -> bool:
+    """Whether `body` is bytes in memory (`bytearray`, `memoryview`, `array`), which stay there."""
+    if hasattr(body, "read"):
+        # mapped memory is read like a file, from where it stands
+        return False
+    try:
+        memoryview(body).release()  # type: ignore[arg-type]  # whether it fits is the question
+    except (TypeError, ValueError):
+        # ValueError: a memoryview that somebody released
         return False
     return True
 
@@ -66,34 +143,90 @@ def sent_again(response: Response, header: str, **kwargs: Any) -> Response:
     request = response.request
     _keep_as_sent(response)
     request.headers["Authorization"] = header
-    _release(response)
+    _take_cookies(request, response)
+    _release(response, min(DRAIN_TIME, _read_timeout(kwargs.get("timeout"))))
+    start = time.perf_counter()
     answer: Response = response.connection.send(request, **kwargs)
+    # as `requests` sets it for the first answer
+    answer.elapsed = timedelta(seconds=time.perf_counter() - start)
     answer.history = [*response.history, response]
     return answer
 
 
-def take_back(response: Response) -> None:
-    """Have `requests` follow the redirect `response` without `Authorization`."""
-    request = response.request
-    _keep_as_sent(response)
-    del request.headers["Authorization"]
+def _take_cookies(request: PreparedRequest, response: Response) -> None:
+    """Add the cookies that `response` set to `request`, as `requests` does on a redirect.
+
+    A `Cookie` header that the caller wrote stays as it is. The jar has no public name: where it is
+    gone, the replay has the cookies of the first request.
+    """
+    jar = getattr(request, "_cookies", None)
+    if jar is None or "Set-Cookie" not in response.headers:
+        return
+    sent = request.headers.pop("Cookie", "")
+    if sent != (get_cookie_header(jar, request) or ""):
+        request.headers["Cookie"] = sent
+        return
+    extract_cookies_to_jar(jar, request, response.raw)
+    request.prepare_cookies(jar)
 
 
-def _keep_as_sent(response: Response) -> None:
-    # `requests` makes the next hop of a redirect from the request object that was sent: that one
-    # is to change, while the history shows what it was
-    response.request = response.request.copy()
+# -- draining --------------------------------------------------------------------------------------
 
 
-def _release(response: Response) -> None:
-    """Read a refused answer, so that its connection serves the replay; close one that is large."""
-    body = bytearray()
-    with contextlib.suppress(RequestException):
-        for chunk in response.iter_content(DRAINED):
-            body += chunk
-            if len(body) > DRAINED:
-                break
-    # As `requests` keeps that of a redirect, for who looks into `history`. In a `requests` that has
-    # no such name, it does no harm.
-    response._content = bytes(body)  # noqa: SLF001  there is no public word for it
+def _read_timeout(timeout: Any) -> float:
+    """Seconds between two bytes that the caller allows: `timeout=` in any form of `requests`."""
+    read = timeout[1] if isinstance(timeout, tuple) else timeout
+    if isinstance(read, Timeout):
+        # its total counts from the start of a connection
+        began = read.clone()
+        began.start_connect()
+        read = began.read_timeout
+    return read if isinstance(read, int | float) else math.inf
+
+
+def _release(response: Response, seconds: float) -> None:
+    """Read a refused answer, so that its connection serves the replay.
+
+    One that is large, or takes longer, is closed. What was read is kept, as `requests` keeps a
+    redirect's, for readers of `history`.
+    """
+    if not getattr(response, "_content", False):
+        body = _read(response, time.monotonic() + seconds)
+        # In a `requests` that has no such name, it does no harm.
+        response._content = body  # noqa: SLF001  there is no public word for it
     response.close()
+
+
+def _read(response: Response, end: float) -> bytes:
+    raw = response.raw
+    if not isinstance(raw, HTTPResponse):
+        # of an adapter or a test double that reads from memory, or does as it likes
+        return response.content
+    body = bytearray()
+    # RuntimeError: somebody has read a part of it
+    with contextlib.suppress(HTTPError, OSError, RuntimeError):
+        for part in iter(_reader(raw), b""):
+            body += part
+            if len(body) > DRAINED or time.monotonic() >= end:
+                break
+    return _decoded(bytes(body), raw)
+
+
+def _reader(raw: HTTPResponse) -> Callable[[], bytes]:
+    """Reads what has arrived: it waits for one byte, while `read(amount)` waits for all of them."""
+    if hasattr(raw, "read1"):
+        return functools.partial(raw.read1, DRAINED, decode_content=False)
+    # urllib3 before 2.2
+    return functools.partial(raw.read, 1, decode_content=False)
+
+
+def _decoded(body: bytes, raw: HTTPResponse) -> bytes:
+    if "Content-Encoding" not in raw.headers:
+        return body
+    coded = HTTPResponse(
+        io.BytesIO(body), headers=raw.headers, preload_content=False, enforce_content_length=False
+    )
+    try:
+        return coded.read(DRAINED, decode_content=True)
+    except HTTPError:
+        return body

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
 import threading
 import time
@@ -158,7 +157,7 @@ def test_a_foreign_origin_is_warned_of_once(
     (record,) = warned(caplog)
     assert (record.name, record.levelname) == ("evertoken", "WARNING")
     assert record.getMessage() == (
-        f"no token is sent to {foreign.base_url}: it is none of {token_server.base_url}"
+        f"no token is sent to {foreign.base_url}: it is not one of {token_server.base_url}"
     )
     assert token_server.requests == ()
 
@@ -181,27 +180,34 @@ def test_loopback_may_be_in_clear(manager: TokenManager, origin: str) -> None:  
     assert signed(BearerAuth(manager, origins=[origin]), f"{origin}/x")
 
 
-@pytest.mark.parametrize("where", ["request", "session"])
-def test_an_authorization_of_the_callers_own_is_left_alone(
-    token_server: TokenServer,
-    session: requests.Session,
-    caplog: pytest.LogCaptureFixture,
-    where: str,
-) -> None:
-    caplog.set_level(logging.DEBUG, "evertoken")
-    own = {"authorization": "Custom own"}
+@pytest.mark.parametrize("where", ["request", "session", "basic"])
+def test_an_authorization_that_was_there_before_is_replaced(
+    token_server: TokenServer, session: requests.Session, manager: TokenManager, where: str
+) -> None:  # S59
+    stale = {"authorization": "Bearer stale"}
     if where == "session":
-        session.headers.update(own)
+        session.headers.update(stale)
+    if where == "basic":
+        session.headers["Authorization"] = "Basic eA=="
+    token_server.api.answer_next(denied())
 
-    response = session.get(
-        f"{token_server.api_url}?secret=planted", headers=own if where == "request" else None
-    )
+    response = session.get(token_server.api_url, headers=stale if where == "request" else None)
 
-    assert response.status_code == 401
-    assert authorizations(token_server) == [["Custom own"]]
+    assert response.status_code == 200
+    dead, live = authorizations(token_server)
+    assert live == [manager.header()] != dead
+    assert dead[0].startswith("Bearer ")
+    assert "stale" not in dead[0]
+
+
+def test_an_authorization_for_another_origin_is_left_alone(
+    token_server: TokenServer, session: requests.Session
+) -> None:  # S59
+    with TokenServer() as foreign:
+        session.get(foreign.api_url, headers={"Authorization": "Custom own"}, timeout=WAIT)
+
+        assert authorizations(foreign) == [["Custom own"]]
     assert token_server.token_requests == 0
-    said = [it.getMessage() for it in caplog.records if it.name == "evertoken"]
-    assert said == [f"a request to {token_server.base_url} brings its own Authorization"]
 
 
 def test_an_auth_shows_and_pickles_no_secret(
@@ -224,12 +230,19 @@ def test_an_auth_travels_as_its_configuration() -> None:
     with TokenServer() as server:
         grant = grant_of(server, client_secret=planted, password=planted)
         auth = BearerAuth(
-            TokenManager(grant), origins=[API], retry_statuses=(401, 403), allow_http=True
+            TokenManager(grant),
+            origins=[API],
+            retry_statuses=(401, 403),
+            is_unauthorized=bool,
+            scheme="Token",
+            allow_http=True,
         )
         there = pickle.loads(pickle.dumps(auth))  # noqa: S301  our own
 
     assert there.origins == auth.origins
     assert there.retry_statuses == (401, 403)
+    assert there.is_unauthorized is bool
+    assert there.scheme == "Token"
     assert there.allow_http
 
 
@@ -475,7 +488,7 @@ def test_32_threads_that_meet_a_401_at_once_share_one_grant(
 
 
 @pytest.mark.parametrize("trouble", ["refused", "unavailable"])
-def test_where_no_other_token_is_to_be_had_the_401_comes_back(
+def test_where_no_other_token_is_available_the_401_comes_back(
     token_server: TokenServer, caplog: pytest.LogCaptureFixture, trouble: str
 ) -> None:  # S31
     auth = BearerAuth(manager_of(token_server))
@@ -493,7 +506,7 @@ def test_where_no_other_token_is_to_be_had_the_401_comes_back(
         assert response.json() == {"detail": "Authentication credentials were not provided."}
     said = [it.getMessage() for it in caplog.records if "the API answered 401" in it.getMessage()]
     assert len(said) == 1
-    assert "no other token was to be had" in said[0]
+    assert "the API answered 401 and the token could not be replaced: " in said[0]
 
 
 def test_a_401_waits_for_another_token_no_longer_than_the_managers_timeout(
@@ -551,15 +564,37 @@ def test_a_session_auth_and_an_auth_of_the_request_sign_once(
     assert len(seen[0].hooks["response"]) == 2
 
 
-def test_a_second_manager_leaves_the_first_ones_token(
-    token_server: TokenServer, auth: BearerAuth
-) -> None:  # F24
-    other = BearerAuth(manager_of(token_server))
-
-    request = other(auth(requests.Request("GET", token_server.api_url).prepare()))
-
-    assert request.headers["Authorization"] == f"Bearer {auth.manager.token().value}"
+def test_of_two_managers_the_last_one_signs_and_replays(
+    token_server: TokenServer, session: requests.Session, auth: BearerAuth
+) -> None:  # F24, S59
+    last = manager_of(token_server)
+    request = auth(requests.Request("GET", token_server.api_url).prepare())
+    request = BearerAuth(last)(request)
+    assert request.headers["Authorization"] == last.header()
     assert len(request.hooks["response"]) == 1
+    token_server.expire_all()
+
+    response = session.send(request, timeout=WAIT)
+
+    assert response.status_code == 200
+    assert authorizations(token_server)[-1] == [last.header()] != [auth.manager.header()]
+
+
+def test_hooks_that_a_request_had_before_see_the_final_answer(
+    token_server: TokenServer, session: requests.Session, auth: BearerAuth
+) -> None:
+    seen: list[int] = []
+    request = requests.Request("GET", token_server.api_url).prepare()
+    request.register_hook("response", lambda response, **_: seen.append(response.status_code))
+
+    for _ in range(2):
+        request = auth(request)
+        token_server.expire_all()
+        auth.manager.refresh()
+        session.send(request, timeout=WAIT)
+
+    assert seen == [200, 200]
+    assert len(token_server.api.requests) == 4
 
 
 def test_a_prepared_request_sent_again_has_a_replay_each_time(

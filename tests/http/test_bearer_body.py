@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import io
 import json
+import mmap
 import os
 from typing import TYPE_CHECKING
 
@@ -55,6 +57,10 @@ REPEATABLE: dict[str, tuple[Callable[[Path], dict[str, Any]], bytes | None]] = {
     "file at its end": (lambda path: {"data": at(path.open("rb"), len(CONTENT))}, b""),
     "buffer": (lambda _: {"data": io.BytesIO(CONTENT)}, CONTENT),
     "buffer from the middle": (lambda _: {"data": at(io.BytesIO(CONTENT), 77)}, CONTENT[77:]),
+    "bytearray": (lambda _: {"data": bytearray(CONTENT)}, CONTENT),
+    "empty bytearray": (lambda _: {"data": bytearray()}, b""),
+    "memoryview": (lambda _: {"data": memoryview(CONTENT)[5:]}, CONTENT[5:]),
+    "array": (lambda _: {"data": array.array("B", CONTENT)}, CONTENT),
     "multipart": (lambda path: {"files": {"file": path.open("rb")}, "data": {"a": "b"}}, None),
     "multipart from the middle": (lambda path: {"files": {"f": at(path.open("rb"), 9)}}, None),
 }
@@ -135,6 +141,8 @@ GONE: dict[str, Callable[[], object]] = {
     "pipe": pipe,
     "unseekable": lambda: Unseekable(CONTENT),
     "closed": lambda: ClosedAtItsEnd(CONTENT),
+    # its position is not noted by requests, since it has no iterator of its own
+    "mapped memory": lambda: mmap.mmap(-1, 100),
 }
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib
+import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 import urllib3.util.connection
 from requests.adapters import HTTPAdapter
+from urllib3.util import Timeout
 
-from evertoken import BearerAuth
+from evertoken import BearerAuth, replay
 from evertoken.replay import DRAINED
 from evertoken.testing import Answer, Cut, Drip, Endless, Gzip, Raw
 from support.http_clients import WAIT, manager_of
@@ -66,6 +71,8 @@ def idle(session: requests.Session, server: TokenServer) -> int:
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Where the callers' sessions have connected to so far."""
+    # what connects to the token endpoint takes the function by its import
+    importlib.import_module("evertoken.grants.connection")
     made: list[tuple[str, int]] = []
 
     def counting(address: tuple[str, int], *rest: Any, **options: Any) -> socket.socket:
@@ -134,6 +141,53 @@ def test_a_streamed_answer_is_the_callers_to_read(
 
     assert session.get(token_server.api_url, timeout=WAIT).status_code == 200
     assert idle(session, token_server) == 1
+
+
+DRIPPED: dict[str, Answer] = {
+    "sized": Answer(401, (), bytes(60_000)),
+    "chunked": Answer(401, {"Transfer-Encoding": "chunked"}, b"1\r\nx\r\n" * 10_000),
+    "closing": Answer(401, {"Connection": "close"}, bytes(60_000)),
+    "gzip": Answer(401, {"Content-Encoding": "gzip"}, gzip.compress(os.urandom(60_000))),
+}
+
+
+@pytest.mark.parametrize("timeout", [0.5, (WAIT, 0.5), Timeout(0.5), 1000.0, None], ids=repr)
+@pytest.mark.parametrize("stream", [False, True], ids=["read", "streamed"])
+@pytest.mark.parametrize("kind", DRIPPED)
+def test_a_401_that_drips_is_closed_soon(
+    token_server: TokenServer,
+    session: requests.Session,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    timeout: Any,
+    *,
+    stream: bool,
+) -> None:  # F36
+    if timeout not in {1000.0, None}:
+        # the read timeout of the request bounds it as well
+        monkeypatch.setattr(replay, "DRAIN_TIME", 1000.0)
+    token_server.api.answer_next(Drip(0.01, then=DRIPPED[kind]))
+
+    start = time.monotonic()
+    response = session.get(token_server.api_url, stream=stream, timeout=timeout)
+
+    # by itself the answer takes ten minutes
+    assert time.monotonic() - start < 10
+    assert response.status_code == 200
+    assert len(response.content) > 0
+    assert idle(session, token_server) == 1
+
+
+def test_a_401_that_drips_and_is_not_replayed_is_handed_back(
+    token_server: TokenServer, session: requests.Session
+) -> None:  # F36
+    token_server.api.answer_next(Drip(0.01, then=DRIPPED["sized"]))
+
+    start = time.monotonic()
+    with session.post(token_server.api_url, data=iter([b"gone"]), stream=True, timeout=WAIT) as it:
+        assert it.status_code == 401
+        assert next(it.iter_content(1)) == b"\0"
+    assert time.monotonic() - start < 10
 
 
 def test_a_401_to_head_is_answered_too(

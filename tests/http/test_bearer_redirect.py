@@ -54,11 +54,11 @@ class Net:
     session: requests.Session
     bundle: str
 
-    def sign_in(self, origin: str) -> TokenManager:
-        """Have the session send that origin's token there."""
+    def sign_in(self, origin: str, *others: str) -> TokenManager:
+        """Have the session send that origin's token there, and to the `others`."""
         server = self.secure if origin == SECURE else self.clear
         manager = manager_of(server, grant=grant_of(server, verify=self.bundle))
-        self.session.auth = BearerAuth(manager, origins=[origin], allow_http=True)
+        self.session.auth = BearerAuth(manager, origins=[origin, *others], allow_http=True)
         return manager
 
     def get(self, origin: str) -> Response:
@@ -253,6 +253,79 @@ def test_a_hop_inside_the_origin_is_replayed_too(net: Net) -> None:  # S29, S31
     assert paths == [(PATH, b"lead"), ("/api/moved/", b"lead"), ("/api/moved/", b"lead")]
     assert carried(net.secure)[-1] == manager.header()
     assert net.secure.grants == 2
+
+
+@pytest.mark.parametrize("replayed", [False, True], ids=["at once", "after a replay"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("other", [f"https://{FOREIGN[2]}", "https://api.example.com:8443"])
+def test_a_redirect_from_one_named_origin_to_another_takes_the_token_along(
+    net: Net, other: str, status: int, *, replayed: bool
+) -> None:  # S61
+    manager = net.sign_in(SECURE, other)
+    net.thief.api.answer_always(Answer(200))
+    redirect = Answer.redirect(f"{other}{PATH}", status=status)
+    net.secure.api.answer_next(*[DENIED] * replayed, redirect)
+
+    response = net.get(SECURE)
+
+    assert response.status_code == 200
+    assert carried(net.thief) == [manager.header()]
+    sent_to = [it.request.url for it in (*response.history, response)]
+    assert sent_to == [SECURE + PATH, other + PATH]
+
+
+@pytest.mark.parametrize(
+    ("origin", "other"), [(SECURE, CLEAR), (CLEAR, SECURE)], ids=["downgrade", "upgrade"]
+)
+def test_a_change_of_scheme_takes_it_along_where_both_are_named(
+    net: Net, origin: str, other: str
+) -> None:  # S61
+    manager = net.sign_in(origin, other)
+    here, there = (net.secure, net.clear) if origin == SECURE else (net.clear, net.secure)
+    here.api.answer_next(Answer.redirect(other + PATH))
+    there.api.answer_next(Answer(200))
+
+    assert net.get(origin).status_code == 200
+    assert carried(there) == [manager.header()]
+
+
+def test_a_named_origin_passes_the_token_on_to_no_other(net: Net) -> None:  # S29, S61
+    manager = net.sign_in(SECURE, CLEAR)
+    net.secure.api.answer_next(Answer.redirect(CLEAR + PATH))
+    net.clear.api.answer_next(Answer.redirect(f"https://evil.example{PATH}"))
+
+    net.get(SECURE)
+
+    assert carried(net.clear) == [manager.header()]
+    assert carried(net.thief) == [None]
+
+
+def test_a_redirect_to_a_named_origin_that_is_left_to_the_caller_has_the_token(
+    net: Net,
+) -> None:  # S61
+    manager = net.sign_in(SECURE, CLEAR)
+    net.secure.api.answer_always(Answer.redirect(CLEAR + PATH))
+    request = net.session.prepare_request(requests.Request("GET", SECURE + PATH))
+
+    answers = [net.session.send(request, allow_redirects=False, timeout=WAIT) for _ in range(2)]
+
+    for answer in answers:
+        assert answer.url == SECURE + PATH
+        assert answer.next is not None
+        assert answer.next.headers["Authorization"] == manager.header()
+    assert carried(net.secure) == [manager.header()] * 2
+
+
+def test_a_401_after_a_redirect_to_a_named_origin_is_replayed_there(net: Net) -> None:  # S31, S61
+    manager = net.sign_in(SECURE, CLEAR)
+    net.secure.api.answer_next(Answer.redirect(CLEAR + PATH, status=307))
+    net.clear.api.answer_next(DENIED, Answer(200))
+
+    response = net.session.post(SECURE + PATH, data=b"lead", timeout=WAIT)
+
+    assert response.status_code == 200
+    assert carried(net.clear)[-1] == manager.header()
+    assert [it.body for it in net.clear.api.requests] == [b"lead", b"lead"]
 
 
 @dataclass(frozen=True)

@@ -242,14 +242,20 @@ def test_a_request_that_is_signed_again_is_looked_at_again(
 
 
 def test_a_request_without_a_token_may_go_through_a_proxy(
-    token_server: TokenServer, manager: TokenManager, monkeypatch: pytest.MonkeyPatch
+    manager: TokenManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    foreign = requests.Request("GET", "http://127.0.0.1:9/elsewhere").prepare()
+    assert "Authorization" not in BearerAuth(manager)(foreign).headers
+
+
+def test_a_request_whose_header_would_be_replaced_is_refused_too(
+    token_server: TokenServer, manager: TokenManager, monkeypatch: pytest.MonkeyPatch
+) -> None:  # S54, S59
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     own = requests.Request("GET", token_server.api_url, headers={"Authorization": "Basic eA=="})
-    foreign = requests.Request("GET", "http://127.0.0.1:9/elsewhere")
-    for request in (own, foreign):
-        signed = BearerAuth(manager)(request.prepare())
-        assert signed.headers.get("Authorization") in {None, "Basic eA=="}
+    with pytest.raises(InsecureURL):
+        BearerAuth(manager)(own.prepare())
 
 
 def test_other_origins_may_be_behind_a_proxy(
@@ -322,6 +328,28 @@ def test_the_replay_goes_past_a_proxy_of_the_session(
     first, second = (request.headers["Authorization"] for request in token_server.api.requests)
     assert (first, second) == (before, manager.header())
     assert len(proxy.asked) == 1
+
+
+@pytest.mark.parametrize("whose", ["session", "environment"])
+def test_a_redirect_to_a_named_origin_takes_no_token_to_a_proxy(
+    token_server: TokenServer, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:  # S54, S61
+    with TokenServer() as other, requests.Session() as session:
+        there = at("localhost", other.api_url)
+        with Proxy({f"localhost:{port_of(other)}": port_of(other)}) as proxy:
+            if whose == "session":
+                session.proxies["http://localhost"] = proxy.url
+            else:
+                monkeypatch.setenv("HTTP_PROXY", proxy.url)
+                monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+            token_server.api.answer_next(Answer.redirect(there))
+            origins = [token_server.base_url, there]
+            session.auth = BearerAuth(manager_of(token_server), origins=origins)
+
+            assert session.get(token_server.api_url, timeout=WAIT).status_code == 401
+
+        assert len(proxy.asked) == 1
+        assert [it.headers.get("Authorization") for it in other.api.requests] == [None]
 
 
 def test_a_session_without_a_proxy_is_not_warned_of(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from evertoken import TokenManager
 
 COPIED = ("requests", "urllib3", "redis")
-PRIVATE = r"_store|_body_position|_content|_new_conn|_dns_host|_force_master_ip"
+PRIVATE = r"_store|_body_position|_content|_cookies|_new_conn|_dns_host|_force_master_ip"
 RENAMED = "PRIVATE_NAMES_RENAMED"
 
 DEADLINE = 1.0
@@ -67,6 +67,7 @@ def test_this_interpreter_has_the_names_that_it_is_meant_to_have(
     theirs = [
         (requests.structures.CaseInsensitiveDict(), "_store"),
         (requests.PreparedRequest(), "_body_position"),
+        (requests.PreparedRequest(), "_cookies"),
         (requests.Response(), "_content"),
         (urllib3.connection.HTTPConnection, "_new_conn"),
         (urllib3.connection.HTTPConnection("localhost"), "_dns_host"),
@@ -85,12 +86,25 @@ def test_a_request_carries_the_token_once(
     assert authorization(token_server) == [token_manager.header()] * 2
 
 
-def test_a_header_of_the_callers_own_is_left_alone(
-    session: requests.Session, token_server: TokenServer
-) -> None:
+def test_a_header_of_the_callers_own_is_replaced(
+    session: requests.Session, token_server: TokenServer, token_manager: TokenManager
+) -> None:  # S59
     session.get(token_server.api_url, headers={"authorization": "Basic own"}, timeout=WAIT)
 
-    assert authorization(token_server) == ["Basic own"]
+    assert authorization(token_server) == [token_manager.header()]
+
+
+def test_a_401_that_sets_a_cookie_is_answered_by_a_replay(
+    session: requests.Session, token_server: TokenServer
+) -> None:
+    token_server.api.answer_next(Answer(401, {"Set-Cookie": "session=2; Path=/"}))
+    session.cookies.set("kept", "1")
+
+    session.get(token_server.api_url, timeout=WAIT)
+
+    replayed = token_server.requests[-1].headers.get("Cookie")
+    known = RENAMED not in os.environ
+    assert replayed == ("kept=1; session=2" if known else "kept=1")
 
 
 def test_a_401_is_answered_by_one_replay_with_another_token(

@@ -66,6 +66,8 @@ SIGNATURES: dict[Callable[..., object], Signature] = {
         None: None,
         "origins": None,
         "retry_statuses": (401,),
+        "is_unauthorized": None,
+        "scheme": "Bearer",
         "allow_http": False,
     },
     PasswordGrant: {

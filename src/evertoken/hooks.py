@@ -1,0 +1,201 @@
+"""The response hooks of `BearerAuth`: what becomes of a refused request, and of a redirect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from evertoken import proxies, urls
+from evertoken.errors import TokenError
+from evertoken.origins import origin_of
+from evertoken.runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from requests import PreparedRequest, Response
+
+    from evertoken import events, replay
+    from evertoken.engine.manager import TokenManager
+    from evertoken.origins import Origins
+    from evertoken.warn_once import WarnOnce
+else:
+    # most processes never meet a 401
+    events, replay = lazy("evertoken.events"), lazy("evertoken.replay")
+
+BEARER = "Bearer"
+"""The scheme of the header that a manager makes (RFC 6750 section 2.1)."""
+
+
+class Hook:
+    """A hook that does nothing: what a pickled answer has in place of those below.
+
+    A response pickles with its request, and that with its hooks. The manager does not travel along.
+    """
+
+    __slots__ = ()
+
+    def __call__(self, response: Response, **_kwargs: Any) -> Response:
+        """Hand on `response`."""
+        return response
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[type[Hook], tuple[()]]:
+        return Hook, ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Handler(Hook):
+    """Looks closer at an answer that may mean a dead token, or leads to another URL.
+
+    Attributes:
+        manager: replaces a dead token.
+        origins: who receives the token.
+        retry_statuses: answers that mean a dead token.
+        is_unauthorized: tells another answer that means one; None: there is none.
+        scheme: what `Authorization` begins with.
+        warn: logs a warning once.
+    """
+
+    manager: TokenManager
+    origins: Origins
+    retry_statuses: tuple[int, ...]
+    is_unauthorized: Callable[[Response], object] | None
+    scheme: str
+    warn: WarnOnce
+
+    def __call__(self, response: Response, **kwargs: Any) -> Response:
+        """Return the answer that the caller gets; `kwargs` tell how the request was sent."""
+        if self.origins.loopback and kwargs.get("proxies"):
+            self._warn_of_proxy(response.request.url or "", kwargs["proxies"])
+        status = response.status_code
+        if (
+            status not in self.retry_statuses
+            and self.is_unauthorized is None
+            and not 300 <= status < 400  # noqa: PLR2004  redirects
+        ):
+            return response
+        if not replay.was_sent(response):
+            return response
+        call = Call(self, response.request)
+        hooks = response.request.hooks["response"]
+        hooks[:] = [call if isinstance(hook, Hook) else hook for hook in hooks]
+        return call(response, **kwargs)
+
+    def retried(self, response: Response, **kwargs: object) -> Response:
+        """The answer to the same request with another token; `response` where there is none."""
+        request = response.request
+        sent = request.headers.get("Authorization")
+        # first of all: an answer from elsewhere says nothing about the token
+        if not isinstance(sent, str) or not self.origins.cover(request.url):
+            return response
+        if not self._refuses(response) or replay.is_about_scope(response):
+            return response
+        header = self._replacement(sent, response.status_code)
+        # only now: a body that is gone is no reason to leave the next call a dead token
+        if header is None or not replay.rewound(request):
+            return response
+        if urls.is_plain_loopback(request.url or ""):
+            kwargs["proxies"] = {}
+        answer = replay.sent_again(response, header, **kwargs)
+        events.emit(self.manager.on_event, events.Replayed(response.status_code))
+        return answer
+
+    def directed(self, response: Response, given: Mapping[str, str]) -> replay.Redirected | None:
+        """Keep the token at its origins on a redirect, and take it along from one to another.
+
+        `requests` drops it on the way to another origin, and keeps it from http:// to https:// on
+        one host (RFC 6750 section 5.3).
+
+        Returns:
+            What is to be undone when the next answer is there; None: nothing.
+        """
+        request = response.request
+        target = replay.target_of(response)
+        if target is None or "Authorization" not in request.headers:
+            return None
+        here, there = origin_of(request.url), origin_of(target)
+        if there not in self.origins.names:
+            if replay.is_upgrade(request.url or "", target):
+                message = f"no token goes from {here} to https://: name that as the origin"
+                self.warn(f"{here} upgrade", message)
+                replay.take_back(response)
+        elif here != there and not self._is_exposed(target, given):
+            return replay.Redirected(response, target)
+        return None
+
+    def _refuses(self, response: Response) -> bool:
+        """Whether `response` means a dead token."""
+        if response.status_code in self.retry_statuses:
+            return True
+        if self.is_unauthorized is None:
+            return False
+        try:
+            return bool(self.is_unauthorized(response))
+        except Exception as error:  # a user's predicate may raise anything
+            if isinstance(error, OSError) and not isinstance(error, ValueError):
+                raise  # the body cannot be read, which `requests` itself would say next
+            # by its type alone: the text may quote the answer
+            kind = type(error).__name__
+        url = origin_of(response.request.url)
+        message = f"is_unauthorized raised {kind} for an answer of {url}: the answer is handed back"
+        self.warn(f"is_unauthorized {kind}", message)
+        return False
+
+    def _replacement(self, sent: str, status: int) -> str | None:
+        rejected = f"{BEARER}{sent.removeprefix(self.scheme)}"
+        try:
+            header = self.manager.replacement(rejected)
+        except TokenError as error:
+            message = f"the API answered {status} and the token could not be replaced: {error}"
+            self.warn(f"{status} {type(error).__name__} {error.status}", message)
+            return None
+        return None if header is None else spelled(header, self.scheme)
+
+    def _is_exposed(self, target: str, given: Mapping[str, str]) -> bool:
+        """Whether a proxy would receive the token in plain text on the way to `target`."""
+        if not urls.is_plain_loopback(target):
+            return False
+        return proxies.in_environment(target) or proxies.chosen(target, given)
+
+    def _warn_of_proxy(self, url: str, given: Mapping[str, str]) -> None:
+        if urls.is_plain_loopback(url) and proxies.chosen(url, given):
+            here = origin_of(url)
+            self.warn(
+                f"{here} proxy",
+                f"the token for {here} went to a proxy in plain text: exclude this host from the "
+                "proxies of the session",
+            )
+
+
+class Call(Hook):
+    """One call, with one replay for all its hops: those of a redirect share the request's hooks."""
+
+    __slots__ = ("_first", "_handler", "_redirected", "_spent")
+
+    def __init__(self, handler: Handler, first: PreparedRequest) -> None:
+        self._handler = handler
+        self._first = first
+        self._spent = False
+        self._redirected: replay.Redirected | None = None
+
+    def __call__(self, response: Response, **kwargs: Any) -> Response:
+        """Return the answer that the caller gets; `kwargs` tell how the request was sent."""
+        if self._redirected is not None:
+            self._redirected.undo()
+        if not replay.was_sent(response):
+            return response
+        if response.request is self._first:
+            # a prepared request that is sent again makes a call of its own
+            self._spent = False
+        answer = response if self._spent else self._handler.retried(response, **kwargs)
+        self._spent |= answer is not response
+        self._redirected = self._handler.directed(answer, kwargs.get("proxies") or {})
+        return answer
+
+
+def spelled(header: str, scheme: str) -> str:
+    """The manager's `header` under another scheme."""
+    return f"{scheme}{header.removeprefix(BEARER)}"
