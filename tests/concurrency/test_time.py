@@ -14,6 +14,7 @@ from evertoken import BearerAuth, FileStore, RefreshPolicy, Token
 from evertoken.core.entry import Entry
 from evertoken.runtime import clock
 from evertoken.testing import TokenServer
+from support.clocks import Clocks
 from support.fleet import CountingGrant, eventually, sibling
 from support.fleet_worker import Settings
 
@@ -25,22 +26,6 @@ if TYPE_CHECKING:
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-
-
-class Clocks:
-    """Both clocks, to be set."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.wall_offset = 0.0
-        self.boot_offset = 0.0
-        wall, boot = time.time, clock._since_boot
-        patch.setattr(time, "time", lambda: wall() + self.wall_offset)
-        patch.setattr(clock, "_since_boot", lambda: boot() + self.boot_offset)
-
-    def pass_by(self, seconds: float) -> None:
-        """As time does."""
-        self.wall_offset += seconds
-        self.boot_offset += seconds
 
 
 @pytest.fixture

@@ -7,16 +7,18 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from evertoken.core.effects import Load, Now, RenewalRequest, Save
+from evertoken.core.effects import Load, Now, RenewalRequest, Save, Sleep
 from evertoken.core.entry import NOTHING, Entry, adds
 from evertoken.core.login import Initial, Login, digest_of
 from evertoken.core.protocol import renewal, revocation
 from evertoken.core.state import (
     Action,
     Snapshot,
+    activated,
     apply_result,
     decide,
     merge_shared,
+    promoted,
     received,
     revoked,
     with_rejected,
@@ -26,6 +28,7 @@ from interleavings.scenario import (
     ALICE,
     KEY,
     LIFETIME,
+    PAUSE_BETWEEN_CALLS,
     POLICY,
     RIGHT,
     START,
@@ -93,18 +96,15 @@ def first_token(at: Instant) -> Token:
 @functools.cache
 def first_snapshot(entry: Entry, now: Instant) -> Snapshot:
     """What a manager holds that has found `entry` in its store."""
-    return merge(Snapshot(key=KEY), entry, now, may_adopt=True)
-
-
-def merge(snapshot: Snapshot, entry: Entry | None, now: Instant, *, may_adopt: bool) -> Snapshot:
-    """The snapshot after a poll."""
-    return merge_shared(snapshot, entry, now, POLICY, jitter_fraction=0.0, may_adopt=may_adopt)
+    return merge_shared(Snapshot(key=KEY), entry, now, POLICY, jitter_fraction=0.0, may_adopt=True)
 
 
 def calls(world: World, process: Process) -> Actions:
     """The calls of one thread."""
     for left in reversed(range(world.scenario.calls)):
         yield from call(world, process, left=left)
+        if world.scenario.activation and left:
+            yield Sleep(PAUSE_BETWEEN_CALLS)
 
 
 def call(world: World, process: Process, *, left: int = 0) -> Actions:
@@ -116,7 +116,8 @@ def call(world: World, process: Process, *, left: int = 0) -> Actions:
         now = world.now(process)
         action = decide(process.snapshot, now)
         if action in {Action.USE, Action.REFRESH_IF_FREE}:
-            hand_out(world, process, process.snapshot.token, now, arrived=False)
+            process.snapshot = activated(process.snapshot, now)
+            hand_out(world, process, process.snapshot.sent, now, arrived=False)
             outcome = "token"
         elif action is Action.FAIL:
             tell(world, process, process.snapshot.failure, process.snapshot.fingerprint)
@@ -140,6 +141,7 @@ def finished(world: World, process: Process, result: Result, *, came: Instant) -
     now = world.now(process)
     token = received(process.snapshot, result, now, came=came)
     if token is not None:
+        token = activated(process.snapshot, now).sent
         arrived = token == result.token and not result.late(now)
         hand_out(world, process, token, now, arrived=arrived)
         return "token"
@@ -166,8 +168,15 @@ def poll(world: World, process: Process) -> Generator[Step, Any, None]:
     for known in (entry, process.memory(key)):
         token = None if known is None else known.token
         may_adopt = token is not None and world.may_adopt(process, token)
-        process.snapshot = merge(process.snapshot, known, now, may_adopt=may_adopt)
-        own(process)
+        process.snapshot = merge_shared(
+            process.snapshot,
+            known,
+            now,
+            world.scenario.policy,
+            jitter_fraction=0.0,
+            may_adopt=may_adopt,
+        )
+        own(world, process)
     if entry is not None and adds(process.snapshot.entry, entry):
         yield Save(SHARED, process.snapshot.entry)
 
@@ -178,17 +187,23 @@ def renew(world: World, process: Process, request: RenewalRequest) -> Generator[
     yield Begin(request)
     result: Result = yield from renewal(world.plan(process), request)
     now = yield Now()
-    process.snapshot = apply_result(process.snapshot, result, now, POLICY, jitter_fraction=0.0)
-    own(process)
+    process.snapshot = apply_result(
+        process.snapshot, result, now, world.scenario.policy, jitter_fraction=0.0
+    )
+    own(world, process)
     yield Unlock()
     process.renewing = False
     return result
 
 
-def own(process: Process) -> None:
-    """Remember whose token the manager sends."""
-    if process.snapshot.token is not None:
-        process.owned |= {process.snapshot.token.value}
+def own(world: World, process: Process) -> None:
+    """Remember whose token the manager holds, and since when."""
+    token = process.snapshot.token
+    if token is None:
+        return
+    process.owned |= {token.value}
+    if world.scenario.activation and process.arrived[0] != token.value:
+        process.arrived = token.value, world.time
 
 
 def revoke(world: World, process: Process) -> Actions:
@@ -207,6 +222,12 @@ def revoke(world: World, process: Process) -> Actions:
 
 def replace_rejected(world: World, process: Process) -> Actions:
     """What a 401 does: the token is replaced, once."""
+    if process.snapshot.former is not None:
+        # what replaces it is here already, and from now on the one that counts as served
+        process.served = process.snapshot.token
+        process.snapshot = promoted(process.snapshot)
+        yield from call(world, process)
+        return
     token, process.served = process.snapshot.token, None
     request = RenewalRequest(snapshot=process.snapshot, start=world.now(process), rejected=token)
     process.snapshot = with_rejected(process.snapshot)
@@ -233,7 +254,29 @@ def hand_out(
         raise Violation(f"{token.value} had expired when it was handed out")
     if process.password == WRONG:
         raise Violation("a wrong password received a token")
+    check_activation(world, process, token, now)
     process.served = token
+
+
+def check_activation(world: World, process: Process, token: Token, now: Instant) -> None:
+    """Check that `token` is the one that the API accepts, of the last two."""
+    served, newest, delay = process.served, process.snapshot.token, world.scenario.activation
+    if newest is not None and token.value != newest.value:
+        value, since = process.arrived
+        if value == newest.value and world.time > since + delay:
+            raise Violation(f"{token.value} was handed out though its successor is active")
+    if served is None or served.value == token.value or is_dead(process, served):
+        return
+    same = owner_of(served.value) == owner_of(token.value)
+    if not (same and POLICY.usable(served, now)):
+        return
+    if token.order < served.order:
+        raise Violation(f"{token.value} was handed out after its successor")
+    # a clock that was set may have ended the delay, or the token before
+    clock_was_set = Fault.AHEAD in world.faults or Fault.BACK in world.faults
+    active_at = world.server.sent.get(token.value, -math.inf) + delay
+    if world.time < active_at and not clock_was_set:
+        raise Violation(f"{token.value} was handed out before the API accepts it")
 
 
 def is_dead(process: Process, token: Token) -> bool:

@@ -10,6 +10,7 @@ from evertoken.core.policy import RefreshPolicy
 from evertoken.core.token import TokenKey
 
 POLICY = RefreshPolicy()
+PAUSE_BETWEEN_CALLS = 3.0
 START = 1_700_000_000.0
 LIFETIME = 300.0
 LATENCY = 0.25
@@ -71,6 +72,7 @@ EXTRA_GRANTS = {
 
 A step of the clock may cost one more for each renewal that is under way on the machine: it goes on
 by the reading that its caller began with, and by that the tokens of others are from another time.
+And it may cost one for each further identity there.
 """
 
 
@@ -87,6 +89,8 @@ class Scenario:
         calls: how many calls each process makes.
         grants: how many grants this takes if nothing goes wrong.
         skew: seconds by which the clock of the second machine is ahead.
+        activation: seconds after its request from which the API accepts a new token. The policy's
+            delay is as long, and a thread waits between its calls.
     """
 
     name: str
@@ -98,6 +102,18 @@ class Scenario:
     calls: int = 1
     grants: int = 1
     skew: float = 0.0
+    activation: float = 0.0
+
+    @property
+    def policy(self) -> RefreshPolicy:
+        """The rules of all managers."""
+        return policy_of(self.activation)
+
+
+@functools.cache
+def policy_of(activation: float) -> RefreshPolicy:
+    """The rules where a new token takes so many seconds to be accepted."""
+    return RefreshPolicy(activation_delay=activation) if activation else POLICY
 
 
 SCENARIOS = {
@@ -118,5 +134,7 @@ SCENARIOS = {
         Scenario("three-file", (0, 0, 0)),
         Scenario("three-redis", (0, 1, 1), "redis", age=LIFETIME - 60),
         Scenario("three-exclusive", (0, 1, 1), "redis", exclusive=True),
+        Scenario("activation-file", age=LIFETIME - 60, calls=3, activation=5.0),
+        Scenario("activation-redis", (0, 1), "redis", age=LIFETIME - 60, calls=3, activation=5.0),
     )
 }

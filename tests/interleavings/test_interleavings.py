@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 TWO = [each for each in SCENARIOS.values() if len(each.machines) == 2]
 RANDOM = 6_700
-"""Schedules of each of the fifteen scenarios: more than 100,000."""
+"""Schedules of each of the seventeen scenarios: more than 100,000."""
 
 DEPTH = 100
 """Steps: more than any schedule of two processes with one fault has."""

@@ -21,6 +21,9 @@ nobody waits for ever                              a_busy_lock_is_waited_for_wit
 a refresh token is spent once under its lock       a_refresh_token_is_sent_without_its_lock
                                                    the_home_needs_no_lock
 only a fault may cost a login                      the_successor_is_not_saved
+a new token is sent once it is active              a_new_token_is_sent_at_once
+                                                   a_replaced_token_is_sent_on
+a refused token is not sent after its successor    a_refused_token_is_sent_on
 """
 
 # ruff: noqa: ARG001, ARG005  a replacement has the signature of what it replaces
@@ -254,6 +257,18 @@ def another_identity_inherits_the_entry(patch: Patch) -> None:
     patch.setattr(Renewal, "_identify", identify)
 
 
+def a_new_token_is_sent_at_once(patch: Patch) -> None:
+    patch.setattr(state, "_with_former", lambda snapshot, *_: snapshot)
+
+
+def a_replaced_token_is_sent_on(patch: Patch) -> None:
+    everywhere(patch, "activated", lambda snapshot, now: snapshot)
+
+
+def a_refused_token_is_sent_on(patch: Patch) -> None:
+    everywhere(patch, "promoted", lambda snapshot: snapshot)
+
+
 BUGS = [
     (an_older_token_wins, "stale-file", "grants, and only"),
     (a_join_forgets_revocations, "stale-file", "a revocation was lost"),
@@ -286,6 +301,9 @@ BUGS = [
     ),
     (the_identity_is_read_again_at_the_save, "cold-file", "was saved as bob's"),
     (another_identity_inherits_the_entry, "stale-file", "was saved as bob's"),
+    (a_new_token_is_sent_at_once, "activation-file", "before the API accepts it"),
+    (a_replaced_token_is_sent_on, "activation-file", "though its successor is active"),
+    (a_refused_token_is_sent_on, "activation-redis", "handed out after its successor"),
 ]
 
 

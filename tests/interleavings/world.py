@@ -41,7 +41,6 @@ from interleavings.scenario import (
     LEASE,
     LOCK_TIMEOUT,
     PAUSE,
-    POLICY,
     ROTATED,
     START,
     WRONG,
@@ -52,6 +51,7 @@ from interleavings.scenario import (
 from interleavings.server import Credentials, Server, Violation, owner_of, password_of
 
 if TYPE_CHECKING:
+    from evertoken.core.policy import RefreshPolicy
     from evertoken.core.token import Token, TokenKey
 
 SHARED = 1
@@ -131,6 +131,8 @@ class Process:
     """When this process revoked: no token whose request was sent before is handed out."""
     served: Token | None = None
     """The token that it handed out last, until an API refuses it."""
+    arrived: tuple[str, float] = ("", 0.0)
+    """The newest token it holds, and since when; noted where a token takes time to be accepted."""
     outcomes: tuple[str, ...] = ()
     """What its calls got."""
 
@@ -213,7 +215,8 @@ class World:
 
     def plan(self, process: Process) -> Plan:
         """How the manager of `process` renews."""
-        return plan_of(process.number, exclusive=self.scenario.exclusive)
+        policy, exclusive = self.scenario.policy, self.scenario.exclusive
+        return plan_of(process.number, policy, exclusive=exclusive)
 
     def place(self, process: Process, key: TokenKey) -> Place:
         """Where this process finds what is shared of `key`."""
@@ -480,7 +483,10 @@ class World:
         elif fault in {Fault.BACK, Fault.AHEAD}:
             machine = process.machine
             self.offsets[machine] += JUMP if fault is Fault.AHEAD else -JUMP
-            self.excused += sum(each.renewing for each in self.processes if each.machine == machine)
+            here = [each for each in self.processes if each.machine == machine]
+            self.excused += sum(each.renewing for each in here)
+            # each identity has a token of its own
+            self.excused += len({each.username for each in here}) - 1
         elif fault is Fault.ROTATE:
             self.server.valid = ROTATED
             for each in self.processes:
@@ -528,6 +534,7 @@ class World:
                 tuple(each.dead_through.items()),
                 tuple(each.revoked_before.items()),
                 each.served,
+                each.arrived,
                 each.outcomes,
             )
             for each in self.processes
@@ -548,11 +555,11 @@ class World:
 
 
 @functools.cache
-def plan_of(number: int, *, exclusive: bool) -> Plan:
+def plan_of(number: int, policy: RefreshPolicy, *, exclusive: bool) -> Plan:
     """How a manager renews; jitter lets siblings give up one after another."""
     return Plan(
         stores=2,
-        policy=POLICY,
+        policy=policy,
         lock_timeout=LOCK_TIMEOUT,
         deadline=DEADLINE,
         jitter_fraction=FRACTIONS[number],

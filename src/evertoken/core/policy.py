@@ -34,7 +34,9 @@ class RefreshPolicy:
         refusal_cooldown: the pause after refused credentials; it doubles up to
             `refusal_cooldown_max`.
         recheck: how often a process polls the store for a token that a sibling changed.
-        activation_delay: reserved. Checked as the other numbers are, and without effect.
+        activation_delay: how long the token that a new one replaces is still sent, for an API that
+            accepts a new one only seconds later. It ends with the old token's life, or at once if
+            that is revoked, or refused by the API. 0: not at all.
 
     Raises:
         ValueError: a negative or infinite number, or a maximum below its start.

@@ -47,11 +47,11 @@ def revocation(plan: Plan, snapshot: Snapshot) -> Steps[Revocation]:
     reading = yield ReadCredentials()
     if not isinstance(reading, Reading):
         # without credentials, only the manager's own token is known to be ours
-        own = () if snapshot.token is None else (snapshot.token,)
+        own = tuple(filter(None, (snapshot.token, snapshot.former)))
         return _ended(NOTHING, own, _newest(own), reading)
     if snapshot.key not in {None, reading.key}:
         # the credentials name another identity by now; its tokens were never handed out here
-        snapshot = replace(snapshot, token=None, entry=NOTHING)
+        snapshot = replace(snapshot, token=None, former=None, entry=NOTHING)
     entries = yield from _lock_and_load(plan)
     ours, foreign = yield from _owned(reading, snapshot, entries)
     seconds = yield OrderingTime()
@@ -88,7 +88,7 @@ def _owned(
     reading: Reading, snapshot: Snapshot, entries: Iterable[Entry]
 ) -> Steps[tuple[tuple[Token, ...], bool]]:
     """The tokens that are ours, and whether there are others."""
-    ours = {} if snapshot.token is None else {snapshot.token.value: snapshot.token}
+    ours = {token.value: token for token in (snapshot.token, snapshot.former) if token is not None}
     foreign = False
     for token in filter(None, (entry.token for entry in entries)):
         if token.value not in ours:

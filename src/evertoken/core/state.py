@@ -34,7 +34,8 @@ class Snapshot:
         key: the identity by the last reading of the credentials; None before the first.
         fingerprint: of those credentials; never stored.
         entry: what this manager knows, the tokens of other credentials included.
-        token: what is sent; kept past its end, so that the next grant knows when the last one was.
+        token: the newest one held, which is sent; kept past its end, so that the next grant knows
+            when the last one was.
         header: the value of `Authorization`; not shown by `repr`.
         fresh_from, fresh_until: Unix seconds between which one look at the wall clock is enough.
         usable_until: when `token` must not be sent any more.
@@ -42,6 +43,7 @@ class Snapshot:
         rejected: whether an API refused `token` and its replacement is under way.
         failure: the failure being waited out, a local one included.
         blocked_since: since when another process has held the lock, on the clock since boot.
+        former: the token that `token` replaced, if that one is sent until `active_at` instead.
     """
 
     key: TokenKey | None = None
@@ -56,6 +58,13 @@ class Snapshot:
     rejected: bool = False
     failure: Failure | None = None
     blocked_since: float | None = None
+    former: Token | None = None
+    active_at: Instant = LONG_AGO
+
+    @property
+    def sent(self) -> Token | None:
+        """The token of `header`."""
+        return self.former or self.token
 
     def usable(self, now: Instant) -> bool:
         """Whether the token may be sent."""
@@ -86,20 +95,53 @@ def with_token(
     """`snapshot` with a token that was just granted or adopted.
 
     A token whose time of issue on the clock since boot is unknown is held to that clock from now
-    on, so that setting the wall clock back cannot prolong it.
+    on, so that setting the wall clock back cannot prolong it. The token that was sent before is
+    still sent for the policy's `activation_delay`.
     """
     if token.issued_boot is None:
         token = replace(token, issued_boot=now.boot - max(0.0, now.wall - token.issued_at))
     entry = snapshot.entry
-    return Snapshot(
+    after = Snapshot(
         key=snapshot.key,
         fingerprint=snapshot.fingerprint,
         entry=entry if entry.token is token else join(entry, Entry.of_token(token)),
         token=token,
-        header=f"Bearer {token.value}",
+        header=_header_of(token),
         usable_until=policy.usable_until(token),
         due_at=policy.due_at(token, jitter_fraction=jitter_fraction),
     )
+    former = snapshot.sent
+    if former is None or snapshot.rejected or former.value == token.value:
+        return after
+    return _with_former(after, former, now, policy)
+
+
+def _with_former(
+    snapshot: Snapshot, former: Token, now: Instant, policy: RefreshPolicy
+) -> Snapshot:
+    """`snapshot` that still sends `former`, while that lives and is not known to be dead."""
+    dead = not policy.usable(former, now) or snapshot.entry.kills(former)
+    if dead or not policy.activation_delay:
+        return snapshot
+    active_at = now.after(policy.activation_delay).earlier(policy.usable_until(former))
+    return replace(snapshot, former=former, header=_header_of(former), active_at=active_at)
+
+
+def promoted(snapshot: Snapshot) -> Snapshot:
+    """`snapshot` that sends its newest token from now on."""
+    if snapshot.former is None or snapshot.token is None:
+        return snapshot
+    header = _header_of(snapshot.token)
+    return replace(closed(snapshot), former=None, header=header, active_at=LONG_AGO)
+
+
+def activated(snapshot: Snapshot, now: Instant) -> Snapshot:
+    """`snapshot`, `promoted` if its newest token is active by now."""
+    return promoted(snapshot) if snapshot.active_at.reached(now) else snapshot
+
+
+def _header_of(token: Token) -> str:
+    return f"Bearer {token.value}"
 
 
 def with_failure(
@@ -132,7 +174,9 @@ def with_fast_path(
         policy: its `recheck` bounds the window.
         poll_in: seconds until the next poll, which may bring a revocation.
     """
-    ends = policy.recheck, snapshot.due_at.left(now), snapshot.usable_until.left(now), poll_in
+    ends = [policy.recheck, snapshot.due_at.left(now), snapshot.usable_until.left(now), poll_in]
+    if snapshot.former is not None:
+        ends.append(snapshot.active_at.left(now))
     return replace(snapshot, fresh_from=now.wall, fresh_until=now.wall + max(0.0, min(ends)))
 
 
@@ -172,7 +216,7 @@ def invalidated(snapshot: Snapshot, value: str, known: Entry = NOTHING) -> Snaps
     Save its `entry`: that is what tells the siblings. `known` is what a store holds, where the
     token may be newer than the one of this manager.
     """
-    tokens = (snapshot.token, snapshot.entry.token, known.token)
+    tokens = (snapshot.token, snapshot.former, snapshot.entry.token, known.token)
     dead = [token.generation for token in tokens if token is not None and token.value == value]
     if not dead:
         return snapshot
@@ -239,13 +283,15 @@ def apply_result(
     process was frozen, and would send a token that is long dead.
     """
     snapshot = _identified(snapshot, result)
-    snapshot = knowing(snapshot, result.entry, now)
-    if snapshot.rejected:
+    snapshot = closed(knowing(snapshot, result.entry, now))
+    rejected = snapshot.rejected
+    if rejected:
         snapshot = replace(snapshot, rejected=False)
-    snapshot = closed(snapshot)
     token = result.token
     if token is not None and _arrives(token, snapshot, result, now, policy):
         snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
+    if rejected:
+        snapshot = promoted(snapshot)
     if result.failure is not None:
         return with_failure(snapshot, result.failure, now, policy)
     if token is not None:
@@ -317,6 +363,9 @@ def knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
     if snapshot.failure is not None and _logged_in_anew(before, known):
         # what was remembered of the old login has ended
         snapshot = replace(closed(snapshot), failure=None, due_at=LONG_AGO)
+    if token is not snapshot.token:
+        # the order of the two is lost
+        snapshot = promoted(snapshot)
     return _without_dead_token(replace(snapshot, entry=known, token=token))
 
 
@@ -328,8 +377,10 @@ def _logged_in_anew(before: Entry, known: Entry) -> bool:
 
 
 def _without_dead_token(snapshot: Snapshot) -> Snapshot:
-    token = snapshot.token
-    return without_token(snapshot) if token and snapshot.entry.kills(token) else snapshot
+    token, former, entry = snapshot.token, snapshot.former, snapshot.entry
+    if token is not None and entry.kills(token):
+        return without_token(snapshot)
+    return promoted(snapshot) if former is not None and entry.kills(former) else snapshot
 
 
 def _replaces(token: Token, snapshot: Snapshot) -> bool:

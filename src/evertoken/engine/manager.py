@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from evertoken.core.policy import RefreshPolicy
-from evertoken.core.state import Action, decide, received
+from evertoken.core.state import Action, activated, decide, received
 from evertoken.engine import polling
 from evertoken.engine.renewer import Renewer
 from evertoken.errors import RefreshTimeout, RevocationFailed, discreet
@@ -150,8 +150,9 @@ class TokenManager:
         # here and in `header`, since a method of its own would be a tenth of their time
         if not snapshot.fresh_from <= time.time() < snapshot.fresh_until:
             snapshot = self._obtain(timeout)
-        assert snapshot.token is not None  # noqa: S101  else _obtain would have raised
-        return snapshot.token
+        token = snapshot.former or snapshot.token
+        assert token is not None  # noqa: S101  else _obtain would have raised
+        return token
 
     def header(self, *, timeout: float | None = None) -> str:
         """The value of `Authorization` for a usable token (RFC 6750 section 2.1); as `token()`."""
@@ -165,7 +166,7 @@ class TokenManager:
         came = now = clock.now()
         until = self._deadline(now, timeout)
         while True:
-            snapshot = polling.poll(self.renewer, now)
+            snapshot = self.renewer.activated(polling.poll(self.renewer, now), now)
             action = decide(snapshot, now)
             if action is Action.USE:
                 return self.renewer.with_fast_path(snapshot, now)
@@ -181,7 +182,7 @@ class TokenManager:
                 continue
             result, snapshot = published
             if received(snapshot, result, now, came=came) is not None:
-                return snapshot
+                return activated(snapshot, now)
             if not result.late(now):
                 _raise(_error_of(result))
 

@@ -156,6 +156,16 @@ class Renewer:
         renewing = renewal is not None and renewal.started
         return status.status_of(snapshot, clock.now(), counters, renewing=renewing)
 
+    def activated(self, snapshot: Snapshot, now: Instant) -> Snapshot:
+        """`snapshot`, which sends its newest token if that is active by `now`."""
+        if snapshot.former is None:
+            return snapshot
+        after = state.activated(snapshot, now)
+        with process.lock():
+            if self.snapshot is snapshot:
+                self.snapshot = after
+        return after
+
     def with_fast_path(self, snapshot: Snapshot, now: Instant) -> Snapshot:
         """Open `snapshot` to the one-clock check, unless another was published meanwhile."""
         # not beyond the next poll: a sibling may have revoked the token since the last one
@@ -210,9 +220,13 @@ class Renewer:
         """
         key = self.identity()
         with process.lock():
+            snapshot = self.snapshot
+            if snapshot.former is not None and snapshot.header == rejected:
+                # its successor is here already
+                self.snapshot = state.promoted(snapshot)
+                return None
             renewal = self._joinable()
             if renewal is None:
-                snapshot = self.snapshot
                 if snapshot.header != rejected or not may_replace(key):
                     return None
                 # a caller that comes now would send a token known to be dead: it waits instead
