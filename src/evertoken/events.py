@@ -65,6 +65,20 @@ class Replayed:
 
 
 @dataclass(frozen=True, slots=True)
+class RejectedAgain:
+    """An API refused a token that is younger than a minute, after it had refused the one before.
+
+    The caller received that answer: an API that refuses every token is not to cost a grant per
+    call. It is told once a minute at most.
+
+    Attributes:
+        reason: what the log says of it: the likely cause, and the remedy.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoreDegraded:
     """A store does not serve for now, and requests go on from memory.
 
@@ -91,6 +105,7 @@ Event = (
     | TokenRefused
     | TokenRevoked
     | Replayed
+    | RejectedAgain
     | StoreDegraded
     | StoreRecovered
 )

@@ -31,6 +31,7 @@ from evertoken import (
 from evertoken.core.effects import Hold
 from evertoken.core.entry import NOTHING, Entry, join
 from evertoken.events import (
+    RejectedAgain,
     RenewalFailed,
     Replayed,
     StoreDegraded,
@@ -163,6 +164,8 @@ def told(event: Event) -> None:
             assert_type(confirmed, bool)
         case Replayed(status=status):
             assert_type(status, int)
+        case RejectedAgain(reason=reason):
+            assert_type(reason, str)
         case StoreDegraded(store=store, reason=reason):
             assert_type((store, reason), tuple[str, str])
         case StoreRecovered(store=store, seconds=seconds):

@@ -10,6 +10,7 @@ import pytest
 from evertoken import GrantRefused, GrantUnavailable
 from evertoken.events import (
     Event,
+    RejectedAgain,
     RenewalFailed,
     Replayed,
     StoreDegraded,
@@ -27,6 +28,7 @@ EVENTS: list[Event] = [
     TokenRefused(GrantRefused("refused"), 1_700_000_300.0),
     TokenRevoked(confirmed=True),
     Replayed(401),
+    RejectedAgain("the API refused a second token"),
     StoreDegraded("file", "the disk is full"),
     StoreRecovered("file", 12.5),
 ]

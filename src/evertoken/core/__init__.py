@@ -31,6 +31,7 @@ else, and callers follow its answer. Each event makes a new snapshot.
     event                                   next state
     --------------------------------------  --------------------------------------------------
     a token is granted or adopted           fresh                          (`with_token`)
+    the activation delay is over            as before                      (`activated`)
     the window before its expiry begins     stale
     its last use is over                    expired
     another process holds the lock          as before; next try soon       (`postponed`)
@@ -95,6 +96,12 @@ as it is usable. The new one exists only in the generator (`Exchange.known`) unt
 to near. Then the locks are released, and `apply_result` puts it into the snapshot. Stores and polls
 may show it before the renewal's own callers get it. A process that is killed before the save loses
 it, and so does a store that raises there: that costs one more grant.
+
+Which token is sent? The newest, except while the policy's `activation_delay` runs: some APIs accept
+a new token only seconds later. Each manager then sends the one before it (`former`) for so long
+after the new one arrived there. All else goes by the newest. The delay ends early with the last use
+of `former`, or if that is known to be dead: revoked, invalidated, or refused by an API, which then
+costs no renewal (`promoted`).
 
 What happens on a 401? All stores are polled. A token other than the rejected one is used. Else one
 renewal starts, at most one a minute for an identity and process. It is not `force`: failures bind

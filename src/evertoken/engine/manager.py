@@ -216,7 +216,8 @@ class TokenManager:
         """The header to send again after an API answered `rejected` with a 401 or 403.
 
         A token that is no longer current is replaced by the current one without a grant; the
-        current one is renewed, at most once a minute per identity and process.
+        current one is renewed, at most once a minute per identity and process. If the new one is
+        refused within that minute, that is logged, and told as `RejectedAgain`.
 
         Returns:
             None if no other token is available now.
@@ -235,6 +236,8 @@ class TokenManager:
             header = published.snapshot.header
         else:
             header = self.renewer.snapshot.header
+            if header == rejected:
+                self.renewer.report_rejection(now, REPLACEMENT_PERIOD)
         return _other_than(rejected, header)
 
     def invalidate(self, token: Token) -> None:

@@ -70,6 +70,7 @@ class Renewer:
         "_counters",
         "_health",
         "_in_flight",
+        "_rejection_told",
         "adoptions",
         "grant",
         "kept_in",
@@ -102,6 +103,7 @@ class Renewer:
         self.on_event = on_event
         self.adoptions = 0
         self._counters: Counters | None = None
+        self._rejection_told = -math.inf
         self.polled_at = -math.inf
         self.watchers = tuple(
             store_watcher.StoreWatcher(store) for store in stores if isinstance(store, RemoteStore)
@@ -302,6 +304,23 @@ class Renewer:
             result, before, after, now, stores=self.stores, on_event=self.on_event
         )
         self.report_health()
+
+    def report_rejection(self, now: Instant, seconds: float) -> None:
+        """Tell that an API refuses the token, if that is no older than so many seconds.
+
+        An older one was refused before: what kept it from being replaced has been told. It is told
+        once in so many seconds.
+        """
+        with process.lock():
+            snapshot, last = self.snapshot, self._rejection_told
+            token = snapshot.token
+            if token is None or not token.issued_since(now.after(-seconds)):
+                return
+            if now.boot - last < seconds:
+                return
+            self._rejection_told = now.boot
+        first = last == -math.inf
+        reporting.report_rejection(snapshot, seconds, first=first, on_event=self.on_event)
 
     def report_health(self) -> None:
         """Tell the listener of stores that stopped serving, or serve again."""

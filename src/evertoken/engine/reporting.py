@@ -70,6 +70,29 @@ def report_token(
         events.emit(on_event, told)
 
 
+def report_rejection(
+    snapshot: Snapshot,
+    seconds: float,
+    *,
+    first: bool,
+    on_event: Callable[[Event], None] | None,
+) -> None:
+    """Tell that an API refused two tokens within so many seconds, and name the likely cause.
+
+    It is logged at WARNING for the `first` time, and at DEBUG later; its event is always sent.
+    """
+    whose = "" if snapshot.key is None else describe(snapshot.key)
+    reason = (
+        f"{whose}: the API refused a second token within {seconds:.0f} s, in which no further one "
+        "is requested for that. If other processes use this account, the server may keep one "
+        "session per user: let them share a store (FileStore, RedisStore). If none does, the "
+        "refusal is not about the token: look at permissions, scope and audience."
+    )
+    (reports.warning if first else reports.debug)("%s", reason)
+    if on_event is not None:
+        events.emit(on_event, events.RejectedAgain(reason))
+
+
 def report_failure(
     failure: Failure,
     before: Snapshot,
