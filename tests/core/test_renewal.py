@@ -165,10 +165,10 @@ def test_a_forced_renewal_adopts_only_what_was_issued_since() -> None:
 def test_a_rejected_token_is_not_adopted_again() -> None:
     rejected = with_rejected(held(NEW))
     script = Script(stores=[Entry.of_token(NEW)])
-    assert script.renew(rejected, rejected=NEW).source is Source.GRANT
+    assert script.renew(rejected).source is Source.GRANT
     other = replace(DUE, value="other", generation=NEW.generation + 1)
     script = Script(stores=[Entry.of_token(other)])
-    assert script.renew(rejected, rejected=NEW).token == other
+    assert script.renew(rejected).token == other
 
 
 # -- locks -----------------------------------------------------------------------------------------
@@ -451,9 +451,9 @@ def test_after_a_401_a_siblings_token_is_looked_for_though_a_refusal_is_remember
     own = refusal(credentials_hash=READING.fingerprint)
     waiting = with_failure(held(DUE), own, NOW, POLICY)
     script = Script(stores=[Entry.of_token(NEW)])
-    assert script.renew(with_rejected(waiting), rejected=DUE).token == NEW
+    assert script.renew(with_rejected(waiting)).token == NEW
     script = Script()
-    assert script.renew(with_rejected(waiting), rejected=DUE).source is Source.REMEMBERED
+    assert script.renew(with_rejected(waiting)).source is Source.REMEMBERED
 
 
 @pytest.mark.parametrize(
@@ -514,7 +514,7 @@ def test_nothing_of_the_old_identity_is_carried_to_a_new_one() -> None:  # S49
     before = with_failure(held(DUE), failure(), NOW, POLICY)
     before = replace(before, key=replace(KEY, username="other"))
     script = Script(stores=[NOTHING, NOTHING])
-    result = script.renew(before, rejected=DUE)
+    result = script.renew(with_rejected(before))
     assert result.key == KEY
     assert result.entry.token is not None
     assert result.entry.token.value == "granted"

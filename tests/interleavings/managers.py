@@ -229,8 +229,8 @@ def replace_rejected(world: World, process: Process) -> Actions:
         yield from call(world, process)
         return
     token, process.served = process.snapshot.token, None
-    request = RenewalRequest(snapshot=process.snapshot, start=world.now(process), rejected=token)
     process.snapshot = with_rejected(process.snapshot)
+    request = RenewalRequest(snapshot=process.snapshot, start=world.now(process))
     result = yield from renew(world, process, request)
     if token is not None and result.token is not None and result.token.value == token.value:
         raise Violation("the rejected token was handed out as its own replacement")

@@ -82,11 +82,10 @@ class Script:
         snapshot: Snapshot = EMPTY,
         *,
         force: bool = False,
-        rejected: Token | None = None,
         jitter_fraction: float = 0.0,
     ) -> Result:
         """The result of one renewal."""
-        request = RenewalRequest(snapshot=snapshot, start=self.now, force=force, rejected=rejected)
+        request = RenewalRequest(snapshot=snapshot, start=self.now, force=force)
         return self.run(renewal(self._plan(jitter_fraction), request))
 
     def revoke(self, snapshot: Snapshot = EMPTY) -> Revocation:

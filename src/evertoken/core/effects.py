@@ -236,18 +236,21 @@ class RenewalRequest:
         snapshot: what the caller held.
         start: the caller's reading of both clocks.
         force: ask even where a back-off, a refusal or the floor between grants forbids it.
-        rejected: a token that an API refused: not adopted again.
     """
 
     snapshot: Snapshot
     start: Instant
     force: bool = False
-    rejected: Token | None = None
+
+    @property
+    def rejected(self) -> Token | None:
+        """The token that an API refused: not adopted again."""
+        return self.snapshot.token if self.snapshot.rejected else None
 
     @property
     def blocking(self) -> bool:
         """Whether a caller waits for the result: forced, after a 401, or nothing usable to send."""
-        return self.force or self.rejected is not None or not self.snapshot.usable(self.start)
+        return self.force or not self.snapshot.usable(self.start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

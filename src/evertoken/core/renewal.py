@@ -66,7 +66,7 @@ class Renewal(Exchange):
         """Drop what the manager held, if the credentials name another identity by now."""
         if self.request.snapshot.key not in {None, reading.key}:
             self.known = NOTHING
-            self.request = replace(self.request, snapshot=EMPTY, rejected=None)
+            self.request = replace(self.request, snapshot=EMPTY)
 
     # -- locks and stores --------------------------------------------------------------------------
 

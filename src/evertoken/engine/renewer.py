@@ -233,9 +233,7 @@ class Renewer:
                     return None
                 # a caller that comes now would send a token known to be dead: it waits instead
                 self.snapshot = state.with_rejected(snapshot)
-                renewal = self._begin(
-                    effects.RenewalRequest(snapshot=snapshot, start=now, rejected=snapshot.token)
-                )
+                renewal = self._begin(effects.RenewalRequest(snapshot=self.snapshot, start=now))
         renewal.start()
         return renewal
 
