@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import FileStore
+from evertoken import FileStore, RefreshPolicy
 from evertoken.core.entry import Entry
 from evertoken.core.hold import Hold
+from evertoken.engine import polling
 from evertoken.runtime import clock
 from support.core_values import KEY, issued
 from support.entries import token_in
+from support.fleet import CountingGrant, eventually, sibling
 from support.fleet_faults import CALLS, ERRNOS, Fault, descriptors, injected
 from support.logs import warned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from evertoken import TokenManager
 
 pytestmark = pytest.mark.skipif(
     not os.path.isdir("/proc/self/fd"), reason="descriptors are looked at through /proc"
@@ -358,3 +362,64 @@ def test_a_disk_that_is_full(small_disk: Path, caplog: pytest.LogCaptureFixture)
     filler.unlink()
     renewed = scene.save()
     assert scene.shared() == renewed
+
+
+class TestADiskThatWasFull:
+    @pytest.fixture
+    def full(self, tmp_path: Path) -> Fault:
+        return Fault("write", tmp_path, errno.ENOSPC, sticky=True)
+
+    @pytest.fixture
+    def _soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(polling, "SAVE_AGAIN", 0.05)
+
+    @pytest.fixture
+    def grant(self) -> CountingGrant:
+        return CountingGrant()
+
+    @pytest.fixture
+    def manager(self, grant: CountingGrant, tmp_path: Path) -> TokenManager:
+        return sibling(grant, tmp_path, policy=RefreshPolicy(recheck=0.01))
+
+    @pytest.mark.usefixtures("_soon")
+    def test_is_given_the_token_again_without_another_grant(
+        self, full: Fault, grant: CountingGrant, manager: TokenManager, tmp_path: Path
+    ) -> None:
+        with injected(full):
+            token = manager.token()
+
+        def is_shared() -> bool:
+            manager.token()
+            return FileStore(tmp_path).load(grant.key) is not None
+
+        eventually(is_shared)
+        assert manager.token() == sibling(grant, tmp_path).token() == token
+        assert grant.requests == 1
+
+    @pytest.mark.usefixtures("_soon")
+    def test_is_given_the_revocation_again(
+        self, full: Fault, grant: CountingGrant, manager: TokenManager, tmp_path: Path
+    ) -> None:
+        def has_a_token() -> bool:
+            polling.poll(manager.renewer, clock.now())
+            entry = FileStore(tmp_path).load(grant.key)
+            return entry is not None and entry.token is not None
+
+        manager.token()
+        with injected(full):
+            manager.revoke()
+            assert has_a_token()
+
+        eventually(lambda: not has_a_token())
+
+    def test_is_not_written_to_at_each_poll(
+        self, full: Fault, manager: TokenManager, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(polling, "SAVE_AGAIN", 1000.0)
+        with injected(full):
+            manager.token()
+            tries = full.failed
+            for _ in range(50):
+                clock.sleep(0.011)
+                manager.token()
+            assert 0 < tries == full.failed

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from evertoken.core.effects import Effect, Reading, Result, Steps
+    from evertoken.core.entry import Entry
     from evertoken.core.instant import Instant
     from evertoken.core.token import Token, TokenKey
     from evertoken.engine.claim import Claim
@@ -53,6 +54,7 @@ class Driver:
         start: the caller's reading of both clocks, which travels with the renewal.
         publish: told the result that waiting callers receive before the renewal has ended.
         on_step: called before each effect.
+        on_unsaved: called when a store has not taken what it was to save.
         known: the identity to revoke for. If the source of the credentials shows whose they are,
             they are not read.
     """
@@ -65,6 +67,7 @@ class Driver:
         publish: Callable[[Result], None],
         *,
         on_step: Callable[[], None] | None = None,
+        on_unsaved: Callable[[], None] | None = None,
         known: TokenKey | None = None,
     ) -> None:
         self._claim = claim
@@ -72,6 +75,7 @@ class Driver:
         self._start = start
         self._publish = publish
         self._on_step = on_step
+        self._on_unsaved = on_unsaved
         self._known = known
         self._reading: Reading | None = None
 
@@ -113,7 +117,7 @@ class Driver:
             case effects.Load(store):
                 return self._stores[store].load(self._key)
             case effects.Save(store, entry):
-                return self._stores[store].save(self._key, entry)
+                return self._save(self._stores[store], entry)
             case effects.Request(reading):
                 return self._request(reading)
             case effects.Revoke(_, token):
@@ -134,6 +138,12 @@ class Driver:
     def _key(self) -> TokenKey:
         assert self._reading is not None  # noqa: S101  every generator reads the credentials first
         return self._reading.key
+
+    def _save(self, store: TokenStore, entry: Entry) -> Entry | None:
+        saved = store.save(self._key, entry)
+        if saved is None and self._on_unsaved is not None:
+            self._on_unsaved()
+        return saved
 
     def _read(self) -> Reading | TokenError:
         reading = capture(self._read_once)

@@ -41,7 +41,14 @@ def revoke(renewer: Renewer) -> tuple[Sequence[Token], TokenError | None]:
     now = clock.now()
     key = capture(renewer.identity)
     known = None if isinstance(key, TokenError) else key
-    performer = Driver(renewer.claim, renewer.stores, now, _ignore, known=known)
+    performer = Driver(
+        renewer.claim,
+        renewer.stores,
+        now,
+        _ignore,
+        on_unsaved=renewer.note_unsaved,
+        known=known,
+    )
     snapshot = renewer.snapshot
     outcome = performer.run(protocol.revocation(renewer.plan(), snapshot))
     whose = performer.identity or snapshot.key
@@ -56,7 +63,8 @@ def revoke(renewer: Renewer) -> tuple[Sequence[Token], TokenError | None]:
 
 def _save(renewer: Renewer, key: TokenKey, known: Entry) -> None:
     for store in reversed(renewer.stores):
-        store.save(key, known)
+        if store.save(key, known) is None:
+            renewer.note_unsaved()
 
 
 def _ignore(_result: Result) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING
 
 from evertoken.core import state
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 else:
     # a look that finds nothing new needs neither
     reporting, pool = lazy("evertoken.engine.reporting"), lazy("evertoken.runtime.pool")
+
+SAVE_AGAIN = 5.0
+"""Seconds between two tries to save what a store in trouble has not taken."""
 
 
 def poll(renewer: Renewer, now: Instant) -> Snapshot:
@@ -76,7 +80,7 @@ def _merge(
         renewer.adoptions += after.token is not None and after.token is not before.token
     if after is not before:
         _report(renewer, before, after, name_of(store), now)
-    _mend(renewer, key, store, found, after.entry)
+    _mend(renewer, key, store, found, after.entry, now)
 
 
 def _may_adopt(renewer: Renewer, key: TokenKey, found: Entry | None, now: Instant) -> bool:
@@ -86,15 +90,34 @@ def _may_adopt(renewer: Renewer, key: TokenKey, found: Entry | None, now: Instan
     return renewer.claim.admit_unread(key)
 
 
-def _mend(
-    renewer: Renewer, key: TokenKey, store: TokenStore, found: Entry | None, known: Entry
+def _mend(  # noqa: PLR0917  all of what `_merge` knows
+    renewer: Renewer,
+    key: TokenKey,
+    store: TokenStore,
+    found: Entry | None,
+    known: Entry,
+    now: Instant,
 ) -> None:
-    """Save what a store has lost (flushed, restored from a backup), in the pool."""
+    """Save what a store has lost (flushed, restored from a backup) or not taken, in the pool."""
     held = found or NOTHING
     if store is renewer.stores[0] or known == held or renewer.in_flight is not None:
         return
-    if trouble_of(store, key) is None and adds(known, held):
-        pool.do_soon(functools.partial(store.save, key, known), renewer.place)
+    if not adds(known, held):
+        return
+    if trouble_of(store, key) is not None:
+        # A disk that was full is seen to be well by a save alone. What this manager never had to
+        # save, as where the entries are sealed with another key, is no trouble of that kind.
+        if now.boot < renewer.save_again_at:
+            return
+        renewer.save_again_at = now.boot + SAVE_AGAIN
+    pool.do_soon(functools.partial(_save, renewer, store, key, known), renewer.place)
+
+
+def _save(renewer: Renewer, store: TokenStore, key: TokenKey, known: Entry) -> None:
+    if store.save(key, known) is None:
+        renewer.note_unsaved()
+    else:
+        renewer.save_again_at = math.inf
 
 
 def _report(renewer: Renewer, before: Snapshot, after: Snapshot, store: str, now: Instant) -> None:

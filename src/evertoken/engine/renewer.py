@@ -60,6 +60,8 @@ class Renewer:
         stores: near to far; the first one is the process's memory.
         watchers: those that poll the remote ones.
         polled_at: when the near ones were, in seconds on the clock since boot.
+        save_again_at: when a store in trouble is given again what it did not take, on the same
+            clock.
         adoptions: tokens that polls found. A number, since a process that finds its token has no
             use for `Counters` yet.
         kept_in: the process whose scheduler keeps the token fresh without any call.
@@ -78,6 +80,7 @@ class Renewer:
         "policy",
         "polled_at",
         "proof",
+        "save_again_at",
         "snapshot",
         "stores",
         "timeout",
@@ -105,6 +108,7 @@ class Renewer:
         self._counters: Counters | None = None
         self._rejection_told = -math.inf
         self.polled_at = -math.inf
+        self.save_again_at = math.inf
         self.watchers = tuple(
             store_watcher.StoreWatcher(store) for store in stores if isinstance(store, RemoteStore)
         )
@@ -264,7 +268,12 @@ class Renewer:
         try:
             steps = protocol.renewal(self.plan(), request)
             performer = driver.Driver(
-                self.claim, self.stores, request.start, publish, on_step=renewal.step
+                self.claim,
+                self.stores,
+                request.start,
+                publish,
+                on_step=renewal.step,
+                on_unsaved=self.note_unsaved,
             )
             result = performer.run(steps)
         except BaseException as error:
@@ -275,6 +284,10 @@ class Renewer:
         finally:
             publish(result)
             reports.report_here()
+
+    def note_unsaved(self) -> None:
+        """Have polls save again in a moment, though the store is in trouble."""
+        self.save_again_at = clock.since_boot() + polling.SAVE_AGAIN
 
     def _publish(self, renewal: InFlight, result: Result) -> None:
         """Release the waiting callers; what a renewal learns after that is merged."""
