@@ -1,4 +1,4 @@
-"""No frame of a raised error shows a secret: error reporters send local variables along."""
+"""No frame of a raised error shows a secret, since error reporters send local variables (S46)."""
 
 from __future__ import annotations
 
