@@ -14,6 +14,7 @@ import requests
 import responses
 
 from evertoken import BearerAuth, GrantUnavailable, squadrun
+from evertoken.runtime import mocks
 from evertoken.testing import Answer
 from support import http_mocks
 from support.http_clients import WAIT, grant_of, manager_of
@@ -96,6 +97,8 @@ def test_after_the_mock_the_endpoint_itself_is_asked(
     urls = Urls(token_server.token_url, token_server.api_url)
     with MOCKS[mock](urls, tmp_path):
         assert grant_of(token_server).request().value == TOKENS[0]
+        assert mocks.are_in_place()
+    assert not mocks.are_in_place()
     token_server.token_endpoint.answer_next(Answer(503))
 
     with pytest.raises(GrantUnavailable, match="503"):
