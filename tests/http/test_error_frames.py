@@ -36,12 +36,14 @@ if TYPE_CHECKING:
 
 PROXY_PASSWORD = "planted-proxy-password"
 REDIS_PASSWORD = "planted-redis-secret"
+API_KEY = "planted-api-key-of-a-header"
 ENCRYPTION_KEY = "planted-key-that-is-none-of-Fernets"
 
 PLANTED = Scanner(
     password=PASSWORD,
     client_secret=CLIENT_SECRET,
     access_token=ACCESS_TOKEN,
+    api_key=API_KEY,
     proxy_password=PROXY_PASSWORD,
     redis_password=REDIS_PASSWORD,
     # a part of the above, where a URL was cut at the wrong place
@@ -93,6 +95,7 @@ def password_grant(token_url: str = "https://api.test/token/", **changes: Any) -
         "username": "user",
         "password": PASSWORD,
         "proxies": PROXIES,
+        "headers": {"X-Api-Key": API_KEY},
         **changes,
     }
     return PasswordGrant(token_url, **options)
@@ -114,10 +117,18 @@ def password_grant(token_url: str = "https://api.test/token/", **changes: Any) -
         {"default_lifetime": 0},
         {"proxies": 42},
         {"no_such_option": 1},
+        {"headers": {"X-Api-Key": f"{API_KEY}\n"}},
+        {"headers": {"X-Api-Key": API_KEY.encode()}},
+        {"headers": {"Authorization": API_KEY}},
+        {"extra": {"otp": API_KEY.encode()}},
+        {"extra": {"password": API_KEY}},
+        {"transport": API_KEY},
     ],
     ids=[
         *("login", "port", "plain", "revoke_url", "client_id", "password", "client_secret"),
         *("scope", "client_auth", "timeout", "default_lifetime", "proxies", "no_such_option"),
+        *("header's value", "header's type", "header's name", "extra's type", "extra's name"),
+        "transport",
     ],
 )
 def test_of_a_grant_that_cannot_be_made(changes: dict[str, Any]) -> None:
@@ -209,12 +220,20 @@ def test_of_an_origin_with_a_login(token_server: TokenServer) -> None:
     "thing",
     [
         password_grant(),
-        password_grant(password=str, client_secret=None),
+        password_grant(password=str, client_secret=None, headers=None),
+        password_grant(password=str, client_secret=None, proxies=None),
         RedisStore(f"redis://:{REDIS_PASSWORD}@redis.test"),
         RedisStore(f"redis://redis.test?password={REDIS_PASSWORD}"),
         RedisStore(f"redis://redis.test?p%61ssword={REDIS_PASSWORD}"),
     ],
-    ids=["literals", "a proxy's login", "a login", "a parameter", "an encoded parameter"],
+    ids=[
+        "literals",
+        "a proxy's login",
+        "a header",
+        "a login",
+        "a parameter",
+        "an encoded parameter",
+    ],
 )
 def test_of_what_does_not_pickle(thing: object) -> None:
     error = raised_by(partial(pickle.dumps, thing))
@@ -223,18 +242,30 @@ def test_of_what_does_not_pickle(thing: object) -> None:
     assert shown_by(error) == []
 
 
+def session_with(api_key: str) -> requests.Session:
+    session = requests.Session()
+    session.headers["X-Api-Key"] = api_key
+    return session
+
+
 @pytest.mark.parametrize(
     "make",
     [
         password_grant,
         lambda: password_grant().read(),
         lambda: password_grant()._endpoint,
+        lambda: password_grant()._endpoint._reach,
+        lambda: password_grant(transport=partial(session_with, API_KEY))._endpoint,
+        lambda: password_grant(transport=partial(session_with, API_KEY))._endpoint._reach,
         lambda: RedisStore(f"redis://:{REDIS_PASSWORD}@redis.test"),
         lambda: RedisStore(f"redis://redis.test?password={REDIS_PASSWORD}"),
         lambda: squadrun.manager(client_secret=CLIENT_SECRET, password=PASSWORD),
         lambda: squadrun.auth(client_secret=CLIENT_SECRET, password=PASSWORD),
     ],
-    ids=["grant", "credentials", "endpoint", "store", "parameter", "manager", "auth"],
+    ids=[
+        *("grant", "credentials", "endpoint", "reach", "transport", "reach with transport"),
+        *("store", "parameter", "manager", "auth"),
+    ],
 )
 def test_nor_does_a_repr(make: Callable[[], object]) -> None:
     made = make()
@@ -313,10 +344,16 @@ def test_of_an_answer_without_a_token(
             "token_url": "https://no-such-host.test/token/",
             "proxies": {"https": f"http://user:{PROXY_PASSWORD}@proxy.test:port"},
         },
+        {"headers": {"X-Api-Key": f"{API_KEY}\n".format}},
+        {"headers": {"X-Api-Key": API_KEY.encode}},
+        {"extra": {"otp": failing_callable}},
+        {"transport": failing_callable},
+        {"transport": API_KEY.format},
     ],
     ids=[
         *("raises", "no text", "no Unicode", "refused connection", "no bundle", "no proxy"),
-        "no proxy's URL",
+        *("no proxy's URL", "header's value", "header's type", "extra raises"),
+        *("transport raises", "transport's type"),
     ],
 )
 def test_of_a_request_that_cannot_be_sent(
@@ -326,6 +363,19 @@ def test_of_a_request_that_cannot_be_sent(
     grant = grant_of(token_server, **given)
 
     error = raised_by(partial(ASKS[ask], grant, token_server))
+
+    assert isinstance(error, GrantUnavailable)
+    assert shown_by(error) == []
+
+
+@pytest.mark.parametrize("value", [f"{API_KEY}\n", 42], ids=["value", "type"])
+def test_of_an_identity_that_cannot_be_read(value: object) -> None:
+    def api_key() -> str:
+        return value  # type: ignore[return-value]  # as a user's may do
+
+    grant = password_grant(headers={"X-Api-Key": API_KEY.format, "X-Tenant": api_key})
+
+    error = raised_by(lambda: grant.key)
 
     assert isinstance(error, GrantUnavailable)
     assert shown_by(error) == []

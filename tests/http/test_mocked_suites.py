@@ -28,6 +28,9 @@ import sys
 import requests
 
 class Cached(requests.Session):
+    def __init__(self):
+        raise AssertionError("a user's cache would be opened, and closed")
+
     def send(self, request, **_):
         raise AssertionError("the answer to a password would be kept")
 

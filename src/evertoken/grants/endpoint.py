@@ -38,10 +38,11 @@ class Endpoint:
         timeout: seconds without a byte after which an attempt ends.
         deadline: seconds after which it ends in any case.
         verify, cert: as `requests` takes them, or a context; its environment variables count too.
-        proxies: likewise, as pairs. None is used for an `http://` URL on loopback. Not shown by
-            `repr`, since their URLs may hold a password.
+        proxies: likewise, as pairs. None is used for an `http://` URL on loopback.
         transport: makes the session whose adapters, headers, proxies and TLS settings are used;
             not its login, cookies, hooks or retries.
+
+    `repr` shows neither proxies nor transport: a URL or a `partial` may hold a password.
     """
 
     timeout: float
@@ -49,7 +50,7 @@ class Endpoint:
     verify: bool | str | ssl.SSLContext = True
     cert: str | tuple[str, str] | None = None
     proxies: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    transport: Callable[[], requests.Session] | None = None
+    transport: Callable[[], requests.Session] | None = field(default=None, repr=False)
 
     def post(
         self,

@@ -134,6 +134,7 @@ class EndpointGrant:
         return self._endpoint.deadline
 
     @property
+    @discreet
     def key(self) -> TokenKey:
         """Whose token: URL, client, user, scope and what else was asked for; never a password."""
         client_id = None if self._client_id is None else read("client_id", self._client_id)

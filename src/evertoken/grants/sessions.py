@@ -68,7 +68,7 @@ def session_of(endpoint: Endpoint) -> AbstractContextManager[requests.Session]:
     """
     if endpoint.transport is not None:
         return nullcontext(_made_by(endpoint.transport))
-    session = requests.Session()
+    session = _PlainSession()
     if isinstance(endpoint.verify, ssl.SSLContext):
         session.mount("https://", ContextAdapter(endpoint.verify))
     return closing(session)

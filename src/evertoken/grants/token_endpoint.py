@@ -73,7 +73,7 @@ class TokenEndpoint:
     verify: bool | str | ssl.SSLContext
     cert: str | tuple[str, str] | None
     proxies: tuple[tuple[str, str], ...] = field(repr=False)
-    transport: Callable[[], requests.Session] | None
+    transport: Callable[[], requests.Session] | None = field(repr=False)
 
     def ask(self, request: TokenRequest, *, say: Callable[[str], None]) -> Token:
         """Post `request` once (RFC 6749 section 4).
