@@ -143,7 +143,11 @@ class TestModules:
             "": ("events", "requests_errors", "status"),
             "core.": ("exclusive", "protocol", "renewal", "revocation"),
             "engine.": ("driver", "health", "in_flight", "store_watcher"),
-            "grants.": ("client_auth", "endpoint", "response", "revocation"),
+            "grants.": (
+                *("adapters", "answer", "body", "client_auth", "connection", "endpoint"),
+                *("error_answer", "failures", "masking", "response", "revocation", "sessions"),
+                "travelling",
+            ),
             "runtime.": ("pool", "scheduler"),
         }
         renewing = {f"evertoken.{where}{it}" for where, names in modules.items() for it in names}
