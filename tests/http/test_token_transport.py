@@ -459,6 +459,28 @@ def test_a_failure_of_such_an_adapter_is_shared_since_it_may_have_sent() -> None
     assert Scanner(password=password()).found_on(error) == []
 
 
+class Trickle(io.RawIOBase):
+    """A body without an end, one byte at a time."""
+
+    def read(self, _size: int = -1, /) -> bytes:
+        time.sleep(0.02)
+        return b" "
+
+
+def test_the_deadline_ends_the_body_of_such_an_adapter() -> None:  # F17
+    def endless() -> requests.Response:
+        response = requests.Response()
+        response.status_code = 200
+        response.raw = Trickle()
+        return response
+
+    start = time.monotonic()
+    error = error_of(picklable(transport=canned(Canned(endless)), deadline=DEADLINE))
+
+    assert "did not answer in full" in str(error)
+    assert time.monotonic() - start < DEADLINE + 1
+
+
 def leaky() -> requests.Session:
     raise LookupError("planted in the vault")
 
