@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from typing import TYPE_CHECKING, assert_type
 
 import requests
@@ -93,6 +94,19 @@ def by_hand() -> None:
         allow_http=False,
     )
     assert_type(grant.key, TokenKey)
+    unusual = PasswordGrant(
+        "https://auth.example/oauth/token/",
+        username="user",
+        password="password",
+        extra={"audience": "https://api.example", "otp": lambda: "123456"},
+        headers={"X-Tenant": "acme"},
+        client_auth="basic-raw",
+        lifetime=3600,
+        max_lifetime=600.0,
+        verify=ssl.create_default_context(),
+    )
+    assert_type(unusual.key.client_id, str | None)
+    squadrun.auth(transport=requests.Session, verify=False, cert="client.pem", deadline=5)
     with TokenManager(grant, store=None, memory=MemoryStore(maxsize=8), timeout=5) as manager:
         assert_type(manager, TokenManager)
         auth = BearerAuth(

@@ -48,7 +48,7 @@ class Endpoint:
     timeout: float
     deadline: float
     verify: bool | str | ssl.SSLContext = True
-    cert: str | tuple[str, str] | None = None
+    cert: str | tuple[str, str] | None = field(default=None, repr=False)
     proxies: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     transport: Callable[[], requests.Session] | None = field(default=None, repr=False)
 

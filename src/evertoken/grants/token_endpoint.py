@@ -71,7 +71,7 @@ class TokenEndpoint:
     timeout: float
     deadline: float
     verify: bool | str | ssl.SSLContext
-    cert: str | tuple[str, str] | None
+    cert: str | tuple[str, str] | None = field(repr=False)
     proxies: tuple[tuple[str, str], ...] = field(repr=False)
     transport: Callable[[], requests.Session] | None = field(repr=False)
 
