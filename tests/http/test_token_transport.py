@@ -326,7 +326,8 @@ def test_a_session_that_is_in_use_stays_as_it_is(token_server: TokenServer) -> N
     made.get(token_server.base_url, timeout=5)
     adapter = made.get_adapter(token_server.token_url)
     assert isinstance(adapter, HTTPAdapter)
-    pool = adapter.poolmanager.connection_from_url(token_server.base_url)
+    pools = adapter.poolmanager.pools
+    (pool,) = (pools[key] for key in pools.keys())  # noqa: SIM118  it is not a mapping
     before = dict(vars(adapter)), pool.num_connections, pool.ConnectionCls
     grant = grant_of(token_server, transport=lambda: made)
 
