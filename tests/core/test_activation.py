@@ -72,6 +72,7 @@ def test_the_old_token_is_sent_until_the_new_one_is_active() -> None:  # F38
 
 def test_by_default_a_new_token_is_sent_at_once() -> None:
     assert sent(both(AT_ONCE)) == "new"
+    assert both(AT_ONCE).former is None
 
 
 def test_all_else_goes_by_the_new_token() -> None:
@@ -92,7 +93,8 @@ def test_a_token_that_a_poll_or_a_renewal_brought_waits_as_well() -> None:
 
 def test_without_a_token_that_can_be_sent_the_new_one_is_sent_at_once() -> None:
     assert sent(held(NEW)) == "new"
-    assert sent(held(NEW, held(issued(ago(2 * HOUR), value="over")))) == "new"
+    over = held(NEW, held(issued(ago(2 * HOUR), value="over")))
+    assert (over.header, over.former) == ("Bearer new", None)
 
 
 def test_the_delay_ends_with_the_old_tokens_last_use() -> None:
@@ -162,7 +164,7 @@ def test_nothing_is_sent_of_another_identity() -> None:  # S49
 
 def test_the_fast_path_ends_with_the_delay() -> None:
     opened = with_fast_path(both(), NOW.after(DELAY - 0.25), POLICY)
-    assert math.isclose(opened.fresh_until, NOW.wall + DELAY)
+    assert opened.fresh_until - NOW.wall == pytest.approx(DELAY)
     assert activated(opened, NOW.after(DELAY)).fresh_until == -math.inf
 
 

@@ -266,7 +266,7 @@ def a_replaced_token_is_sent_on(patch: Patch) -> None:
 
 
 def a_refused_token_is_sent_on(patch: Patch) -> None:
-    everywhere(patch, "promoted", lambda snapshot: snapshot)
+    patch.setattr(managers, "promoted", lambda snapshot: snapshot)
 
 
 BUGS = [
@@ -303,7 +303,7 @@ BUGS = [
     (another_identity_inherits_the_entry, "stale-file", "was saved as bob's"),
     (a_new_token_is_sent_at_once, "activation-file", "before the API accepts it"),
     (a_replaced_token_is_sent_on, "activation-file", "though its successor is active"),
-    (a_refused_token_is_sent_on, "activation-redis", "handed out after its successor"),
+    (a_refused_token_is_sent_on, "activation-file", "handed out after its successor"),
 ]
 
 
