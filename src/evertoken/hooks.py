@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest, Response
 
-    from evertoken import events, replay
+    from evertoken import events, redirects, replay
     from evertoken.engine.manager import TokenManager
     from evertoken.origins import Origins
     from evertoken.warn_once import WarnOnce
 else:
-    # most processes never meet a 401
-    events, replay = lazy("evertoken.events"), lazy("evertoken.replay")
+    # most processes never meet a 401, nor a redirect
+    events, redirects, replay = (
+        lazy(f"evertoken.{name}") for name in ("events", "redirects", "replay")
+    )
 
 BEARER = "Bearer"
 """The scheme of the header that a manager makes (RFC 6750 section 2.1)."""
@@ -103,7 +105,7 @@ class Handler(Hook):
         events.emit(self.manager.on_event, events.Replayed(response.status_code))
         return answer
 
-    def directed(self, response: Response, given: Mapping[str, str]) -> replay.Redirected | None:
+    def directed(self, response: Response, given: Mapping[str, str]) -> redirects.Redirected | None:
         """Keep the token at its origins on a redirect, and take it along from one to another.
 
         `requests` drops it on the way to another origin, and keeps it from http:// to https:// on
@@ -113,17 +115,17 @@ class Handler(Hook):
             What is to be undone when the next answer is there; None: nothing.
         """
         request = response.request
-        target = replay.target_of(response)
+        target = redirects.target_of(response)
         if target is None or "Authorization" not in request.headers:
             return None
         here, there = origin_of(request.url), origin_of(target)
         if there not in self.origins.names:
-            if replay.is_upgrade(request.url or "", target):
+            if redirects.is_upgrade(request.url or "", target):
                 message = f"no token goes from {here} to https://: name that as the origin"
                 self.warn(f"{here} upgrade", message)
-                replay.take_back(response)
+                redirects.take_back(response)
         elif here != there and not self._is_exposed(target, given):
-            return replay.Redirected(response, target)
+            return redirects.Redirected(response, target)
         return None
 
     def _refuses(self, response: Response) -> bool:
@@ -179,7 +181,7 @@ class Call(Hook):
         self._handler = handler
         self._first = first
         self._spent = False
-        self._redirected: replay.Redirected | None = None
+        self._redirected: redirects.Redirected | None = None
 
     def __call__(self, response: Response, **kwargs: Any) -> Response:
         """Return the answer that the caller gets; `kwargs` tell how the request was sent."""

@@ -1,4 +1,4 @@
-"""What is done with a refused answer, sent again byte for byte, and with a redirect."""
+"""How a refused request is sent again: byte for byte, and over the same connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import re
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
 
 from requests.cookies import extract_cookies_to_jar, get_cookie_header
 from requests.exceptions import UnrewindableBodyError
@@ -18,6 +17,8 @@ from requests.utils import rewind_body
 from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
+
+from evertoken.redirects import keep_as_sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,62 +45,6 @@ def was_sent(response: Response) -> bool:
 def is_about_scope(response: Response) -> bool:
     """Whether the token is good but does not reach so far (RFC 6750 section 3.1)."""
     return bool(_SCOPE_ERROR.search(response.headers.get("WWW-Authenticate", "")))
-
-
-# -- redirects -------------------------------------------------------------------------------------
-
-
-def target_of(response: Response) -> str | None:
-    """Where the redirect `response` leads; None if it is not one."""
-    if not response.is_redirect:
-        return None
-    # what is no URL raises here, as it does in `requests`
-    return urljoin(response.request.url or "", response.headers["Location"])
-
-
-def is_upgrade(url: str, target: str) -> bool:
-    """Whether a redirect leads from http:// to https://.
-
-    On one host `requests` lets the `Authorization` header go along; on the way to any other origin
-    it drops it by itself.
-    """
-    return url.startswith("http:") and urlsplit(target).scheme == "https"
-
-
-def take_back(response: Response) -> None:
-    """Have `requests` follow the redirect `response` without `Authorization`."""
-    request = response.request
-    _keep_as_sent(response)
-    del request.headers["Authorization"]
-
-
-class Redirected:
-    """Has `requests` follow the redirect `response` to `target` with its `Authorization`.
-
-    `requests` compares the origins of `target` and of the request that `response` answers. It is
-    shown `target` in place of the latter, until `undo`. To any other origin it drops the header.
-    """
-
-    __slots__ = ("_request", "_url")
-
-    def __init__(self, response: Response, target: str) -> None:
-        _keep_as_sent(response)
-        self._request = response.request
-        self._url = self._request.url
-        self._request.url = target
-
-    def undo(self) -> None:
-        """Show where the request was sent, for readers of `history`."""
-        self._request.url = self._url
-
-
-def _keep_as_sent(response: Response) -> None:
-    # `requests` makes the next hop of a redirect from the request object that was sent: that one
-    # is to change, while the history shows what it was
-    response.request = response.request.copy()
-
-
-# -- sending again ---------------------------------------------------------------------------------
 
 
 def rewound(request: PreparedRequest) -> bool:
@@ -141,7 +86,7 @@ def sent_again(response: Response, header: str, **kwargs: Any) -> Response:
         **kwargs: as the hook got them: how the request was sent.
     """
     request = response.request
-    _keep_as_sent(response)
+    keep_as_sent(response)
     request.headers["Authorization"] = header
     _take_cookies(request, response)
     _release(response, min(DRAIN_TIME, _read_timeout(kwargs.get("timeout"))))
