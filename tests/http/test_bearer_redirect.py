@@ -374,6 +374,22 @@ def test_a_401_from_elsewhere_is_nobodys_business(net: Net) -> None:  # S29
     assert net.secure.grants == 1
 
 
+def test_a_401_from_elsewhere_gets_no_token_though_a_netrc_login_was_sent_there(
+    net: Net, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:  # S29, F26
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine evil.example login ann password planted\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    net.sign_in(SECURE)
+    net.secure.api.answer_next(Answer.redirect(f"https://evil.example{PATH}"))
+    net.thief.api.answer_always(DENIED)
+
+    assert net.get(SECURE).status_code == 401
+    assert carried(net.thief) == ["Basic YW5uOnBsYW50ZWQ="]
+    assert learned(net.thief, net.secure) == []
+
+
 def test_a_token_that_was_dropped_on_the_way_does_not_come_back(net: Net) -> None:  # S29
     net.sign_in(SECURE)
     net.secure.api.answer_next(Answer.redirect(f"https://evil.example{PATH}"))
