@@ -21,7 +21,7 @@ from cryptography.fernet import Fernet
 from redis import RedisCluster
 
 from evertoken import FileStore, MemoryStore
-from evertoken.core.entry import NOTHING, Entry, join
+from evertoken.core.entry import NOTHING, Entry, join, normalised
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.hold import Hold
 from evertoken.core.login import Initial, Login
@@ -172,7 +172,7 @@ def test_every_part_of_an_entry_comes_back_as_it_was(store: TokenStore, now: Ins
         failures=(failure(now.after(1)), refusal(now), refusal(now, credentials_hash=b"other")),
         salt=SALT,
     )
-    entry = join(entry, NOTHING)
+    entry = normalised(entry)
     store.save(KEY, entry)
     assert_same(store.load(KEY), entry)
 

@@ -21,6 +21,7 @@ from evertoken.core.entry import (
     join,
     join_at,
     next_generation,
+    normalised,
 )
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.login import Initial, Login, digest_of
@@ -53,7 +54,7 @@ def content(entry: Entry) -> object:
 
 
 def of(*failures: Failure, salt: bytes = SALT) -> Entry:
-    return join(Entry(failures=failures, salt=salt), NOTHING)
+    return normalised(Entry(failures=failures, salt=salt))
 
 
 # -- the laws --------------------------------------------------------------------------------------
@@ -200,6 +201,13 @@ def test_the_newest_login_wins_and_every_used_initial_token_is_remembered() -> N
     assert "two" not in repr(joined)
 
 
+def test_eight_used_initial_tokens_are_remembered() -> None:
+    used = tuple(Initial(each, str(each)) for each in range(KEPT + 1))
+    joined = normalised(Entry(login=Login("one", 9, initials=used))).login
+    assert joined is not None
+    assert joined.initials == tuple(reversed(used[1:]))
+
+
 def test_a_mark_wins_over_the_same_login_without_it_and_the_end_over_both() -> None:
     login = Login("one", 1)
     spent, ended = replace(login, being_spent=True), Login(None, 1)
@@ -262,6 +270,16 @@ def test_the_latest_generation_that_may_be_is_kept_beside_one_from_the_far_futur
     assert demoted(entry, at) == replace(entry, login=Login("one", 0))
     revoked = Entry(None, Login("one", latest + 1), latest)
     assert demoted(revoked, at) == replace(revoked, login=Login("one", 0))
+    failed = Entry(
+        issued(generation=latest + 1), Login("one", latest), -1, (failure(generation=latest),)
+    )
+    assert demoted(failed, at) == replace(failed, token=issued(generation=0))
+
+
+def test_demotion_keeps_what_is_remembered_of_refused_credentials() -> None:
+    refused = of(refusal())
+    future = replace(refused, login=Login("one", int(NOW.wall + FAR_FUTURE) + 1))
+    assert demoted(future, NOW.wall) == replace(refused, login=Login("one", 0))
 
 
 def test_a_live_token_is_not_discarded_when_it_is_demoted() -> None:

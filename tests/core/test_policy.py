@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -123,17 +123,17 @@ def test_an_option_that_is_not_a_duration_is_refused_by_name(option: str, value:
 
 
 @pytest.mark.parametrize(
-    ("options", "name"),
+    ("options", "told"),
     [
-        ({"jitter": 1.5}, "jitter"),
-        ({"retry_after": 61.0}, "retry_after_max"),
-        ({"refusal_cooldown": 3601.0}, "refusal_cooldown_max"),
+        ({"jitter": 1.5}, "jitter is a share of the window, at most 1, not 1.5"),
+        ({"retry_after": 61.0}, "retry_after must not be above retry_after_max"),
+        ({"refusal_cooldown": 3601.0}, "refusal_cooldown must not be above refusal_cooldown_max"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(
-    options: dict[str, float], name: str
+    options: dict[str, float], told: str
 ) -> None:
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match=f"^{told}$"):
         RefreshPolicy(**options)
 
 
@@ -209,12 +209,14 @@ OLD = issued(ago(HOUR))
         # the token ended after the failure: the outage is tried again, once
         (failure(ago(30), pause=600), OLD, False),
         (failure(ago(30), pause=600, reading=False), OLD, False),
+        # by the clock that nobody can set it had ended before
+        (replace(failure(ago(30), pause=600), at_boot=NOW.boot - 5), OLD, True),
         # the token had ended before
         (failure(ago(5), pause=600), OLD, True),
         # refused credentials are not tried again for that
         (refusal(ago(30)), OLD, True),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_a_failure_is_in_force(failed: Failure, token: Token | None, *, in_force: bool) -> None:
     assert POLICY.in_force(failed, token, NOW) is in_force

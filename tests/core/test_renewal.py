@@ -19,7 +19,7 @@ from evertoken.core.effects import (
     Save,
     Source,
 )
-from evertoken.core.entry import NOTHING, Entry, join
+from evertoken.core.entry import NOTHING, Entry, normalised
 from evertoken.core.failure import Failure
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.state import EMPTY, Snapshot, with_failure, with_rejected, with_token
@@ -46,7 +46,7 @@ def held(token: Token) -> Snapshot:
 
 def refused(*hashes: bytes) -> Entry:
     each = (refusal(credentials_hash=one) for one in hashes)
-    return join(Entry(failures=tuple(each), salt=SALT), NOTHING)
+    return normalised(Entry(failures=tuple(each), salt=SALT))
 
 
 # -- a grant ---------------------------------------------------------------------------------------

@@ -242,6 +242,16 @@ def test_behind_a_busy_lock_a_live_token_is_used_and_the_next_try_is_soon() -> N
     assert postponed(snapshot, stale.after(1), POLICY).blocked_since == stale.boot
 
 
+def test_behind_a_busy_lock_the_next_try_for_a_short_token_is_sooner() -> None:  # F28
+    short = held(issued(lifetime=8))
+    assert postponed(short, NOW, POLICY).due_at == NOW.after(0.5)
+
+
+def test_a_pause_for_another_reason_is_no_wait_for_a_lock() -> None:
+    behind = postponed(held(issued()), NOW, POLICY)
+    assert postponed(behind, NOW.after(1), POLICY, blocked=False).blocked_since is None
+
+
 def test_a_pause_for_a_sibling_ends_with_the_token() -> None:
     last = NOW.after(HOUR - 10.5)
     snapshot = postponed(held(issued()), last, POLICY)
@@ -316,6 +326,19 @@ def test_another_failure_of_siblings_holds_nobody_up(entry: Entry) -> None:
     assert decide(merged(held(OLD), entry), NOW) is Action.REFRESH_IF_FREE
 
 
+def test_an_outage_that_is_over_does_not_delay_a_renewal() -> None:
+    over = Entry.of_failure(failure(ago(61)))
+    assert merged(EMPTY, over).failure is None
+
+
+def test_an_outage_that_began_while_a_token_lived_does_not_outlast_it() -> None:  # S52
+    ended = issued(ago(HOUR))
+    outage = Entry.of_failure(failure(ago(30), pause=600))
+    after = merged(held(ended), outage)
+    assert after.failure is None
+    assert decide(after, NOW) is Action.REFRESH_OR_WAIT
+
+
 def test_a_new_login_ends_what_is_remembered_of_the_old_one() -> None:
     waiting = with_failure(EMPTY, failure(kind=FailureKind.LOCAL), NOW, POLICY)
     assert decide(waiting, NOW) is Action.FAIL
@@ -324,7 +347,10 @@ def test_a_new_login_ends_what_is_remembered_of_the_old_one() -> None:
     again = replace(waiting, entry=first)
     assert decide(merged(again, Entry(NEW, Login("one", 1), GENERATION)), NOW) is Action.FAIL
     assert decide(merged(again, Entry(login=Login("two", 2))), NOW) is Action.REFRESH_OR_WAIT
+    assert merged(waiting, first).failure is None
     assert merged(EMPTY, first).failure is None
+    without = merged(waiting, Entry.of_revocation(GENERATION))
+    assert without.failure == waiting.failure
 
 
 def test_a_generation_from_the_far_future_is_demoted_in_memory_too() -> None:  # S57
@@ -335,6 +361,12 @@ def test_a_generation_from_the_far_future_is_demoted_in_memory_too() -> None:  #
     assert merged(alone, Entry.of_token(NEW)).token == NEW
     assert merged(held(future), Entry.of_token(NEW)).token == NEW
     assert merged(held(future), Entry.of_revocation(future.generation)).token is None
+
+
+def test_a_demoted_token_stays_above_the_revocations_that_it_has_survived() -> None:  # S57
+    future = issued(generation=int(NOW.wall + FAR_FUTURE) + 9)
+    survivor = revoked(held(future), Entry.of_revocation(5))
+    assert merged(survivor, None).token == replace(future, generation=6)
 
 
 # -- a result --------------------------------------------------------------------------------------
@@ -400,6 +432,20 @@ def test_a_waiting_caller_receives_the_newest_usable_token() -> None:
     over = held(issued(lifetime=0))
     assert received(over, Result(source=Source.GRANT, token=NEW), NOW, came=NOW) is None
     assert received(over, Result(source=Source.BUSY), NOW, came=NOW) is None
+
+
+def test_a_refusal_is_waited_out_by_looking_at_the_credentials_once_per_recheck() -> None:  # S48
+    after = applied(EMPTY, failure=refusal())
+    assert after.due_at == NOW.after(POLICY.recheck)
+
+
+def test_after_a_result_no_replacement_is_under_way() -> None:
+    before = with_rejected(held(issued()))
+    assert applied(before, source=Source.BUSY).rejected is False
+
+
+def test_a_renewal_that_ends_without_a_result_of_its_own_was_not_blocked() -> None:
+    assert applied(held(OLD), source=Source.FAILED_LATE).blocked_since is None
 
 
 def test_behind_a_sibling_a_renewal_is_postponed() -> None:

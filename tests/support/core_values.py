@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from evertoken.core.entry import NOTHING, Entry, join
+from evertoken.core.entry import Entry, normalised
 from evertoken.core.failure import Failure
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.instant import Instant
@@ -146,4 +146,4 @@ entries = st.builds(
     revoked_through=st.integers(-1, 4),
     failures=st.lists(failures, max_size=11).map(tuple),
     salt=st.sampled_from([b"", b"s", b"t"]),
-).map(lambda entry: join(entry, NOTHING))
+).map(normalised)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import strategies as st
 
-from evertoken.core.entry import NOTHING, Entry, join
+from evertoken.core.entry import Entry, normalised
 from evertoken.core.failure import LONGEST_WAIT, Failure
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.login import Initial, Login
@@ -69,7 +69,7 @@ def undated(entry: Entry) -> Entry:
     )
 
 
-FULL = join(
+FULL = normalised(
     Entry(
         token=replace(issued(refresh_token="planted-refresh-token"), scope="read write"),
         login=Login(
@@ -82,8 +82,7 @@ FULL = join(
             refusal(NOW.after(2), credentials_hash=b"another"),
         ),
         salt=SALT,
-    ),
-    NOTHING,
+    )
 )
 """An entry with something in each of its places."""
 
@@ -159,4 +158,4 @@ entries = st.builds(
     revoked_through=st.integers(-1, HIGHEST_GENERATION),
     failures=st.lists(failures(), max_size=11).map(tuple),
     salt=st.binary(max_size=64),
-).map(lambda entry: join(entry, NOTHING))
+).map(normalised)

@@ -9,7 +9,7 @@ from evertoken.core.failure_kind import FailureKind
 from evertoken.core.token import LONGEST_LIFETIME, Token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from evertoken.core.failure import Failure
     from evertoken.core.login import Login
@@ -36,7 +36,7 @@ T = TypeVar("T", bound=_Ordered)
 class Entry:
     """What a process or a store knows about an identity.
 
-    A value from outside is normalised by `join(value, NOTHING)`.
+    A value from outside is made an entry by `normalised`.
 
     Attributes:
         token: the newest access token known.
@@ -66,7 +66,7 @@ class Entry:
     @classmethod
     def of_failure(cls, failure: Failure, salt: bytes = b"") -> Entry:
         """A renewal failed; a local failure leaves no trace, since it binds its manager alone."""
-        return join(cls(failures=(failure,), salt=salt), NOTHING)
+        return normalised(cls(failures=(failure,), salt=salt))
 
     @property
     def outage(self) -> Failure | None:
@@ -101,11 +101,22 @@ NOTHING = Entry()
 
 
 def join(a: Entry, b: Entry) -> Entry:
-    """All that `a` and `b` know together.
+    """All that `a` and `b`, both `normalised`, know together.
 
     Commutative, associative and idempotent, and it reads no clock: reports may arrive in any
     order, late or twice. A newer token is never lost, and a dead one never returns.
     """
+    if a is b or b is NOTHING:
+        return a
+    return b if a is NOTHING else _union(a, b)
+
+
+def normalised(value: Entry) -> Entry:
+    """`value` from outside as an entry: what is dead, superseded or too much is left out."""
+    return _union(value, NOTHING)
+
+
+def _union(a: Entry, b: Entry) -> Entry:
     revoked = max(a.revoked_through, b.revoked_through)
     token = _newest(a.token, b.token)
     if token is not None and token.generation <= revoked:
@@ -119,10 +130,11 @@ def join(a: Entry, b: Entry) -> Entry:
 
 
 def _remembered(a: Entry, b: Entry, cleared_through: int, salt: bytes) -> tuple[Failure, ...]:
-    outages = (each for each in (*a.failures, *b.failures) if _outlasts(each, cleared_through))
+    outages = [each for each in (*a.failures, *b.failures) if _outlasts(each, cleared_through)]
     # a hash under another salt matches nobody's credentials
-    refusals = (each for entry in (a, b) if salt and entry.salt == salt for each in entry.refusals)
-    return (*_last(outages, lambda each: each.kind, 1), *_last(refusals, _credentials, KEPT))
+    refusals = [each for entry in (a, b) if salt and entry.salt == salt for each in entry.refusals]
+    newest = sorted(outages, key=lambda each: each.order)[-1:]
+    return (*newest, *_last(refusals, lambda each: each.credentials_hash))
 
 
 def _outlasts(failure: Failure, generation: int) -> bool:
@@ -130,16 +142,12 @@ def _outlasts(failure: Failure, generation: int) -> bool:
     return failure.kind is FailureKind.UNAVAILABLE and failure.generation > generation
 
 
-def _credentials(failure: Failure) -> bytes:
-    return failure.credentials_hash
-
-
 def _merged(a: Login | None, b: Login | None) -> Login | None:
     newest = _newest(a, b)
     if newest is None:
         return None
-    used = (each for login in (a, b) if login is not None for each in login.initials)
-    initials = _last(used, lambda initial: initial.digest, KEPT)
+    used = [each for login in (a, b) if login is not None for each in login.initials]
+    initials = _last(used, lambda each: each.digest)
     return newest if initials == newest.initials else replace(newest, initials=initials)
 
 
@@ -149,12 +157,12 @@ def _newest(a: T | None, b: T | None) -> T | None:
     return a if a.order > b.order else b
 
 
-def _last(items: Iterable[T], group: Callable[[T], object], limit: int) -> tuple[T, ...]:
-    """The newest of each group, and of these the newest `limit`, newest first."""
+def _last(items: list[T], group: Callable[[T], object]) -> tuple[T, ...]:
+    """The newest of each group, and of these the newest 8, newest first."""
     newest: dict[object, T] = {}
     for item in sorted(items, key=lambda each: each.order, reverse=True):
         newest.setdefault(group(item), item)
-    return tuple(newest.values())[:limit]
+    return tuple(newest.values())[:KEPT]
 
 
 def next_generation(entry: Entry, seconds: float) -> int:
@@ -186,7 +194,7 @@ def demoted(entry: Entry, seconds: float) -> Entry:
     if login is not None and login.generation > limit:
         login = replace(login, generation=0)
     failures = tuple(each for each in entry.failures if each.generation <= limit)
-    return join(Entry(token, login, revoked, failures, entry.salt), NOTHING)
+    return normalised(Entry(token, login, revoked, failures, entry.salt))
 
 
 def join_at(a: Entry, b: Entry, seconds: float) -> Entry:
@@ -194,9 +202,10 @@ def join_at(a: Entry, b: Entry, seconds: float) -> Entry:
 
     Processes and stores merge by this. They are demoted before they are joined: whether a token
     from the far future was issued before or after a revocation that another place knows of cannot
-    be told, and a token that may be dead costs more than a grant.
+    be told, and a token that may be dead costs more than a grant. What a store is given need not be
+    `normalised`: the result is.
     """
-    return join(demoted(a, seconds), demoted(b, seconds))
+    return _union(demoted(a, seconds), demoted(b, seconds))
 
 
 def adds(new: Entry, held: Entry) -> bool:
@@ -205,7 +214,8 @@ def adds(new: Entry, held: Entry) -> bool:
     Times are not compared. They are converted between the clocks of machines, and would make two
     machines correct each other for ever.
     """
-    return _facts(join(new, held)) != _facts(held)
+    joined = join(new, held)
+    return joined is not held and _facts(joined) != _facts(held)
 
 
 def _facts(entry: Entry) -> object:

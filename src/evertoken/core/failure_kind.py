@@ -27,6 +27,6 @@ class FailureKind(enum.Enum):
     @classmethod
     def of(cls, error: TokenError) -> FailureKind:
         """The kind of failure that `error` is; `error.local` is true if nothing was sent."""
-        if getattr(error, "local", False):
+        if error.local:
             return cls.LOCAL
         return cls.REFUSED if isinstance(error, GrantRefused) else cls.UNAVAILABLE

@@ -60,7 +60,7 @@ class Renewal(Exchange):
         if result.source is Source.GRANT and result.token and self.known.kills(result.token):
             yield Revoke(reading, result.token)
             result = yield from self.result(Source.REVOKED)
-        return replace(result, entry=self.known)
+        return result if result.entry is self.known else replace(result, entry=self.known)
 
     def _identify(self, reading: Reading) -> None:
         """Drop what the manager held, if the credentials name another identity by now."""

@@ -341,6 +341,8 @@ def _identified(snapshot: Snapshot, result: Result) -> Snapshot:
     """`snapshot` of the identity that was renewed; nothing crosses from one to another."""
     if result.key is None:
         return snapshot
+    if snapshot.key == result.key and snapshot.fingerprint == result.fingerprint:
+        return snapshot
     if snapshot.key not in {None, result.key}:
         snapshot = EMPTY
     return replace(snapshot, key=result.key, fingerprint=result.fingerprint)
@@ -358,8 +360,9 @@ def knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
     known = join_at(before, entry, now.wall)
     if known == before:
         return snapshot
-    own = Entry(snapshot.token, None, before.revoked_through)
-    token = demoted(own, now.wall).token
+    token = snapshot.token
+    if token is not None:
+        token = demoted(Entry(token, None, before.revoked_through), now.wall).token
     if snapshot.failure is not None and _logged_in_anew(before, known):
         # what was remembered of the old login has ended
         snapshot = replace(closed(snapshot), failure=None, due_at=LONG_AGO)

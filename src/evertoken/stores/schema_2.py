@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evertoken.core.entry import KEPT, NOTHING, NOTHING_REVOKED, Entry, join
+from evertoken.core.entry import KEPT, NOTHING_REVOKED, Entry, normalised
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.token import LONGEST_LIFETIME, Token
 from evertoken.runtime.lazy import lazy
@@ -53,7 +53,7 @@ def read_entry(fields: Fields, *, same_boot: bool) -> Entry:
         failures=tuple(_failure(each, same_boot=same_boot) for each in failures),
         salt=fields.hash("salt"),
     )
-    return join(entry, NOTHING)
+    return normalised(entry)
 
 
 def checked_token(token: Token) -> Token:
