@@ -20,10 +20,19 @@ from interleavings.server import Violation
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from interleavings.world import Actor, World
+    from interleavings.actors import Actor
+    from interleavings.world import World
+
+
+class Impossible(ValueError):
+    """A schedule has a step that its scenario does not allow."""
+
 
 Choice = tuple[int, Fault | None]
 """Which actor goes on, and what goes wrong."""
+
+FAULT_RATE = 0.15
+"""How often a random schedule draws a fault, or none after all, before a step."""
 
 HORIZON = 400.0
 """Seconds after which somebody waits for ever."""
@@ -68,13 +77,14 @@ def explore(scenario: Scenario, faults: int, depth: int, limit: int | None = Non
 def wander(scenario: Scenario, faults: int, seeds: Iterable[int]) -> Tally:
     """Follow one random schedule of `scenario` to its end for each seed."""
     tally, dice = Tally(), random.Random()  # noqa: S311  seeded, to be repeated
+    draw = dice.random
     for seed in seeds:
         dice.seed(seed)
         world = begin(scenario)
         while actors := world.runnable():
-            actor = dice.choice(actors)
+            actor = actors[int(draw() * len(actors))] if len(actors) > 1 else actors[0]
             fault = None
-            if len(world.faults) < faults and dice.random() < 0.15:
+            if len(world.faults) < faults and draw() < FAULT_RATE:
                 fault = dice.choice([None, *possible(world, actor)])
             go_on(world, actor, fault)
         settle(world)
@@ -91,7 +101,10 @@ def replay(line: str) -> list[str]:
     world = begin(SCENARIOS[name], verbose=True)
     for step in steps.split():
         letter = "" if step.isdigit() else step[-1]
-        advance(world, (int(step.removesuffix(letter)), Fault(letter) if letter else None))
+        number = int(step.removesuffix(letter))
+        if number not in {actor.number for actor in world.runnable()}:
+            raise Impossible(f"{number} cannot go on after {len(world.path)} steps of {line}")
+        advance(world, (number, Fault(letter) if letter else None))
     settle(world)
     return world.trace
 
@@ -131,11 +144,11 @@ def possible(world: World, actor: Actor) -> list[Fault]:
 
 
 def advance(world: World, choice: Choice) -> None:
-    """One step, checked."""
+    """One step that is possible, checked; time passes until it is."""
     number, fault = choice
-    # lets time pass, if nobody can go on before
-    world.runnable()
-    go_on(world, next(each for each in world.actors if each.number == number), fault)
+    actor = world.actors[number]
+    world.time = max(world.time, world.ready_at(actor))
+    go_on(world, actor, fault)
 
 
 def go_on(world: World, actor: Actor, fault: Fault | None) -> None:
@@ -165,11 +178,11 @@ def disturb(world: World, actor: Actor, fault: Fault) -> None:
     if fault is Fault.FORK:
         child = replace(process, number=len(world.processes), renewing=False)
         world.processes.append(child)
-        world.spawn(child, call(world, child))
+        world.spawn(child, call)
     elif fault is Fault.REVOKE:
-        world.spawn(process, revoke(world, process))
+        world.spawn(process, revoke)
     elif fault is Fault.REJECT:
-        world.spawn(process, replace_rejected(world, process))
+        world.spawn(process, replace_rejected)
 
 
 def check(world: World) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evertoken.core.effects import Load, Now, RenewalRequest, Save, Sleep
-from evertoken.core.entry import NOTHING, Entry, adds
+from evertoken.core.entry import Entry, adds
 from evertoken.core.login import Initial, Login, digest_of
 from evertoken.core.protocol import renewal, revocation
 from evertoken.core.state import (
@@ -24,6 +24,7 @@ from evertoken.core.state import (
     with_rejected,
 )
 from evertoken.core.token import Token
+from interleavings.actors import Process, Unlock, Wait
 from interleavings.scenario import (
     ALICE,
     KEY,
@@ -37,7 +38,7 @@ from interleavings.scenario import (
     Scenario,
 )
 from interleavings.server import Violation, owner_of
-from interleavings.world import SHARED, Begin, Call, Named, Process, Unlock, Wait, Whose, World
+from interleavings.world import SHARED, World
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from evertoken.core.effects import Result
     from evertoken.core.failure import Failure
     from evertoken.core.instant import Instant
-    from interleavings.world import Actions, Step
+    from interleavings.actors import Actions, Actor, Step
 
 TIMEOUT = 40.0
 """Seconds after which a call gives up."""
@@ -68,11 +69,10 @@ def begin(scenario: Scenario, *, verbose: bool = False) -> World:
             _hold(world, process, scenario.age)
     if scenario.exclusive:
         login = Login("refresh-0", int(START) - 900, initials=(Initial(0, digest_of("refresh-0")),))
-        place = world.place(world.processes[0], KEY)
-        held = world.entries.get(place, NOTHING)
-        world.entries[place] = held if scenario.age else Entry(login=login)
+        first = world.processes[0]
+        world.shared.put(first, KEY, Entry(login=login), world.now(first), world.time)
     for process in world.processes:
-        world.spawn(process, calls(world, process))
+        world.spawn(process, calls)
     return world
 
 
@@ -80,7 +80,7 @@ def _hold(world: World, process: Process, age: float) -> None:
     now = world.now(process)
     token = first_token(now.after(-age))
     entry = Entry.of_token(token)
-    world.store(process, KEY, entry)
+    world.shared.put(process, KEY, entry, now, world.time)
     process.owned = frozenset({token.value})
     process.remember(KEY, entry)
     process.snapshot = first_snapshot(entry, now)
@@ -99,20 +99,21 @@ def first_snapshot(entry: Entry, now: Instant) -> Snapshot:
     return merge_shared(Snapshot(key=KEY), entry, now, POLICY, jitter_fraction=0.0, may_adopt=True)
 
 
-def calls(world: World, process: Process) -> Actions:
+def calls(world: World, actor: Actor) -> Actions:
     """The calls of one thread."""
     for left in reversed(range(world.scenario.calls)):
-        yield from call(world, process, left=left)
+        yield from call(world, actor, left=left)
         if world.scenario.activation and left:
             yield Sleep(PAUSE_BETWEEN_CALLS)
 
 
-def call(world: World, process: Process, *, left: int = 0) -> Actions:
+def call(world: World, actor: Actor, *, left: int = 0) -> Actions:
     """One call of `token()`, after which this thread makes so many that are `left`."""
-    begun, outcome = world.time, ""
-    came = yield Call(left)
+    process, begun, outcome = actor.process, world.time, ""
+    came = world.now(process)
+    actor.begin_call(left, came)
     while world.time < begun + TIMEOUT and not outcome:
-        yield from poll(world, process)
+        yield from poll(world, actor)
         now = world.now(process)
         action = decide(process.snapshot, now)
         if action in {Action.USE, Action.REFRESH_IF_FREE}:
@@ -128,12 +129,13 @@ def call(world: World, process: Process, *, left: int = 0) -> Actions:
             yield Wait()
             continue
         request = RenewalRequest(snapshot=process.snapshot, start=now)
-        result = yield from renew(world, process, request)
+        result = yield from renew(world, actor, request)
         outcome = outcome or finished(world, process, result, came=came)
     process.outcomes += (outcome,)
-    renewals = 1 + sum(fault in {Fault.REVOKE, Fault.REJECT} for fault in world.faults)
-    if world.time - begun > PATIENCE * renewals and process.frozen_until < begun:
-        raise Violation(f"a caller waited for {world.time - begun:.0f} s")
+    waited = world.time - begun
+    renewals = 1 + world.faults.count(Fault.REVOKE) + world.faults.count(Fault.REJECT)
+    if waited > PATIENCE * renewals and process.frozen_until < begun:
+        raise Violation(f"a caller waited for {waited:.0f} s")
 
 
 def finished(world: World, process: Process, result: Result, *, came: Instant) -> str:
@@ -151,17 +153,16 @@ def finished(world: World, process: Process, result: Result, *, came: Instant) -
     return "error"
 
 
-def poll(world: World, process: Process) -> Generator[Step, Any, None]:
+def poll(world: World, actor: Actor) -> Generator[Step, Any, None]:
     """Merge what siblings share, and mend a store that has forgotten something."""
-    key = process.key
+    process = actor.process
+    actor.named = key = process.key
     if process.snapshot.key is None:
         process.snapshot = replace(process.snapshot, key=key)
-    yield Named(key)
     entry = yield Load(SHARED)
     now = world.now(process)
-    if entry is not None:
-        dead = max(process.dead_through.get(key, -1), entry.revoked_through)
-        process.dead_through = {**process.dead_through, key: dead}
+    if entry is not None and entry.revoked_through > process.dead_through.get(key, -math.inf):
+        process.dead_through = {**process.dead_through, key: entry.revoked_through}
     if process.snapshot.key != key:
         # a renewal has found another identity meanwhile
         return
@@ -181,10 +182,11 @@ def poll(world: World, process: Process) -> Generator[Step, Any, None]:
         yield Save(SHARED, process.snapshot.entry)
 
 
-def renew(world: World, process: Process, request: RenewalRequest) -> Generator[Step, Any, Result]:
+def renew(world: World, actor: Actor, request: RenewalRequest) -> Generator[Step, Any, Result]:
     """The one renewal of this process."""
+    process = actor.process
     process.renewing = True
-    yield Begin(request)
+    actor.begin_renewal(request, world.time)
     result: Result = yield from renewal(world.plan(process), request)
     now = yield Now()
     process.snapshot = apply_result(
@@ -201,40 +203,42 @@ def own(world: World, process: Process) -> None:
     token = process.snapshot.token
     if token is None:
         return
-    process.owned |= {token.value}
+    if token.value not in process.owned:
+        process.owned |= {token.value}
     if world.scenario.activation and process.arrived[0] != token.value:
         process.arrived = token.value, world.time
 
 
-def revoke(world: World, process: Process) -> Actions:
+def revoke(world: World, actor: Actor) -> Actions:
     """One call of `revoke()`."""
-    begun, before = world.time, process.snapshot
+    process, begun, before = actor.process, world.time, actor.process.snapshot
     outcome = yield from revocation(world.plan(process), before)
-    key = yield Whose()
+    key = actor.named
     if process.snapshot.key in {None, key or before.key}:
         process.snapshot = revoked(process.snapshot, outcome.entry)
     if key is not None:
         # without the credentials nothing is known of a token in flight
         process.revoked_before = {**process.revoked_before, key: begun}
     yield Unlock()
-    yield from call(world, process)
+    yield from call(world, actor)
 
 
-def replace_rejected(world: World, process: Process) -> Actions:
+def replace_rejected(world: World, actor: Actor) -> Actions:
     """What a 401 does: the token is replaced, once."""
+    process = actor.process
     if process.snapshot.former is not None:
         # what replaces it is here already, and from now on the one that counts as served
         process.served = process.snapshot.token
         process.snapshot = promoted(process.snapshot)
-        yield from call(world, process)
+        yield from call(world, actor)
         return
     token, process.served = process.snapshot.token, None
     process.snapshot = with_rejected(process.snapshot)
     request = RenewalRequest(snapshot=process.snapshot, start=world.now(process))
-    result = yield from renew(world, process, request)
+    result = yield from renew(world, actor, request)
     if token is not None and result.token is not None and result.token.value == token.value:
         raise Violation("the rejected token was handed out as its own replacement")
-    yield from call(world, process)
+    yield from call(world, actor)
 
 
 def hand_out(

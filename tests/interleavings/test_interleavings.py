@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from interleavings.explorer import explore, replay, wander
+from interleavings.explorer import Impossible, explore, replay, wander
 from interleavings.scenario import SCENARIOS, Scenario
 from interleavings.server import Violation
 
@@ -51,7 +51,7 @@ def test_a_schedule_is_replayed_from_its_line(request: pytest.FixtureRequest) ->
 
 def test_a_schedule_that_fails_prints_its_script_and_the_line_that_replays_it() -> None:
     line = "mixed-file:1 1 1 1 1"
-    with pytest.raises(StopIteration):
+    with pytest.raises(Impossible, match="9 cannot go on after 5 steps"):
         # the line names a process that does not exist
         replay(f"{line} 9")
     assert [each.split(":")[0].split()[-2:] for each in replay(line)] == [["process", "1"]] * 5

@@ -26,7 +26,7 @@ a new token is sent once it is active              a_new_token_is_sent_at_once
 a refused token is not sent after its successor    a_refused_token_is_sent_on
 """
 
-# ruff: noqa: ARG001, ARG005  a replacement has the signature of what it replaces
+# ruff: noqa: ARG001  a replacement has the signature of what it replaces
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from evertoken.core import entry, exclusive, renewal, revocation, state
-from evertoken.core.effects import LockTimedOut, Now, Request, Save
+from evertoken.core.effects import Hash, LockTimedOut, Now, Request, Save, StillHeld
 from evertoken.core.entry import Entry, next_generation
 from evertoken.core.exchange import Exchange
 from evertoken.core.exclusive import ExclusiveRenewal
@@ -45,8 +45,8 @@ from evertoken.core.failure_kind import FailureKind
 from evertoken.core.renewal import Renewal
 from evertoken.core.token import Token
 from evertoken.errors import GrantRefused
-from interleavings import managers, world
-from interleavings.explorer import explore, replay, wander
+from interleavings import managers, shared_store, world
+from interleavings.explorer import Impossible, explore, replay, wander
 from interleavings.scenario import SCENARIOS, key_of
 from interleavings.server import Credentials, Violation
 
@@ -62,7 +62,7 @@ Patch = pytest.MonkeyPatch
 
 def everywhere(patch: Patch, name: str, bug: object) -> None:
     """Replace a function of the entry in every module that uses it."""
-    for module in (entry, state, renewal, revocation, exclusive, world, managers):
+    for module in (entry, state, renewal, revocation, exclusive, world, shared_store, managers):
         if hasattr(module, name):
             patch.setattr(module, name, bug)
 
@@ -75,12 +75,12 @@ def an_older_token_wins(patch: Patch) -> None:
 
 
 def a_join_forgets_revocations(patch: Patch) -> None:
-    join = entry.join
+    union = entry._union
 
     def forgetful(a: Entry, b: Entry) -> Entry:
-        return dataclasses.replace(join(a, b), revoked_through=b.revoked_through)
+        return dataclasses.replace(union(a, b), revoked_through=b.revoked_through)
 
-    everywhere(patch, "join", forgetful)
+    patch.setattr(entry, "_union", forgetful)
 
 
 def the_store_is_not_read_under_the_lock(patch: Patch) -> None:
@@ -131,7 +131,11 @@ def a_rejected_token_is_adopted_again(patch: Patch) -> None:
 
 
 def a_late_token_is_handed_out(patch: Patch) -> None:
-    patch.setattr(managers, "received", lambda snapshot, result, now, **_: result.token)
+    def received(snapshot: state.Snapshot, result: Result, now: Any, *, came: Any) -> Token | None:
+        token = result.token
+        return None if token is None or snapshot.entry.kills(token) else token
+
+    patch.setattr(managers, "received", received)
 
 
 def a_busy_lock_is_waited_for_without_end(patch: Patch) -> None:
@@ -148,17 +152,11 @@ def a_refresh_token_is_sent_without_its_lock(patch: Patch) -> None:
         return None
 
     patch.setattr(ExclusiveRenewal, "not_locked", not_locked)
-    patch.setattr(world.World, "_perform", held(world.World._perform))
+    every_lock_looks_held(patch)
 
 
-def held(perform: Callable[..., object]) -> Callable[..., object]:
-    """`perform`, under which every lock still looks held."""
-
-    def performed(self: Any, actor: Any, effect: Any, fault: Any) -> object:
-        answer = perform(self, actor, effect, fault)
-        return True if type(effect).__name__ == "StillHeld" else answer
-
-    return performed
+def every_lock_looks_held(patch: Patch) -> None:
+    patch.setitem(world.PERFORM, StillHeld, lambda *_: True)
 
 
 def the_successor_is_not_saved(patch: Patch) -> None:
@@ -181,7 +179,7 @@ def the_home_needs_no_lock(patch: Patch) -> None:
         return None
 
     patch.setattr(ExclusiveRenewal, "locked", locked)
-    patch.setattr(world.World, "_perform", held(world.World._perform))
+    every_lock_looks_held(patch)
 
 
 def a_local_failure_is_shared(patch: Patch) -> None:
@@ -218,17 +216,19 @@ def a_failure_ends_a_live_token(patch: Patch) -> None:
 
 
 def a_refusal_is_saved_for_credentials_read_later(patch: Patch) -> None:
-    def hash_now(self: Any, process: Any, reading: Any) -> bytes:
+    def hash_now(self: Any, actor: Any, effect: Hash) -> bytes:
+        process = actor.process
         return b"hash of " + Credentials(process.username, process.password).fingerprint
 
-    patch.setattr(world.World, "hash", hash_now)
+    patch.setitem(world.PRIVATE, Hash, hash_now)
 
 
 def a_refusal_is_kept_for_credentials_read_later(patch: Patch) -> None:
     renew = managers.renew
 
-    def kept(where: Any, process: Any, request: Any) -> Any:
-        result = yield from renew(where, process, request)
+    def kept(where: Any, actor: Any, request: Any) -> Any:
+        process = actor.process
+        result = yield from renew(where, actor, request)
         failure = process.snapshot.failure
         if failure is not None and failure.refused:
             now = Credentials(process.username, process.password).fingerprint
@@ -240,14 +240,13 @@ def a_refusal_is_kept_for_credentials_read_later(patch: Patch) -> None:
 
 
 def the_identity_is_read_again_at_the_save(patch: Patch) -> None:
-    perform = world.World._perform
+    save = world.PERFORM[Save]
 
-    def performed(self: Any, actor: Any, effect: Any, fault: Any) -> object:
-        if isinstance(effect, Save):
-            actor.key = key_of(actor.process.username)
-        return perform(self, actor, effect, fault)
+    def saved(self: Any, actor: Any, effect: Save, fault: Any) -> object:
+        actor.named = key_of(actor.process.username)
+        return save(self, actor, effect, fault)
 
-    patch.setattr(world.World, "_perform", performed)
+    patch.setitem(world.PERFORM, Save, saved)
 
 
 def another_identity_inherits_the_entry(patch: Patch) -> None:
@@ -262,7 +261,7 @@ def a_new_token_is_sent_at_once(patch: Patch) -> None:
 
 
 def a_replaced_token_is_sent_on(patch: Patch) -> None:
-    everywhere(patch, "activated", lambda snapshot, now: snapshot)
+    everywhere(patch, "activated", lambda snapshot, _now: snapshot)
 
 
 def a_refused_token_is_sent_on(patch: Patch) -> None:
@@ -317,7 +316,7 @@ def test_a_planted_bug_is_found(plant: Callable[[Patch], None], name: str, broke
         with pytest.raises(Violation, match=broken):
             replay(line)
     # without the bug the same schedule is sound, if it is possible at all
-    with contextlib.suppress(StopIteration):
+    with contextlib.suppress(Impossible):
         replay(line)
 
 

@@ -1,44 +1,42 @@
-"""Simulated processes, machines, stores, locks and clocks, one step of one actor at a time."""
+"""Simulated processes and clocks: one step of one actor at a time."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evertoken.core.effects import (
-    Effect,
     Hash,
     Hold,
     Load,
     Lock,
+    LockTimedOut,
     MayAdopt,
     NewSalt,
     Now,
     OrderingTime,
     Plan,
+    Publish,
     ReadCredentials,
     Reading,
-    RenewalRequest,
     Request,
     Revoke,
     Save,
     Sleep,
     StillHeld,
 )
-from evertoken.core.entry import NOTHING, Entry, join_at
+from evertoken.core.entry import join_at
 from evertoken.core.instant import Instant
-from evertoken.core.state import EMPTY, Snapshot
-from evertoken.errors import GrantUnavailable, TokenError
+from evertoken.errors import GrantUnavailable
+from interleavings.actors import Actor, Process, Unlock, Wait
 from interleavings.scenario import (
     ALICE,
     BOB,
     DEADLINE,
     JUMP,
     LATENCY,
-    LEASE,
     LOCK_TIMEOUT,
     PAUSE,
     ROTATED,
@@ -48,135 +46,23 @@ from interleavings.scenario import (
     Scenario,
     key_of,
 )
-from interleavings.server import Credentials, Server, Violation, owner_of, password_of
+from interleavings.server import Credentials, Server, Violation, password_of
+from interleavings.shared_store import SharedStore, check_owner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evertoken.core.entry import Entry
     from evertoken.core.policy import RefreshPolicy
     from evertoken.core.token import Token, TokenKey
+    from evertoken.errors import TokenError
+    from interleavings.actors import Actions
 
-SHARED = 1
-"""The number of the shared store; 0 is the memory of the process."""
+MEMORY, SHARED = 0, 1
+"""The numbers of the stores: the memory of the process, and what processes share."""
 
 FRACTIONS = (0.0, 0.4, 0.8, 0.95, 0.99)
 """Of jitter, so that no two processes give up behind a stuck lock at the same moment."""
-
-
-@dataclass(frozen=True)
-class Unlock:
-    """The locks of a renewal are released. Result: None."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call begins, with so many `left` in its thread. Result: now.
-
-    What its thread read of the clock before has no effect.
-    """
-
-    left: int
-
-
-@dataclass(frozen=True)
-class Begin:
-    """A renewal begins: until it ends its clock is the request's, moved on. Result: the request."""
-
-    request: RenewalRequest
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Wait for the renewal of this process that another actor drives. Result: None."""
-
-
-@dataclass(frozen=True)
-class Named:
-    """From now on this thread loads and saves what is of this identity. Result: the identity."""
-
-    key: TokenKey
-
-
-@dataclass(frozen=True)
-class Whose:
-    """Of whom this thread loads and saves. Result: `TokenKey | None`; None before it is known."""
-
-
-Step = Effect | Unlock | Call | Begin | Wait | Named | Whose
-Actions = Generator[Step, Any, None]
-
-Place = tuple[int, str]
-"""The number of a shared store, and whose entry or lock it is there."""
-
-
-@dataclass(eq=False)
-class Process:
-    """One process: what its manager holds, and its memory."""
-
-    number: int
-    machine: int
-    password: str
-    username: str = ALICE
-    unreadable: bool = False
-    """Whether its credentials cannot be read."""
-    snapshot: Snapshot = EMPTY
-    memories: dict[TokenKey, Entry] = field(default_factory=dict)
-    """What it keeps for each identity. Replaced, never changed: a fork has a copy."""
-    frozen_until: float = -math.inf
-    alive: bool = True
-    renewing: bool = False
-    owned: frozenset[str] = frozenset()
-    """The tokens that were granted to this process's credentials, or adopted by them."""
-    dead_through: dict[TokenKey, int] = field(default_factory=dict)
-    """The newest revocation of each identity that this process has read in the store."""
-    revoked_before: dict[TokenKey, float] = field(default_factory=dict)
-    """When this process revoked: no token whose request was sent before is handed out."""
-    served: Token | None = None
-    """The token that it handed out last, until an API refuses it."""
-    arrived: tuple[str, float] = ("", 0.0)
-    """The newest token it holds, and since when; noted where a token takes time to be accepted."""
-    outcomes: tuple[str, ...] = ()
-    """What its calls got."""
-
-    @property
-    def key(self) -> TokenKey:
-        """Whose token it holds, or would ask for."""
-        return self.snapshot.key or key_of(self.username)
-
-    def memory(self, key: TokenKey) -> Entry:
-        """What it keeps of this identity."""
-        return self.memories.get(key, NOTHING)
-
-    def remember(self, key: TokenKey, entry: Entry) -> None:
-        """Keep `entry`, whatever was kept before."""
-        self.memories = {**self.memories, key: entry}
-
-
-@dataclass(eq=False)
-class Actor:
-    """One thread of a process: the generator that it drives, and the effect that comes next."""
-
-    number: int
-    process: Process
-    steps: Actions
-    pending: Step | None = None
-    since: float = 0.0
-    answer: object = None
-    answered: bool = False
-    heard: list[object] = field(default_factory=list)
-    """What it has read and was told since its state was last asked for."""
-    history: int = 0
-    """A hash of all that came before: with it, it is known where its generator stands."""
-    start: tuple[Instant, float] | None = None
-    """The reading that a renewal began with, and when that was."""
-    key: TokenKey | None = None
-    """Of whom it loads and saves: what its last reading of the credentials said."""
-
-    def state(self) -> object:
-        """Tells this state from others."""
-        for each in self.heard:
-            self.history = hash((self.history, _hashable(each)))
-        self.heard.clear()
-        coming = self.pending, _hashable(self.answer), self.answered, self.since
-        return self.number, self.process.number, self.history, self.key, coming
 
 
 @dataclass(eq=False)
@@ -187,12 +73,10 @@ class World:
     time: float = 0.0
     offsets: list[float] = field(default_factory=lambda: [0.0, 0.0])
     server: Server = field(default_factory=Server)
-    entries: dict[Place, Entry] = field(default_factory=dict)
-    locks: dict[Place, tuple[int, float]] = field(default_factory=dict)
+    shared: SharedStore = field(init=False)
     processes: list[Process] = field(default_factory=list)
-    actors: list[Actor] = field(default_factory=list)
+    actors: dict[int, Actor] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
-    seen: dict[int, tuple[Entry, float, Entry]] = field(default_factory=dict)
     trace: list[str] = field(default_factory=list)
     path: list[tuple[int, Fault | None]] = field(default_factory=list)
     verbose: bool = False
@@ -200,7 +84,10 @@ class World:
     excused: int = 0
     """How many grants the faults so far may have cost."""
 
-    # -- clocks and places -------------------------------------------------------------------------
+    def __post_init__(self) -> None:
+        self.shared = SharedStore(self.scenario.shared == "redis")
+
+    # -- clocks ------------------------------------------------------------------------------------
 
     def now(self, process: Process) -> Instant:
         """Both clocks of the process's machine."""
@@ -209,64 +96,55 @@ class World:
 
     def ordering_time(self, process: Process) -> float:
         """The clock by which generations are counted: that of Redis where it is shared."""
-        if self.scenario.shared == "redis":
-            return START + self.time
-        return self.now(process).wall
+        offset = 0.0 if self.shared.redis else self.offsets[process.machine]
+        return START + offset + self.time
 
     def plan(self, process: Process) -> Plan:
         """How the manager of `process` renews."""
         policy, exclusive = self.scenario.policy, self.scenario.exclusive
         return plan_of(process.number, policy, exclusive=exclusive)
 
-    def place(self, process: Process, key: TokenKey) -> Place:
-        """Where this process finds what is shared of `key`."""
-        store = process.machine if self.scenario.shared == "file" else 0
-        return store, key.username or ""
-
-    def identity(self, actor: Actor) -> TokenKey:
-        """Of whom `actor` loads and saves."""
-        return actor.key or actor.process.key
-
     # -- what can happen next ----------------------------------------------------------------------
 
     def runnable(self) -> list[Actor]:
         """The actors that can go on; time passes only when nobody can."""
-        if not self.actors:
-            return []
-        times = {actor: self._ready_at(actor) for actor in self.actors}
-        self.time = max(self.time, min(times.values()))
-        if self.time == math.inf:
+        soonest, ready = math.inf, list[Actor]()
+        for actor in self.actors.values():
+            at = max(self.ready_at(actor), self.time)
+            if at < soonest:
+                soonest, ready = at, [actor]
+            elif at == soonest:
+                ready.append(actor)
+        if soonest < math.inf:
+            self.time = soonest
+        elif self.actors:
             raise Violation("nobody can go on, and nobody waits for time")
-        ready = [actor for actor in times if times[actor] <= self.time]
         for actor in ready:
             if actor.answered:
                 # an answer that arrives concerns its actor alone: it commutes with all other steps
                 return [actor]
         return ready
 
-    def _ready_at(self, actor: Actor) -> float:
-        effect, ready = actor.pending, actor.since
-        if actor.answered:
-            ready += LATENCY
-        elif type(effect) is Sleep:
-            ready += effect.seconds
-        elif type(effect) is Wait:
-            ready = math.inf if actor.process.renewing else ready
-        elif type(effect) is Lock and effect.store == SHARED:
-            holder = self.locks.get(self.place(actor.process, self.identity(actor)))
+    def ready_at(self, actor: Actor) -> float:
+        """When `actor` can go on, by what is known now."""
+        process, effect, ready = actor.process, actor.pending, actor.ready_at
+        if type(effect) is Wait and process.renewing:
+            return math.inf
+        if type(effect) is Lock:
+            holder = self.shared.holder(process, actor.key)
             if holder is not None:
                 ready = min(ready + effect.timeout, max(ready, holder[1]))
-        return max(ready, actor.process.frozen_until)
+        return max(ready, process.frozen_until)
 
     # -- one step ----------------------------------------------------------------------------------
 
-    def spawn(self, process: Process, steps: Actions) -> Actor:
+    def spawn(self, process: Process, actions: Callable[[World, Actor], Actions]) -> None:
         """A new actor, advanced to its first effect."""
-        actor = Actor(self.spawned, process, steps, heard=[self.time, process.snapshot])
+        actor = Actor(self.spawned, process, heard=[self.time, process.snapshot])
+        actor.steps = actions(self, actor)
+        self.actors[actor.number] = actor
         self.spawned += 1
-        self.actors.append(actor)
         self._advance(actor, None)
-        return actor
 
     def step(self, actor: Actor, fault: Fault | None = None) -> None:
         """Perform the effect that `actor` waits for, with a fault or without."""
@@ -277,101 +155,85 @@ class World:
         elif type(effect) is Request:
             # sent now; the answer arrives later, and may meet a crash or a pause on its way
             actor.answer = self._sent(actor, effect, fault)
-            actor.answered, actor.since = True, self.time
-            self._note(actor, effect, fault, "sent")
+            actor.answered, actor.ready_at = True, self.time + LATENCY
+            if self.verbose:
+                self._note(actor, effect, fault, "sent")
             return
         else:
-            result = self._perform(actor, effect, fault)
-        self._note(actor, effect, fault, result)
+            result = PERFORM[type(effect)](self, actor, effect, fault)
+        if self.verbose:
+            self._note(actor, effect, fault, result)
         self._advance(actor, result)
 
     def _advance(self, actor: Actor, result: object) -> None:
         """Go on to the next effect that others can notice."""
+        heard, send = actor.heard, actor.steps.send
         while True:
-            actor.heard.append(result)
+            heard.append(result)
             try:
-                effect = actor.steps.send(result)
+                effect: Any = send(result)
             except StopIteration:
-                self.actors.remove(actor)
+                del self.actors[actor.number]
                 return
-            if type(effect) in _NOTICED and getattr(effect, "store", SHARED) == SHARED:
-                actor.pending, actor.since = effect, self.time
+            kind = type(effect)
+            perform = PRIVATE.get(kind)
+            if perform is None or (kind in IN_STORES and effect.store == SHARED):
+                actor.pending, actor.ready_at = effect, self.time
+                if kind is Sleep:
+                    actor.ready_at += effect.seconds
                 return
-            result = self._private(actor, effect)
+            result = perform(self, actor, effect)
 
-    def _private(self, actor: Actor, effect: Step) -> object:  # noqa: PLR0911  one for each effect
-        """Perform what concerns this process alone."""
-        process, kind = actor.process, type(effect)
-        if kind is Now:
-            return self._moved_on(actor)
-        if kind is OrderingTime:
-            return self.ordering_time(process)
-        if isinstance(effect, Load):
-            return process.memory(self.identity(actor))
-        if isinstance(effect, Save):
-            return self._keep(process, self.identity(actor), effect.entry)
-        if isinstance(effect, MayAdopt):
-            return self.may_adopt(process, effect.token)
-        if kind is ReadCredentials:
-            return self._read(actor)
-        if isinstance(effect, Hash):
-            return self.hash(process, effect.reading)
-        if isinstance(effect, Call | Begin | Named | Whose):
-            return self._noted(actor, effect)
-        return {Lock: Hold.HELD, NewSalt: b"salt"}.get(kind)
+    # -- effects that concern one process alone ----------------------------------------------------
 
-    def _moved_on(self, actor: Actor) -> Instant:
+    def _moved_on(self, actor: Actor, _: object) -> Instant:
         """The reading that a renewal began with, moved on; else the clocks."""
         if actor.start is None:
             return self.now(actor.process)
         start, time = actor.start
         return start.after(self.time - time)
 
-    def _noted(self, actor: Actor, effect: Call | Begin | Named | Whose) -> object:
-        """What a thread keeps for itself."""
-        if isinstance(effect, Call):
-            actor.heard, actor.history = [effect], 0
-            return self.now(actor.process)
-        if isinstance(effect, Begin):
-            actor.start = effect.request.start, self.time
-            return effect.request
-        if isinstance(effect, Named):
-            actor.key = effect.key
-        return actor.key
+    def _ordering_time(self, actor: Actor, _: object) -> float:
+        return self.ordering_time(actor.process)
 
-    def _read(self, actor: Actor) -> Reading | TokenError:
-        process = actor.process
-        if process.unreadable:
-            actor.key = None
-            return GrantUnavailable(f"{process.username}: no password can be read", local=True)
-        actor.key = key_of(process.username)
-        credentials = Credentials(process.username, process.password)
-        return reading_of(credentials, exclusive=self.scenario.exclusive)
+    def _remembered(self, actor: Actor, _: object) -> Entry:
+        return actor.process.memory(actor.key)
 
-    def hash(self, process: Process, reading: Reading) -> bytes:
-        """The hash of the credentials that were read, whatever the process has by now."""
-        del process
-        return b"hash of " + reading.fingerprint
-
-    def _keep(self, process: Process, key: TokenKey, entry: Entry) -> Entry:
-        joined = join_at(process.memory(key), entry, self.ordering_time(process))
+    def _remember(self, actor: Actor, effect: Save) -> Entry:
+        process, key = actor.process, actor.key
+        joined = join_at(process.memory(key), effect.entry, self.ordering_time(process))
         check_owner(joined, key)
         process.remember(key, joined)
         return joined
+
+    def _may_adopt(self, actor: Actor, effect: MayAdopt) -> bool:
+        return self.may_adopt(actor.process, effect.token)
 
     def may_adopt(self, process: Process, token: Token) -> bool:
         """Between processes the store is the boundary; a wrong password gets nothing here."""
         return token.value in process.owned or password_of(token.value) == process.password
 
+    def _read(self, actor: Actor, _: object) -> Reading | TokenError:
+        process = actor.process
+        if process.unreadable:
+            actor.named = None
+            return GrantUnavailable(f"{process.username}: no password can be read", local=True)
+        actor.named = key_of(process.username)
+        credentials = Credentials(process.username, process.password)
+        return reading_of(credentials, exclusive=self.scenario.exclusive)
+
+    def _hash(self, actor: Actor, effect: Hash) -> bytes:
+        """The hash of the credentials that were read, whatever the process has by now."""
+        del actor
+        return b"hash of " + effect.reading.fingerprint
+
+    # -- effects that others can notice ------------------------------------------------------------
+
     def _sent(self, actor: Actor, effect: Request, fault: Fault | None) -> Token | TokenError:
         credentials, spent = effect.reading.credentials, effect.refresh_token
         assert isinstance(credentials, Credentials)
-        spender = self.server.spent.get(spent or "")
-        holder = self.locks.get(self.place(actor.process, effect.reading.key), (None, 0.0))
-        # no lock keeps a process from freezing between the last look at it and the request
-        frozen = actor.process.frozen_until > actor.since
-        if spender not in {None, actor.number} and spender == holder[0] and not frozen:
-            raise Violation(f"{spent} was spent twice while its lock held")
+        if spent is not None:
+            self._check_spent(actor, spent)
         username = credentials.username
         if fault is Fault.PASSING:
             return GrantUnavailable(f"{username}: no such page", status=404, transient=True)
@@ -380,96 +242,44 @@ class World:
             return GrantUnavailable(f"{username}: the answer was lost", transient=True)
         return answer
 
-    def _perform(self, actor: Actor, effect: Step | None, fault: Fault | None) -> object:
-        process, key = actor.process, self.identity(actor)
-        if isinstance(effect, Lock):
-            return self._lock(actor, effect, away=fault is Fault.AWAY)
-        if isinstance(effect, Load):
-            return None if fault is Fault.AWAY else self.loaded(process, key)
-        if isinstance(effect, Save):
-            if fault is Fault.AWAY:
-                return None
-            joined = self._save(process, key, effect.entry)
-            return None if fault is Fault.LOST else joined
-        if isinstance(effect, StillHeld):
-            return self.locks.get(self.place(process, key), (None, 0.0))[0] == actor.number
-        if isinstance(effect, Revoke):
-            self.server.revoked.add(effect.token.value)
-        if isinstance(effect, Unlock):
-            self._unlock(actor)
-        return None
+    def _check_spent(self, actor: Actor, refresh_token: str) -> None:
+        spender = self.server.spent.get(refresh_token)
+        holder = self.shared.holder(actor.process, actor.key)
+        # no lock keeps a process from freezing between the last look at it and the request
+        frozen = actor.process.frozen_until > actor.ready_at
+        held = spender is not None and holder is not None and spender == holder[0]
+        if held and spender != actor.number and not frozen:
+            raise Violation(f"{refresh_token} was spent twice while its lock held")
 
-    # -- the shared store --------------------------------------------------------------------------
-
-    def _lock(self, actor: Actor, effect: Lock, *, away: bool) -> Hold:
-        place = self.place(actor.process, self.identity(actor))
-        if away:
+    def _lock(self, actor: Actor, effect: Lock, fault: Fault | None) -> Hold:
+        if fault is Fault.AWAY:
             return Hold.ABSENT if effect.timeout else Hold.BUSY
-        holder = self.locks.get(place)
-        if holder is not None and holder[1] > self.time:
-            return Hold.BUSY
-        lease = self.time + LEASE if self.scenario.shared == "redis" else math.inf
-        self.locks[place] = actor.number, lease
-        return Hold.HELD
+        return self.shared.lock(actor, self.time)
 
-    def _unlock(self, actor: Actor) -> None:
-        actor.start = None
-        for place in [each for each, holder in self.locks.items() if holder[0] == actor.number]:
-            del self.locks[place]
+    def _load(self, actor: Actor, _: object, fault: Fault | None) -> Entry | None:
+        return None if fault is Fault.AWAY else self.loaded(actor.process, actor.key)
 
     def loaded(self, process: Process, key: TokenKey) -> Entry:
-        """What the shared store holds of `key`, on the clocks of this process."""
-        return self._received(self.entries.get(self.place(process, key), NOTHING), process)
+        """What is shared of `key`, on the clocks of this process."""
+        return self.shared.load(process, key, self.offsets[process.machine])
 
-    def store(self, process: Process, key: TokenKey, entry: Entry) -> None:
-        """Put `entry` into the shared store as that of `key`, whatever it held."""
-        check_owner(entry, key)
-        self.entries[self.place(process, key)] = self._sent_out(entry, process)
+    def _save(self, actor: Actor, effect: Save, fault: Fault | None) -> Entry | None:
+        if fault is Fault.AWAY:
+            return None
+        process, key = actor.process, actor.key
+        self.shared.save(process, key, effect.entry, self.now(process), self.time)
+        return None if fault is Fault.LOST else self.loaded(process, key)
 
-    def _save(self, process: Process, key: TokenKey, entry: Entry) -> Entry:
-        place = self.place(process, key)
-        held = self.entries.get(place, NOTHING)
-        joined = join_at(held, self._sent_out(entry, process), self.ordering_time(process))
-        check_owner(joined, key)
-        if joined.revoked_through < held.revoked_through:
-            raise Violation("a revocation was lost")
-        before = -1 if held.token is None else held.token.generation
-        after = joined.revoked_through if joined.token is None else joined.token.generation
-        if after < before:
-            raise Violation("a newer token was lost to an older one")
-        self.entries[place] = joined
-        return self._received(joined, process)
+    def _still_held(self, actor: Actor, _: object, __: object) -> bool:
+        holder = self.shared.holder(actor.process, actor.key)
+        return holder is not None and holder[0] == actor.number
 
-    def _sent_out(self, entry: Entry, process: Process) -> Entry:
-        """`entry` on the clock of Redis: what travels is the age, by the clock nobody can set."""
-        if self.scenario.shared == "file":
-            return entry
-        now = self.now(process)
+    def _revoke(self, _: Actor, effect: Revoke, __: object) -> None:
+        self.server.revoked.add(effect.token.value)
 
-        def moment(wall: float, boot: float | None) -> float:
-            return self.time - (now.wall - wall if boot is None else now.boot - boot)
-
-        token = entry.token
-        if token is not None:
-            at = moment(token.issued_at, token.issued_boot)
-            until = at + token.lifetime
-            token = replace(token, issued_at=at, expires_at=until, issued_boot=None)
-        failures = []
-        for each in entry.failures:
-            at = moment(each.at, each.at_boot)
-            failures.append(replace(each, at=at, until=at + each.until - each.at, at_boot=None))
-        return replace(entry, token=token, failures=tuple(failures))
-
-    def _received(self, entry: Entry, process: Process) -> Entry:
-        """`entry` from the clock of Redis, on the clocks of this process."""
-        if self.scenario.shared == "file" or entry is NOTHING:
-            return entry
-        offset = self.offsets[process.machine]
-        seen = self.seen.get(process.machine)
-        if seen is None or seen[0] is not entry or seen[1] != offset:
-            seen = entry, offset, received(entry, START + offset, 1000 + 500.0 * process.machine)
-            self.seen[process.machine] = seen
-        return seen[2]
+    def _unlock(self, actor: Actor, _: object, __: object) -> None:
+        actor.start = None
+        self.shared.unlock(actor)
 
     # -- faults ------------------------------------------------------------------------------------
 
@@ -495,21 +305,20 @@ class World:
             process.unreadable = True
         elif fault is Fault.RENAME:
             process.username = BOB
-        self._note(actor, None, fault, "")
+        if self.verbose:
+            self._note(actor, None, fault, "")
 
     def _crash(self, process: Process) -> None:
         process.alive = False
-        for actor in [each for each in self.actors if each.process is process]:
-            self.actors.remove(actor)
-            if self.scenario.shared == "file":
+        for actor in [each for each in self.actors.values() if each.process is process]:
+            del self.actors[actor.number]
+            if not self.shared.redis:
                 # the system releases it; in Redis the lease has to end
-                self._unlock(actor)
+                self.shared.unlock(actor)
 
     # -- reading a run -----------------------------------------------------------------------------
 
     def _note(self, actor: Actor, effect: object, fault: Fault | None, result: object) -> None:
-        if not self.verbose:
-            return
         what = "" if effect is None else type(effect).__name__
         wrong = "" if fault is None else f" [{fault.name.lower()}]"
         told = result.value if isinstance(result, Hold) else result
@@ -518,40 +327,49 @@ class World:
 
     def state(self) -> int:
         """Tells this state from others: two ways to it need not both be followed."""
-        actors = tuple(each.state() for each in self.actors)
-        processes = tuple(
-            (
-                each.machine,
-                each.snapshot,
-                tuple((key.username, entry) for key, entry in each.memories.items()),
-                each.username,
-                each.unreadable,
-                each.frozen_until,
-                each.alive,
-                each.renewing,
-                each.password,
-                each.owned,
-                tuple(each.dead_through.items()),
-                tuple(each.revoked_before.items()),
-                each.served,
-                each.arrived,
-                each.outcomes,
-            )
-            for each in self.processes
-        )
-        places = tuple(sorted(self.entries.items())), tuple(sorted(self.locks.items()))
-        clocks = self.time, tuple(self.offsets)
         return hash(
             (
-                actors,
-                processes,
-                places,
-                clocks,
+                tuple(each.state() for each in self.actors.values()),
+                tuple(each.state() for each in self.processes),
+                tuple(sorted(self.shared.entries.items())),
+                tuple(sorted(self.shared.locks.items())),
+                (self.time, *self.offsets),
                 self.server.state(),
                 tuple(self.faults),
                 self.excused,
             )
         )
+
+
+PRIVATE: dict[type[Any], Callable[[World, Actor, Any], object]] = {
+    Now: World._moved_on,
+    OrderingTime: World._ordering_time,
+    ReadCredentials: World._read,
+    Hash: World._hash,
+    NewSalt: lambda *_: b"salt",
+    MayAdopt: World._may_adopt,
+    Lock: lambda *_: Hold.HELD,
+    Load: World._remembered,
+    Save: World._remember,
+    LockTimedOut: lambda *_: None,
+    Publish: lambda *_: None,
+}
+"""How an effect is performed that no other actor can notice, in the memory of its process too."""
+
+IN_STORES = frozenset({Lock, Load, Save})
+"""Of these, those that others can notice in the shared store."""
+
+PERFORM: dict[type[Any], Callable[[World, Actor, Any, Fault | None], object]] = {
+    Lock: World._lock,
+    Load: World._load,
+    Save: World._save,
+    StillHeld: World._still_held,
+    Revoke: World._revoke,
+    Sleep: lambda *_: None,
+    Unlock: World._unlock,
+    Wait: lambda *_: None,
+}
+"""How an effect is performed that others can notice; a `Request` has its own two steps."""
 
 
 @functools.cache
@@ -574,32 +392,3 @@ def reading_of(credentials: Credentials, *, exclusive: bool) -> Reading:
     first = "refresh-0" if username == ALICE else "refresh-0 of another"
     initial = first if exclusive else None
     return Reading(key_of(username), credentials.fingerprint, credentials, initial)
-
-
-def received(entry: Entry, wall: float, boot: float) -> Entry:
-    token = entry.token
-    if token is not None:
-        at = token.issued_at
-        until = token.expires_at + wall
-        token = replace(token, issued_at=at + wall, expires_at=until, issued_boot=at + boot)
-    failures = tuple(
-        replace(each, at=each.at + wall, until=each.until + wall, at_boot=each.at + boot)
-        for each in entry.failures
-    )
-    return replace(entry, token=token, failures=failures)
-
-
-def _hashable(told: object) -> object:
-    return repr(told) if isinstance(told, TokenError) else told
-
-
-def check_owner(entry: Entry, key: TokenKey) -> None:
-    """What is known of one identity is never found under another."""
-    whose = [str(failure.error).partition(":")[0] for failure in entry.failures]
-    if entry.token is not None:
-        whose.append(owner_of(entry.token.value))
-    if not {key.username}.issuperset(whose):
-        raise Violation(f"what is of {' and '.join(whose)} was saved as {key.username}'s")
-
-
-_NOTICED = frozenset({Lock, Load, Save, Request, StillHeld, Revoke, Sleep, Unlock, Wait})
