@@ -366,7 +366,7 @@ def test_a_generation_from_the_far_future_is_demoted_in_memory_too() -> None:  #
 def test_a_demoted_token_stays_above_the_revocations_that_it_has_survived() -> None:  # S57
     future = issued(generation=int(NOW.wall + FAR_FUTURE) + 9)
     survivor = revoked(held(future), Entry.of_revocation(5))
-    assert merged(survivor, None).token == replace(future, generation=6)
+    assert merged(survivor, None, may_adopt=False).token == replace(future, generation=6)
 
 
 # -- a result --------------------------------------------------------------------------------------
@@ -463,6 +463,12 @@ def test_nothing_crosses_from_one_identity_to_another() -> None:  # S49
     assert after.entry == NOTHING
     assert after.failure is None
     assert after.key == other
+
+
+def test_a_result_brings_the_fingerprint_of_the_credentials_that_were_read() -> None:  # S51
+    before = replace(held(OLD), key=KEY, fingerprint=b"old")
+    assert applied(before, fingerprint=b"new", source=Source.BUSY).fingerprint == b"new"
+    assert applied(before, fingerprint=b"old", source=Source.BUSY).token == OLD
 
 
 def test_a_result_without_a_reading_leaves_the_identity() -> None:
