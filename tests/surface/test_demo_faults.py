@@ -31,16 +31,16 @@ TokenManager._obtain = stalled
 
 SLOW_CLIENT = """
 import time
-from evertoken.grants.password import PasswordGrant
+from evertoken.grants.token_endpoint import TokenEndpoint
 
-ask = PasswordGrant._ask
+ask = TokenEndpoint.ask
 
-def slow(*arguments):
-    token = ask(*arguments)
+def slow(*arguments, **options):
+    token = ask(*arguments, **options)
     time.sleep(3)
     return token
 
-PasswordGrant._ask = slow
+TokenEndpoint.ask = slow
 """
 
 # a grant verifies two secrets: the client's and the user's
