@@ -29,7 +29,8 @@ class RefreshPolicy:
         refresh_before: renew this long before expiry, but at most a quarter of the lifetime.
         expiry_margin: send no token this close to its expiry, but at most a 20th of the lifetime.
         jitter: moves a renewal earlier by up to this share of its window, and shortens a back-off
-            as much, so that processes that started together do not renew together.
+            by up to the same share (no cool-down, and no `Retry-After`), so that processes that
+            started together do not renew together.
         retry_after: the pause after a first failure; it doubles up to `retry_after_max`.
         refusal_cooldown: the pause after refused credentials; it doubles up to
             `refusal_cooldown_max`.
@@ -82,9 +83,9 @@ class RefreshPolicy:
         return _moment(token, token.lifetime - max(window, self.margin(token)))
 
     def overdue_at(self, token: Token, *, jitter_fraction: float) -> Instant:
-        """From when on a busy lock no longer delays its renewal.
+        """When the token is overdue: half a window before its last use.
 
-        That is half a window before its last use.
+        From then on a busy lock no longer delays its renewal.
         """
         window = self.window(token) / 2 * (1 + self.jitter * jitter_fraction)
         return _moment(token, token.lifetime - self.margin(token) - window)

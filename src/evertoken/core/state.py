@@ -206,7 +206,7 @@ def postponed(
 
 
 def without_token(snapshot: Snapshot) -> Snapshot:
-    """`snapshot` whose token is dead: the next one renews, if no failure in the entry binds it."""
+    """`snapshot` whose token is dead: the next call renews, unless a failure forbids it."""
     return Snapshot(key=snapshot.key, fingerprint=snapshot.fingerprint, entry=snapshot.entry)
 
 
@@ -302,9 +302,9 @@ def apply_result(
 def received(snapshot: Snapshot, result: Result, now: Instant, *, came: Instant) -> Token | None:
     """The token that a caller who waited for `result` gets; None: its error, or it asks again.
 
-    A token that had expired when it arrived is good for those alone who waited before that: one
-    with a lifetime of 0 would otherwise never be used. A caller that came later, after its process
-    was frozen, would send a token that it knows to be dead.
+    A token that had expired when it arrived is given only to callers that were already waiting:
+    one with a lifetime of 0 would otherwise never be used. A caller that came later, after its
+    process was frozen, would send a token that it knows to be dead.
 
     Args:
         snapshot: what `apply_result` made of the result.
