@@ -106,6 +106,7 @@ def still_works(manager: TokenManager, grant: CountingGrant, folder: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # a renewal for each place, some of them a second after the last one
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_call_that_is_interrupted_anywhere_leaves_nothing_behind(  # F32

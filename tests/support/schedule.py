@@ -258,12 +258,19 @@ class Schedule:
         here = process.Process()
         here.lock = Lock(self, reentrant=True)  # type: ignore[assignment]  # as one of threading's
         here.jitter_fraction = 0.5
+        # idle threads of the process's pool, which must not meet a scheduled lock
+        elsewhere = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+        real_process = process.current
+
+        def current() -> process.Process:
+            return real_process() if threading.get_ident() in elsewhere else here
+
         # what the collector finds would be another thing in each run
         gc.disable()
         with pytest.MonkeyPatch.context() as patch:
             for module in (driver, memory, waiters):
                 patch.setattr(module, "threading", parts)
-            patch.setattr(process, "current", lambda: here)
+            patch.setattr(process, "current", current)
             patch.setattr(pool, "submit", self._submit)
             patch.setattr(reports, "tell", lambda _call: None)
             patch.setattr(time, "time", self.wall)
@@ -281,6 +288,7 @@ class Schedule:
         """Have one more thread make the call, as the pool would."""
         self._started += 1
         self._spawn(task.run, f"worker-{self._started}")
+        task.submitted = True
 
 
 class Lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -126,7 +127,18 @@ def _union(a: Entry, b: Entry) -> Entry:
     failures = _remembered(a, b, cleared_through, salt) if a.failures or b.failures else ()
     joined = Entry(token, _merged(a.login, b.login), revoked, failures, salt)
     # The one that knew it all is returned itself, so that stores and managers hold the same value.
-    return next((each for each in (a, b) if each == joined), joined)
+    return next((each for each in (a, b) if _has_parts(each, joined)), joined)
+
+
+def _has_parts(entry: Entry, joined: Entry) -> bool:
+    """Whether `entry` is made of the parts of `joined`: errors are not compared by `==`."""
+    return (
+        entry.token is joined.token
+        and entry.login is joined.login
+        and (entry.revoked_through, entry.salt) == (joined.revoked_through, joined.salt)
+        and len(entry.failures) == len(joined.failures)
+        and all(map(operator.is_, entry.failures, joined.failures))
+    )
 
 
 def _remembered(a: Entry, b: Entry, cleared_through: int, salt: bytes) -> tuple[Failure, ...]:
