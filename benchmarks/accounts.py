@@ -51,8 +51,8 @@ class Growth(NamedTuple):
 
 def measure(run: Run) -> Result:
     """One process per peer and number of accounts."""
-    sizes = run.pick((3, 10), (10, 100, 1000), (10, 100, 1000, 10_000))
-    window = run.pick(0.5, 5.0, 20.0)
+    sizes = run.pick((3,), (10, 100, 1000), (10, 100, 1000, 10_000))
+    window = run.pick(0.2, 5.0, 20.0)
     names = [name for name in run.renewing() if name != FLOOR]
     found: dict[str, dict[int, Growth]] = {}
     for name, kept in [*((name, False) for name in names), ("ever", True)]:
@@ -79,7 +79,7 @@ def _growth(
 
 
 def _short_lived(run: Run) -> Table:
-    size, lifetime = run.pick((10, 4), (200, 60), (2000, 120))
+    size, lifetime = run.pick((10, 2), (200, 60), (2000, 120))
     site = run.site(run.peers["ever"], expires_in=lifetime)
     took = Growth(*json.loads(child("kept", "ever", site, size, 2 * lifetime, timeout=900)))
     grants = len(run.endpoint.ledger(site).grants)

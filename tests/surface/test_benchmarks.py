@@ -1,6 +1,6 @@
 """The benchmarks measure peers that work: each really renewed, cached and counted.
 
-One smoke run of all of them stands behind these tests, in two processes at a time.
+One smoke run of all of them stands behind these tests, in three processes at a time.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ pytestmark = pytest.mark.timeout(300)
 
 ROOT = Path(__file__).parents[2]
 
-HALVES = (
+PARTS = (
     ("server", "hot_path", "threads", "refusal", "memory", "identities"),
-    ("stall", "outage", "processes", "cold_start", "command_line", "accounts"),
+    ("stall", "outage", "processes"),
+    ("cold_start", "command_line", "accounts"),
 )
 
 RENEWING = [name for name in registry.NAMES if name != registry.FLOOR]
@@ -43,8 +44,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("matplotlib", reason="the pictures need the extra `bench`")
     place = tmp_path_factory.mktemp("results")
     runs = []
-    for number, half in enumerate(HALVES):
-        only = [word for name in half for word in ("--only", name)]
+    for number, part in enumerate(PARTS):
+        only = [word for name in part for word in ("--only", name)]
         command = [sys.executable, "-m", "benchmarks", "--smoke", "--results"]
         runs.append(
             subprocess.Popen(  # noqa: S603  this project's own command
@@ -64,7 +65,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def results(directory: Path) -> Results:
     found: dict[str, Any] = {}
-    for number in range(len(HALVES)):
+    for number in range(len(PARTS)):
         found |= json.loads((directory / str(number) / "results.json").read_text())["results"]
     return found
 
@@ -197,7 +198,7 @@ def test_a_picture_is_drawn_on_no_background(half: int, picture: str, directory:
     assert "#ffffff" not in image
 
 
-@pytest.mark.parametrize("half", range(len(HALVES)))
+@pytest.mark.parametrize("half", range(len(PARTS)))
 def test_the_tables_say_when_and_where_they_were_made(half: int, directory: Path) -> None:
     page = (directory / str(half) / "tables.md").read_text()
     for line in ("date", "machine", "Python", "versions", "load average at the start"):
