@@ -83,6 +83,13 @@ def test_a_join_is_idempotent(a: Entry, b: Entry) -> None:
     assert content(join(a, NOTHING)) == content(a)
 
 
+def test_a_join_does_not_depend_on_the_order_in_what_takes_no_part_in_equality() -> None:
+    # the clock since boot is read by one process only
+    one, other = of(failure(reading=True)), of(failure(reading=False))
+    assert one == other
+    assert content(join(one, other)) == content(join(other, one))
+
+
 @pytest.mark.slow
 @THOROUGH
 @given(st.lists(entries, max_size=8), st.randoms(use_true_random=False))
