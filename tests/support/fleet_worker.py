@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evertoken import FileStore, PasswordGrant, RefreshPolicy, TokenError, TokenManager
+from evertoken.runtime import pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -192,6 +193,8 @@ def _report(job: Callable[[Settings, int], Report], settings: Settings, number: 
     except BaseException:  # noqa: BLE001  a child must not go on as the nursery
         report = {"error": traceback.format_exc()}
     os.write(1, json.dumps({**report, "number": number}).encode() + b"\n")
+    # an exit waits a second for what was learnt to be saved, and a busy machine takes longer
+    pool.finish(60.0)
     # as a process of multiprocessing ends
     threading._shutdown()  # type: ignore[attr-defined]  # it has no public name
     os._exit(0)

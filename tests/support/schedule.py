@@ -259,11 +259,11 @@ class Schedule:
         here.lock = Lock(self, reentrant=True)  # type: ignore[assignment]  # as one of threading's
         here.jitter_fraction = 0.5
         # idle threads of the process's pool, which must not meet a scheduled lock
-        elsewhere = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+        elsewhere = {*threading.enumerate()} - {threading.current_thread()}
         real_process = process.current
 
         def current() -> process.Process:
-            return real_process() if threading.get_ident() in elsewhere else here
+            return real_process() if threading.current_thread() in elsewhere else here
 
         # what the collector finds would be another thing in each run
         gc.disable()
