@@ -13,7 +13,7 @@ def target_of(response: Response) -> str | None:
     """Where the redirect `response` leads; None if it is not one."""
     if not response.is_redirect:
         return None
-    # what is no URL raises here, as it does in `requests`
+    # an invalid URL raises here, as it does in `requests`
     return urljoin(response.request.url or "", response.headers["Location"])
 
 

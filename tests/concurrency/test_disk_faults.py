@@ -189,7 +189,7 @@ print(hold.name, saved == FileStore(sys.argv[1]).load(key) == entry)
 """
 
 
-def test_where_the_system_has_no_locks_each_process_goes_on_alone(tmp_path: Path) -> None:  # F9
+def test_without_file_locks_each_process_renews_alone(tmp_path: Path) -> None:  # F9
     # an import of fcntl fails, as where Python is built for the web
     done = subprocess.run(  # noqa: S603  a script of ours
         [sys.executable, "-c", WITHOUT_FCNTL, str(tmp_path / "folder")],

@@ -27,15 +27,17 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 
 def in_child(call: Callable[[], bool], *, holding: AbstractContextManager[object]) -> bool:
-    """What `call` returns in a child that C code forked; False if three of them hang or raise.
+    """What `call` returns in a child that C code forked; False if it raises, or three of them hang.
 
-    One may hang by CPython's own fault: see `asleep`. The fork comes while this thread holds the
-    lock `holding`.
+    One may hang by CPython's own fault: see `asleep`. A lock of ours hangs each of
+    them, since each fork comes while this thread holds `holding`.
     """
-    return any(_in_one_child(call, holding) for _ in range(3))
+    answers = (_of_one_child(call, holding) for _ in range(3))
+    return next((answer for answer in answers if answer is not None), False)
 
 
-def _in_one_child(call: Callable[[], bool], holding: AbstractContextManager[object]) -> bool:
+def _of_one_child(call: Callable[[], bool], holding: AbstractContextManager[object]) -> bool | None:
+    """What it returns; None if the child hangs."""
     eventually(asleep)
     with holding:
         # PyDLL keeps the interpreter's lock over the call, as a C program that embeds Python does
@@ -51,7 +53,7 @@ def _in_one_child(call: Callable[[], bool], holding: AbstractContextManager[obje
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return False
+    return None
 
 
 def asleep() -> bool:

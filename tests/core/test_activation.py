@@ -110,7 +110,7 @@ def test_a_wall_clock_that_is_set_does_not_prolong_the_delay(wall: float) -> Non
     assert sent(both(), now._replace(wall=now.wall + wall)) == "new"
 
 
-def test_what_is_sent_stays_so_while_further_tokens_arrive() -> None:
+def test_the_old_token_is_sent_on_while_further_tokens_arrive() -> None:
     third = issued(NOW.after(1), value="third")
     snapshot = with_token(both(), third, NOW.after(1), POLICY, jitter_fraction=0)
     assert sent(snapshot, NOW.after(DELAY)) == "old"

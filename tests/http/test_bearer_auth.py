@@ -489,7 +489,7 @@ def test_32_threads_that_meet_a_401_at_once_share_one_grant(
 
 
 @pytest.mark.parametrize("trouble", ["refused", "unavailable"])
-def test_where_no_other_token_is_available_the_401_comes_back(
+def test_a_401_comes_back_if_no_other_token_is_available(
     token_server: TokenServer, caplog: pytest.LogCaptureFixture, trouble: str
 ) -> None:  # S31
     auth = BearerAuth(manager_of(token_server))

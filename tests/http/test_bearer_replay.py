@@ -154,7 +154,7 @@ def test_a_predicate_stands_beside_the_statuses_and_below_the_scope(
     assert answers[0].text == EXPIRED.body.decode()
 
 
-def test_what_a_predicate_read_can_be_read_again(token_server: TokenServer) -> None:
+def test_a_body_that_a_predicate_read_can_be_read_again(token_server: TokenServer) -> None:
     auth = BearerAuth(manager_of(token_server), is_unauthorized=says_expired)
 
     response = requests.get(token_server.api_url, auth=auth, timeout=WAIT, stream=True)

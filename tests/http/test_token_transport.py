@@ -169,7 +169,9 @@ def test_the_other_options_travel() -> None:  # F7
         ({"proxies": {"https": "http://ann:planted-key@proxy.example"}}, "set HTTPS_PROXY"),
     ],
 )
-def test_what_may_be_a_secret_stays_at_home(options: dict[str, Any], remedy: str) -> None:  # F7
+def test_a_grant_with_literal_secrets_does_not_pickle(
+    options: dict[str, Any], remedy: str
+) -> None:  # F7
     with pytest.raises(TypeError, match=remedy) as caught:
         pickled(picklable(**options))
 
@@ -395,7 +397,7 @@ def test_a_session_that_does_not_trust_the_environment_ignores_its_proxies(
         assert proxy.asked == []
 
 
-def test_what_a_session_sends_by_default_is_masked_in_an_echo(
+def test_default_headers_of_a_session_are_masked_in_an_echo(
     token_server: TokenServer,
 ) -> None:  # S55
     made = requests.Session()

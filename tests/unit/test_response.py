@@ -563,7 +563,7 @@ def test_a_page_is_said_to_be_one(status: int, body: bytes, headers: dict[str, s
         (b"<h1>Not Found</h1>", 404, HTML),
     ],
 )
-def test_what_is_no_page_or_explains_itself_is_not_called_one(
+def test_only_an_html_page_without_an_explanation_is_called_a_page(
     body: bytes, status: int, headers: dict[str, str]
 ) -> None:
     assert "HTML page" not in str(failure(answer(body, status, headers=headers)))
@@ -730,7 +730,7 @@ def test_a_redirect_is_an_error_that_will_not_pass(status: int) -> None:  # S9
         ("", "(status 308) is"),
     ],
 )
-def test_where_a_redirect_leads_is_shown_without_what_may_be_a_secret(  # S9, S55
+def test_the_target_of_a_redirect_is_shown_without_its_secrets(  # S9, S55
     location: str, shown: str
 ) -> None:
     error = refused(answer(b"", 308, headers={"location": location}), "planted-secret")
@@ -812,7 +812,7 @@ def test_own_secrets_are_masked_in_a_200_too() -> None:  # S25
 
 
 @pytest.mark.parametrize("status", [200, 400])
-def test_what_was_sent_in_a_header_is_masked_like_a_secret(status: int) -> None:  # S55
+def test_a_header_value_that_the_server_repeats_is_masked(status: int) -> None:  # S55
     body = {"error": "x", "error_description": "no such key planted-key, cGxhbnRlZC1rZXk="}
     error = parsed(answer(body, status, sent=("planted-key",)), [])
     assert isinstance(error, TokenError)
