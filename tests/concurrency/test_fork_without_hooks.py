@@ -6,8 +6,8 @@ import contextlib
 import ctypes
 import os
 import signal
-import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,11 +19,16 @@ from support.fleet import CountingGrant, eventually, held, sibling
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from evertoken import TokenManager
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/task").exists(), reason="this system has no list of a process's threads"
+)
+
+
+HUNG = 6.0
+"""Seconds after which a child is taken for one that hangs: three of them in the wait at a gate."""
 
 
 def in_child(call: Callable[[], bool], *, holding: AbstractContextManager[object]) -> bool:
@@ -49,7 +54,8 @@ def _of_one_child(call: Callable[[], bool], holding: AbstractContextManager[obje
         finally:
             os._exit(status)
     with contextlib.suppress(AssertionError):
-        eventually(lambda: os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+        ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        eventually(lambda: os.waitid(os.P_PID, child, ended), within=HUNG)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -57,18 +63,28 @@ def _of_one_child(call: Callable[[], bool], holding: AbstractContextManager[obje
 
 
 def asleep() -> bool:
-    """Whether every other thread waits, outside of the interpreter.
+    """Whether no other thread of this process ran for a moment in which the interpreter was free.
 
     Of one that waits for the interpreter's own lock, the child inherits a lock that no release
     wakes: without its hooks, CPython does not survive such a fork.
     """
-    me = threading.get_ident()
-    frames = {ident: frame for ident, frame in sys._current_frames().items() if ident != me}
-    ours = [thread for thread in threading.enumerate() if thread.name.startswith("evertoken")]
-    names = {"wait", "_rest", "_listen"}
-    return all(
-        thread.ident in frames and frames[thread.ident].f_code.co_name in names for thread in ours
-    )
+    before = _switches()
+    threading.Event().wait(0.02)
+    return _switches() == before
+
+
+def _switches() -> dict[str, list[str]]:
+    """How often each other thread has been given a core, and has lost it, so far."""
+    me = str(threading.get_native_id())
+    tasks = [task for task in Path("/proc/self/task").iterdir() if task.name != me]
+    return {task.name: _lines_on_switches(task / "status") for task in tasks}
+
+
+def _lines_on_switches(status: Path) -> list[str]:
+    try:
+        return [line for line in status.read_text().splitlines() if "ctxt_switches" in line]
+    except (FileNotFoundError, ProcessLookupError):
+        return ["ended"]
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
