@@ -12,7 +12,8 @@ from functools import partial
 import pytest
 
 from evertoken import GrantUnavailable, RefreshPolicy, TokenManager
-from evertoken.runtime import pool, scheduler, threads
+from evertoken.core.instant import Instant
+from evertoken.runtime import clock, pool, scheduler, threads
 from support.fleet import CountingGrant, eventually, held, sibling
 
 
@@ -149,7 +150,33 @@ class Quick:
 def test_a_renewal_that_ends_at_once_is_followed_by_the_look_that_it_asked_for() -> None:
     kept = Quick()
     scheduler.look_at(kept, 0.0)
-    eventually(lambda: kept.looks >= 3, within=scheduler.LONGEST_SLEEP / 2)
+    eventually(lambda: kept.looks >= 3, within=scheduler.LONGEST_ALONE / 4)
+
+
+class Idle:
+    """Nothing is due by the clock since boot."""
+
+    place = "a store"
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def refresh_if_due(self) -> float | None:
+        self.looks += 1
+        return math.inf
+
+
+def test_a_wall_clock_that_is_set_has_every_manager_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # F16
+    monkeypatch.setattr(scheduler, "LONGEST_SLEEP", 0.05)
+    kept = [Idle() for _ in range(3)]
+    own = scheduler.Scheduler()
+    for each in kept:
+        own.look_at(each, 0.0)
+    eventually(lambda: [each.looks for each in kept] == [1, 1, 1])
+    monkeypatch.setattr(clock, "now", lambda: Instant(0.0, clock.since_boot()))
+    eventually(lambda: all(each.looks >= 2 for each in kept), within=scheduler.LONGEST_ALONE / 4)
 
 
 class Hanging(Failing):

@@ -13,7 +13,13 @@ from typing import Protocol
 from evertoken.runtime import clock, pool, process, reports, threads
 
 LONGEST_SLEEP = 30.0
-"""Seconds. A sibling may revoke a token, or a clock be set, so nothing is left alone for longer."""
+"""Seconds the scheduler sleeps at most: the wall clock may be set, or the machine suspended."""
+
+LONGEST_ALONE = 120.0
+"""Seconds until a manager is looked at in any case: a sibling may have revoked its token."""
+
+CLOCK_SET = 1.0
+"""Seconds by which the wall clock must leave the clock since boot to have been set."""
 
 PAUSE = 5.0
 """Seconds until the next look after one that raised."""
@@ -35,13 +41,15 @@ class Scheduler:
 
     def __init__(self) -> None:
         self._due: dict[weakref.ref[Refreshable], float] = {}
+        self._heap: list[tuple[float, int, weakref.ref[Refreshable]]] = []
+        self._order = itertools.count()
         self._runs = False
         # put() is one call of C code: a signal handler or the garbage collector may come in
         self._told: queue.SimpleQueue[tuple[weakref.ref[Refreshable], float]] = queue.SimpleQueue()
 
     def look_at(self, kept: Refreshable, seconds: float) -> None:
         """Have a look at `kept` in so many seconds, if none is due sooner."""
-        due = clock.since_boot() + max(0.0, min(seconds, LONGEST_SLEEP))
+        due = clock.since_boot() + max(0.0, min(seconds, LONGEST_ALONE))
         self._told.put((weakref.ref(kept), due))
         if not self._runs:
             threads.start(self._run, "evertoken-scheduler", otherwise=_nothing)
@@ -51,25 +59,18 @@ class Scheduler:
             if self._runs:
                 return
             self._runs = True
-        order = itertools.count()
-        heap: list[tuple[float, int, weakref.ref[Refreshable]]] = []
+        ahead = _wall_ahead()
         while True:
-            self._listen(heap, order)
-            now = clock.since_boot()
-            while heap and heap[0][0] <= now:
-                due, _, kept = heapq.heappop(heap)
-                if self._due.get(kept) == due:
-                    del self._due[kept]
-                    self._look(kept)
+            self._listen()
+            before, ahead = ahead, _wall_ahead()
+            if abs(ahead - before) > CLOCK_SET:
+                self._bring_forward()
+            self._look_at_due()
 
-    def _listen(
-        self,
-        heap: list[tuple[float, int, weakref.ref[Refreshable]]],
-        order: itertools.count[int],
-    ) -> None:
+    def _listen(self) -> None:
         """Take in what is told, until something is due."""
         # a timed wait does not advance while the machine is suspended, so each one is short
-        left = LONGEST_SLEEP if not heap else heap[0][0] - clock.since_boot()
+        left = LONGEST_SLEEP if not self._heap else self._heap[0][0] - clock.since_boot()
         try:
             kept, due = self._told.get(timeout=max(0.0, min(left, LONGEST_SLEEP)))
         except queue.Empty:
@@ -77,8 +78,25 @@ class Scheduler:
         # The sooner one stays: a renewal may end, and say when the next look is due, before the
         # look that started it has returned. A look too many is harmless.
         if due < self._due.get(kept, math.inf):
-            self._due[kept] = due
-            heapq.heappush(heap, (due, next(order), kept))
+            self._plan(kept, due)
+
+    def _plan(self, kept: weakref.ref[Refreshable], due: float) -> None:
+        self._due[kept] = due
+        heapq.heappush(self._heap, (due, next(self._order), kept))
+
+    def _bring_forward(self) -> None:
+        """Have all looks due now: by the wall clock, as it is set now, any token may be."""
+        self._heap.clear()
+        for kept in self._due:
+            self._plan(kept, clock.since_boot())
+
+    def _look_at_due(self) -> None:
+        now = clock.since_boot()
+        while self._heap and self._heap[0][0] <= now:
+            due, _, kept = heapq.heappop(self._heap)
+            if self._due.get(kept) == due:
+                del self._due[kept]
+                self._look(kept)
 
     def _look(self, kept: weakref.ref[Refreshable]) -> None:
         alive = kept()
@@ -97,6 +115,11 @@ class Scheduler:
             seconds = PAUSE
         if seconds is not None:
             self.look_at(alive, seconds)
+
+
+def _wall_ahead() -> float:
+    now = clock.now()
+    return now.wall - now.boot
 
 
 def _nothing() -> None:
