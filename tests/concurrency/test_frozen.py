@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import random
 import signal
+import threading
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
-from evertoken import BearerAuth, MemoryStore, TokenManager
+from evertoken import BearerAuth, FileStore, MemoryStore, TokenError, TokenManager
 from evertoken.testing import TokenServer
 from support.http_clients import grant_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
+    from pathlib import Path
 
     from evertoken import PasswordGrant
 
@@ -39,12 +43,12 @@ def call(pipe: Connection, grant: PasswordGrant, url: str) -> None:
 
 
 @contextlib.contextmanager
-def caller(grant: PasswordGrant, url: str) -> Iterator[tuple[Connection, int]]:
-    """A process that calls on demand, and its process id."""
+def child(work: Callable[..., None], *args: object) -> Iterator[tuple[Connection, int]]:
+    """A process that does `work`, with one end of a pipe, and its process id."""
     ours, theirs = multiprocessing.Pipe()
     # literal secrets do not pickle, so the grant travels by a fork
     process = multiprocessing.get_context("fork").Process(
-        target=call, args=(theirs, grant, url), daemon=True
+        target=work, args=(theirs, *args), daemon=True
     )
     process.start()
     assert process.pid is not None
@@ -55,7 +59,7 @@ def caller(grant: PasswordGrant, url: str) -> Iterator[tuple[Connection, int]]:
         process.join()
 
 
-def answer(pipe: Connection) -> object:
+def answer(pipe: Connection) -> Any:
     pipe.send(True)
     assert pipe.poll(60), "the process hangs"
     return pipe.recv()
@@ -66,7 +70,7 @@ def test_a_process_frozen_for_longer_than_its_token_lives_loses_no_call(connecti
     # F30
     with TokenServer(expires_in=LIFETIME) as server:
         grant = grant_of(server, deadline=2 if connection == "lost" else 30)
-        with caller(grant, server.api_url) as (pipe, pid):
+        with child(call, grant, server.api_url) as (pipe, pid):
             assert answer(pipe) == 200
             server.hang()
             while server.token_requests == 1:
@@ -81,3 +85,68 @@ def test_a_process_frozen_for_longer_than_its_token_lives_loses_no_call(connecti
             os.kill(pid, signal.SIGCONT)
 
             assert [answer(pipe) for _ in range(5)] == [200] * 5
+
+
+@dataclass
+class Tally:
+    """What one process found that was frozen again and again.
+
+    Attributes:
+        calls: for a token.
+        dead: tokens that had expired before the call for them began.
+        failed: calls that raised.
+    """
+
+    calls: int = 0
+    dead: int = 0
+    failed: int = 0
+
+
+def keep_calling(pipe: Connection, grant: PasswordGrant, folder: Path) -> None:
+    """Ask for a token over and over until told to stop, then report a `Tally`."""
+    manager = TokenManager(grant, memory=MemoryStore(), store=FileStore(folder))
+    tally = Tally()
+    while not pipe.poll():
+        began = time.time()
+        try:
+            tally.dead += manager.token().expires_at <= began
+        except TokenError:
+            tally.failed += 1
+        tally.calls += 1
+        time.sleep(0.002)
+    pipe.send(tally)
+
+
+def freeze(pid: int, times: int, dice: random.Random) -> None:
+    """Stop a process at random moments, for up to twice a token's life."""
+    for _ in range(times):
+        time.sleep(dice.uniform(0.0, SHORT))
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(dice.uniform(0.0, 2 * SHORT))
+        os.kill(pid, signal.SIGCONT)
+
+
+SHORT = 1
+"""Seconds that a token lives where processes are frozen at random."""
+
+
+def test_processes_frozen_at_random_moments_are_never_given_a_dead_token(
+    tmp_path: Path, *, soak: bool
+) -> None:  # F30
+    with TokenServer(expires_in=SHORT) as server, contextlib.ExitStack() as stack:
+        grant = grant_of(server)
+        callers = [
+            stack.enter_context(child(keep_calling, grant, tmp_path / "tokens")) for _ in range(4)
+        ]
+        times = 250 if soak else 3
+        freezers = [
+            threading.Thread(target=freeze, args=(pid, times, random.Random(pid)))  # noqa: S311
+            for _, pid in callers
+        ]
+        for each in freezers:
+            each.start()
+        for each in freezers:
+            each.join()
+        tallies = [answer(pipe) for pipe, _ in callers]
+    assert all(each.calls for each in tallies)
+    assert [(each.dead, each.failed) for each in tallies] == [(0, 0)] * 4

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from evertoken.core.failure import Failure
 
-THOROUGH = settings(max_examples=1000, deadline=None)
+THOROUGH = settings(max_examples=300, deadline=None)
 SALT = b"salt"
 
 
