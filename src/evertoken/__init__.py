@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from evertoken.stores.file import FileStore
     from evertoken.stores.memory import MemoryStore
 
+    __version__: str
+
 __all__ = [
     "BearerAuth",
     "FileStore",
@@ -76,6 +78,8 @@ _ROOMS = {
 if not TYPE_CHECKING:  # pragma: no branch
 
     def __getattr__(name: str) -> object:
+        if name == "__version__":
+            return globals().setdefault(name, _version())
         rooms = (room for room, names in _ROOMS.items() if name in names)
         room = name if name == "squadrun" else next(rooms, None)
         if room is None:
@@ -89,4 +93,11 @@ if not TYPE_CHECKING:  # pragma: no branch
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])
+
+
+def _version() -> str:
+    """The version of the installed package; its metadata is read when it is asked for."""
+    from importlib.metadata import version  # noqa: PLC0415  it loads as much as all the rest
+
+    return version(__name__)

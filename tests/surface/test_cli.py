@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,6 @@ from evertoken import MemoryStore, squadrun
 from support.console import complaint, ran, running, stream_of, without
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
     from evertoken import BearerAuth
@@ -73,6 +74,17 @@ class TestHelp:
 
     def test_of_the_version_is_one_line(self) -> None:
         assert ran("--version").stdout == "evertoken, version 0.1.0\n"
+
+    def test_of_the_module_is_that_of_the_command(self) -> None:
+        printed = subprocess.run(
+            [sys.executable, "-m", "evertoken", "--help"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+
+        assert printed.replace("python -m evertoken", "evertoken") == ran("--help").stdout
 
 
 class TestSandbox:

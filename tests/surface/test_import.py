@@ -117,6 +117,13 @@ class TestModules:
     ) -> None:
         assert loaded_by(program) & HTTP == set()
 
+    def test_of_the_metadata_are_loaded_with_the_version_alone(self) -> None:
+        report = "print('importlib.metadata' in sys.modules)"
+        bare = printed_by(f"import sys, evertoken; {report}")
+        asked = printed_by(f"import sys, evertoken; evertoken.__version__; {report}")
+
+        assert (bare.strip(), asked.strip()) == ("False", "True")
+
     def test_of_an_http_client_are_loaded_with_its_auth(self) -> None:
         assert "requests" in loaded_by("from evertoken import BearerAuth")
 

@@ -6,7 +6,9 @@ import dataclasses
 import importlib.metadata
 import importlib.resources
 import inspect
+import re
 from inspect import Parameter
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
@@ -250,8 +252,30 @@ class TestPackage:
     def test_ships_its_types(self) -> None:
         assert (importlib.resources.files("evertoken") / "py.typed").is_file()
 
-    def test_has_its_version(self) -> None:
-        assert importlib.metadata.version("evertoken") == "0.1.0"
+    def test_tells_its_version(self) -> None:
+        assert evertoken.__version__ == importlib.metadata.version("evertoken") == "0.1.0"
+        assert "__version__" in dir(evertoken)
+
+    def test_comes_with_its_licence(self) -> None:
+        shipped = importlib.resources.files("evertoken") / "LICENSE"
+        metadata = importlib.metadata.metadata("evertoken")
+
+        assert shipped.read_text(encoding="utf-8").startswith("MIT License\n")
+        assert metadata.get_all("License-Expression") == ["MIT"]
+        assert metadata.get_all("License-File") == ["src/evertoken/LICENSE"]
+
+    def test_claims_the_pythons_and_the_system_that_the_suite_runs_on(self) -> None:
+        root = Path(__file__).parents[2]
+        parts = (root / ".ci" / "parts").read_text(encoding="utf-8")
+        newer = re.search(r"NEWER_PYTHONS:-([\d. ]+)}", parts)
+        assert newer is not None
+        claimed = importlib.metadata.metadata("evertoken").get_all("Classifier") or []
+
+        pythons = [each.rpartition(" ")[2] for each in claimed if each[-4:-2] == "3."]
+        assert pythons == ["3.11", *newer[1].split()]
+        assert [each for each in claimed if each.startswith("Operating System")] == [
+            "Operating System :: POSIX :: Linux"
+        ]
 
 
 def documented(value: object) -> list[tuple[str, object]]:
