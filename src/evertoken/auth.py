@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from requests.auth import AuthBase
 
-from evertoken import proxies, urls
+from evertoken import mistakes, proxies, urls
 from evertoken.core.state import EMPTY
 from evertoken.errors import InsecureURL, TokenError, discreet
 from evertoken.hooks import BEARER, Handler, Hook, spelled
@@ -73,6 +73,7 @@ class BearerAuth(AuthBase):
     Raises:
         InsecureURL: an origin is not an https URL.
         ValueError: there is no origin, and the grant has no token URL; or `scheme` is not one word.
+        TypeError: `manager` is not a `TokenManager`; the error names the remedy.
     """
 
     __slots__ = (
@@ -101,6 +102,7 @@ class BearerAuth(AuthBase):
     ) -> None:
         if not _SCHEME.fullmatch(scheme):
             raise ValueError(f"scheme must be one word, such as Bearer or Token, not {scheme!r}")
+        mistakes.require("manager", manager, "renewer")
         self.manager = manager
         self.retry_statuses = tuple(retry_statuses)
         self.is_unauthorized = is_unauthorized

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from cachetools import LRUCache, cached
 
+from evertoken import mistakes
 from evertoken.auth import BearerAuth
 from evertoken.runtime import process
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from evertoken.core.token import Token
     from evertoken.engine.manager import TokenManager
 
 
@@ -33,22 +35,37 @@ class Account:
         """For all that is not a request: its token, its status, its revocation."""
         return self.auth.manager
 
+    def token(self, *, timeout: float | None = None) -> Token:
+        """A usable token, as `TokenManager.token` returns it."""
+        return self.auth.manager.token(timeout=timeout)
+
+    def header(self, *, timeout: float | None = None) -> str:
+        """The value of `Authorization`, as `TokenManager.header` returns it."""
+        return self.auth.manager.header(timeout=timeout)
+
 
 class TokenManagers:
-    """Managers by account, made when they are first asked for: `managers["acme"].auth`.
+    """Managers by account, each made when its account is first asked for.
 
-    Any number of threads may ask at once: each account's manager is made once, and who asks for
-    another account does not wait for it. A manager that is closed for want of room still works in
-    the hands of who has it; one made anew takes its token from the process's memory or the store.
+    Any number of threads may ask at once: each account's manager is made once, and a thread that
+    asks for another account does not wait for it. A manager that is closed to make room still works
+    for whoever holds it; one made anew takes its token from the process's memory or the store.
+
+    ```python
+    managers = TokenManagers(lambda name: squadrun.manager(username=name, password=PASSWORDS[name]))
+    requests.get(url, auth=managers["acme"].auth, timeout=10)
+    managers["acme"].token()
+    ```
 
     Args:
         factory: makes the manager of an account, or the `BearerAuth` where its options matter. It
-            must not ask this object for the account that it makes. What it raises, the asker gets.
+            must not ask this object for the account that it makes. What it raises, the caller gets.
         maxsize: accounts that are kept; beyond it the least recently used manager is closed. A
             `MemoryStore` keeps the tokens of 1,024 identities unless it is told otherwise.
 
     Raises:
         ValueError: `maxsize` is below 1.
+        TypeError: `factory` is not a function, or returns neither; the error names the remedy.
     """
 
     def __init__(
@@ -56,6 +73,7 @@ class TokenManagers:
     ) -> None:
         if maxsize < 1:
             raise ValueError(f"maxsize must be at least 1, not {maxsize}")
+        mistakes.require_factory("factory", factory)
         self._factory = factory
         self._maxsize = maxsize
         self.renew_in_child()

@@ -132,6 +132,12 @@ class TestAccount:
 
         assert TokenManagers(lambda _: auth)["acme"].auth is auth
 
+    def test_hands_out_its_token_itself(self) -> None:
+        managers = TokenManagers(Factory())
+
+        assert managers["acme"].token(timeout=5).value == "token-of-acme"
+        assert managers["acme"].header() == "Bearer token-of-acme"
+
     def test_is_not_made_by_looking_whether_it_is_there(self) -> None:
         factory = Factory()
         managers = TokenManagers(factory)

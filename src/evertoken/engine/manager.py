@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import math
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
+from evertoken import mistakes
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.state import Action, activated, decide, received
 from evertoken.engine import polling
@@ -64,7 +65,8 @@ class TokenManager:
         on_event: called with each event, outside of all locks; what it raises is logged.
 
     Raises:
-        ValueError: `timeout` is no number of seconds.
+        ValueError: `timeout` is not a number of seconds.
+        TypeError: an argument is of another kind; the error names the remedy.
     """
 
     __slots__ = (
@@ -89,6 +91,12 @@ class TokenManager:
     ) -> None:
         if math.isnan(timeout) or timeout < 0:
             raise ValueError(f"timeout must be a number of seconds >= 0, not {timeout!r}")
+        mistakes.require("grant", grant, "request")
+        mistakes.require("policy", policy, "refresh_before")
+        if store is not None:
+            mistakes.require("store", store, "load", "save")
+        if memory is not None:
+            mistakes.require("memory", memory, "owner")
         self.keep_fresh = keep_fresh
         self._memory = memory
         self._closed = False
@@ -286,6 +294,13 @@ class TokenManager:
         """End `keep_fresh`; never waits for a renewal. Calls still work afterwards."""
         self._closed = True
         self.renewer.kept_in = None
+
+    # hidden from type checkers, which refuse a manager as `auth=` by themselves
+    if not TYPE_CHECKING:  # pragma: no branch
+
+        def __call__(self, *_arguments: object, **_options: object) -> NoReturn:
+            """Say what belongs in the place of a manager that was given as `auth=`."""
+            raise TypeError("auth= must be an auth, not a TokenManager: use BearerAuth(manager)")
 
     def __enter__(self) -> Self:
         return self

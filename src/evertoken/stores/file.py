@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from evertoken import mistakes
 from evertoken.core.entry import NOTHING, Entry, adds, demoted, join_at
 from evertoken.core.hold import Hold
 from evertoken.errors import discreet
@@ -65,6 +66,7 @@ class FileStore:
 
     Raises:
         ValueError: a malformed key; or the home folder of a `directory` with `~` is not known.
+        TypeError: `directory` is not a path.
         ImportError: the extra is not installed.
     """
 
@@ -77,6 +79,7 @@ class FileStore:
         *,
         encryption_key: EncryptionKey | Sequence[EncryptionKey] | None = None,
     ) -> None:
+        mistakes.require_path("directory", directory)
         self.directory = private_folders.expanded(directory)
         self._encrypts = encryption_key is not None
         self._codec = codec(encryption_key)
