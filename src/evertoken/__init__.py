@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from evertoken.core.token import Token, TokenKey
     from evertoken.engine.manager import TokenManager
     from evertoken.errors import (
+        ConfigurationError,
         GrantRefused,
         GrantUnavailable,
         InsecureURL,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BearerAuth",
+    "ConfigurationError",
     "FileStore",
     "GrantRefused",
     "GrantUnavailable",
@@ -55,6 +57,7 @@ __all__ = [
 _ROOMS = {
     "auth": ["BearerAuth"],
     "errors": [
+        "ConfigurationError",
         "GrantRefused",
         "GrantUnavailable",
         "InsecureURL",

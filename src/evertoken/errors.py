@@ -106,6 +106,13 @@ class InsecureURL(TokenError, ValueError):
     """
 
 
+class ConfigurationError(TokenError, ValueError):
+    """A setting is missing or has a value that it cannot have; nothing was sent.
+
+    The message names all that is missing at once, and how to set it.
+    """
+
+
 def capture(call: Callable[[], T]) -> T | TokenError:
     """Return what `call` returns, or its error without traceback, context or cause.
 

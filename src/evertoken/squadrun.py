@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
 
 from evertoken.engine.manager import TokenManager
-from evertoken.errors import GrantUnavailable, discreet
+from evertoken.errors import ConfigurationError, discreet
 from evertoken.grants.password import PasswordGrant
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ BASE_URL = "https://app.squadrun.co"
 RETRY_STATUSES = (401, 403)
 """Answers to a dead token: SquadRun documents 403, its server's default is 401."""
 
+
+_ARGUMENTS = ("client_id", "client_secret", "username", "password")
 
 T = TypeVar("T")
 
@@ -68,21 +70,31 @@ class Options(GrantOptions, ManagerOptions, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A credential that is read from the environment at each grant."""
+    """A credential that is read from the environment at each grant.
+
+    Attributes:
+        name: of the variable.
+        argument: the one that it stands in for.
+        together: the arguments of all credentials that are read from the environment with it.
+    """
 
     name: str
     argument: str
+    together: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def __call__(self) -> str:
         """Its value now.
 
         Raises:
-            GrantUnavailable: it is not set, or empty.
+            ConfigurationError: it is not set, or empty; names the others of which that is true.
         """
         if value := os.environ.get(self.name):
             return value
-        raise GrantUnavailable(
-            f"no {self.argument}: pass {self.argument}=… or set {self.name}",
+        others = (name for name in self.together if not os.environ.get(_variable(name)))
+        missing = {**{name: _variable(name) for name in others}, self.argument: self.name}
+        raise ConfigurationError(
+            f"no {' and no '.join(missing)}: pass {' and '.join(f'{name}=…' for name in missing)} "
+            f"or set {' and '.join(missing.values())}",
             transient=True,
             local=True,
         )
@@ -103,23 +115,27 @@ def manager(
 
     What is not given comes from the environment: `SQUADRUN_CLIENT_ID`, `SQUADRUN_CLIENT_SECRET`,
     `SQUADRUN_USERNAME` and `SQUADRUN_PASSWORD` at each grant; `SQUADRUN_BASE_URL` (else
-    `https://app.squadrun.co`) and `SQUADRUN_TOKEN_DIR` (a `FileStore` there) now.
+    `https://app.squadrun.co`) and `SQUADRUN_TOKEN_DIR` (a `FileStore` there) now. Credentials that
+    are missing are a `ConfigurationError` of the first grant, which names them all: until then the
+    environment may still be loaded.
 
     `options` are those of `TokenManager` (`timeout`, `keep_fresh` …) and of `PasswordGrant`
     (`deadline`, `verify`, `cert`, `proxies`, `extra`, `headers`, `transport` …).
 
     Raises:
         InsecureURL: the base URL is not https.
-        ValueError: an id, a user name or a password is given but empty, or an option has a value
-            that it cannot have.
+        ConfigurationError: an id, a user name or a password is given but empty.
+        ValueError: an option has a value that it cannot have.
     """
     base = _base(base_url)
+    credentials = client_id, client_secret, username, password
+    missing = tuple(name for name, it in zip(_ARGUMENTS, credentials, strict=True) if it is None)
     grant = PasswordGrant(
         f"{base}/oauth/token/",
-        client_id=_or_variable(client_id, "client_id"),
-        client_secret=_or_variable(client_secret, "client_secret"),
-        username=_or_variable(username, "username"),
-        password=_or_variable(password, "password"),
+        client_id=_or_variable(client_id, "client_id", missing),
+        client_secret=_or_variable(client_secret, "client_secret", missing),
+        username=_or_variable(username, "username", missing),
+        password=_or_variable(password, "password", missing),
         revoke_url=f"{base}/oauth/revoke_token/",
         **_of(GrantOptions, options),
     )
@@ -166,8 +182,12 @@ def _of(kind: Callable[..., T], options: Options) -> T:
     return kind((name, it) for name, it in options.items() if name in kind.__annotations__)
 
 
-def _or_variable(given: Secret | None, argument: str) -> Secret:
-    return Variable(f"SQUADRUN_{argument.upper()}", argument) if given is None else given
+def _or_variable(given: Secret | None, argument: str, missing: tuple[str, ...]) -> Secret:
+    return Variable(_variable(argument), argument, missing) if given is None else given
+
+
+def _variable(argument: str) -> str:
+    return f"SQUADRUN_{argument.upper()}"
 
 
 def _shared_directory() -> TokenStore | None:

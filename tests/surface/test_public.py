@@ -18,6 +18,7 @@ import requests
 import evertoken
 from evertoken import (
     BearerAuth,
+    ConfigurationError,
     FileStore,
     GrantRefused,
     GrantUnavailable,
@@ -134,6 +135,7 @@ ERRORS = [
     RefreshTimeout,
     RevocationFailed,
     InsecureURL,
+    ConfigurationError,
 ]
 
 
@@ -155,7 +157,7 @@ class TestNames:
                 *("TokenManager", "BearerAuth", "Token", "TokenKey", "RefreshPolicy", "Status"),
                 *("PasswordGrant", "MemoryStore", "FileStore", "TokenManagers"),
                 *("TokenError", "GrantRefused", "GrantUnavailable", "InvalidTokenResponse"),
-                *("RefreshTimeout", "RevocationFailed", "InsecureURL"),
+                *("RefreshTimeout", "RevocationFailed", "InsecureURL", "ConfigurationError"),
                 "squadrun",
             ]
         )
@@ -240,6 +242,7 @@ class TestErrors:
     def test_are_of_a_built_in_kind_too_where_there_is_one(self) -> None:
         assert issubclass(RefreshTimeout, TimeoutError)
         assert issubclass(InsecureURL, ValueError)
+        assert issubclass(ConfigurationError, ValueError)
 
 
 class TestPackage:

@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from evertoken import (
+    ConfigurationError,
     FileStore,
-    GrantUnavailable,
     InsecureURL,
     MemoryStore,
     PasswordGrant,
@@ -96,7 +96,7 @@ def test_a_missing_credential_names_its_argument_and_its_variable(
         environment.delenv(name)
     else:
         environment.setenv(name, value)
-    with pytest.raises(GrantUnavailable) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         # reads all four, as a grant does, and asks nobody
         squadrun.manager().grant.credentials_tag(b"salt")
     assert str(caught.value) == f"no {argument}: pass {argument}=… or set {name}"
@@ -106,10 +106,38 @@ def test_a_missing_credential_names_its_argument_and_its_variable(
     assert caught.value.transient
 
 
+def test_all_that_is_missing_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
+    for name in CREDENTIALS:
+        environment.delenv(name)
+    auth = squadrun.auth(username="agent-7")
+    with pytest.raises(ConfigurationError) as caught:
+        auth.manager.token()
+    assert str(caught.value) == (
+        "https://app.squadrun.co/oauth/token/: no client_id and no client_secret and no password: "
+        "pass client_id=… and client_secret=… and password=… or set SQUADRUN_CLIENT_ID and "
+        "SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD"
+    )
+    assert isinstance(caught.value, ValueError)
+
+
+def test_what_is_missing_is_an_error_of_requests_too_where_it_leaves_requests(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.delenv("SQUADRUN_PASSWORD")
+    with pytest.raises(requests.RequestException) as caught:
+        requests.get(f"{squadrun.BASE_URL}/", auth=squadrun.auth(), timeout=5)
+    assert isinstance(caught.value, ConfigurationError)
+
+
 @pytest.mark.parametrize("argument", ["client_id", "username", "password"])
 def test_an_empty_credential_is_refused_at_once(argument: str) -> None:
-    with pytest.raises(ValueError, match=argument):
+    with pytest.raises(ConfigurationError, match=argument):
         squadrun.manager(**{argument: ""})  # type: ignore[arg-type]  # one name of the signature
+
+
+def test_all_that_is_empty_is_named_at_once() -> None:
+    with pytest.raises(ConfigurationError, match=r"^username and password are empty: "):
+        squadrun.manager(username="", password="")
 
 
 def test_no_repr_shows_a_credential() -> None:  # S46

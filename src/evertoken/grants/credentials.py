@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from evertoken.errors import GrantUnavailable, TokenError
+from evertoken.errors import ConfigurationError, GrantUnavailable, TokenError
 
 Secret = str | Callable[[], str]
 
@@ -13,14 +13,26 @@ def given(name: str, secret: Secret) -> Secret:
     """`secret`, of a kind that can be read.
 
     Raises:
-        ValueError: it is empty.
+        ConfigurationError: it is empty.
         TypeError: it is neither text nor callable.
     """
-    if not secret:
-        raise ValueError(f"{name} is empty: give text, or a callable that returns it")
+    require({name: secret})
     if not (isinstance(secret, str) or callable(secret)):
         raise TypeError(f"{name} must be text or a callable that returns it")
     return secret
+
+
+def require(secrets: Mapping[str, Secret]) -> None:
+    """Check that none of `secrets`, by the names of their options, is empty or None.
+
+    Raises:
+        ConfigurationError: names all that are.
+    """
+    if empty := [name for name, secret in secrets.items() if not secret]:
+        are = "is" if len(empty) == 1 else "are"
+        raise ConfigurationError(
+            f"{' and '.join(empty)} {are} empty: give text, or a callable that returns it"
+        )
 
 
 def read(name: str, secret: Secret) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from evertoken.errors import discreet
-from evertoken.grants.credentials import given, read
+from evertoken.grants.credentials import given, read, require
 from evertoken.grants.endpoint_grant import EndpointGrant, Own
 from evertoken.grants.options import token_endpoint
 
@@ -71,7 +71,8 @@ class PasswordGrant(EndpointGrant):
 
     Raises:
         InsecureURL: a URL is not https.
-        ValueError: an empty id, user name or password, a URL with a fragment or a login, a scope
+        ConfigurationError: an empty id, user name or password.
+        ValueError: a URL with a fragment or a login, a scope
             with characters that none may have, a time that is not a number of seconds above 0, a
             parameter or header field that has an option of its own, or options that exclude each
             other.
@@ -125,6 +126,8 @@ class PasswordGrant(EndpointGrant):
             transport=transport,
             allow_http=allow_http,
         )
+        # all at once: an environment that was not loaded leaves several of them empty
+        require({"username": username, "password": password})
         super().__init__(endpoint, client_id=client_id, client_secret=client_secret)
         self._username = given("username", username)
         self._password = given("password", password)
