@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CLIENT = {"client_id": "test_client_id", "client_secret": "test_client_secret"}
 USER = {"username": "test_api_user", "password": "test_api_password"}
 PASSWORD_GRANT = {"grant_type": "password", **CLIENT, **USER}
-HOW_TO_INSTALL = r'pip install "evertoken\[sandbox\]"$'
+HOW_TO_INSTALL = r'in the clone of evertoken, run pip install -e "\.\[sandbox\]"$'
 LEAD = {"lead_id": "L1", "phone_number": "+911234567890", "contact_name": "Ada"}
 
 

@@ -207,7 +207,7 @@ def test_a_prefix_does_not_choose_the_slot() -> None:
 
 def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "evertoken.stores.redis_client", None)
-    with pytest.raises(ImportError, match=r"pip install 'evertoken\[redis\]'"):
+    with pytest.raises(ImportError, match=r'run pip install -e "\.\[redis\]"'):
         RedisStore("redis://127.0.0.1")
 
 

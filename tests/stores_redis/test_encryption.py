@@ -38,5 +38,5 @@ def test_the_codec_shows_no_key() -> None:
 
 def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
-    with pytest.raises(ImportError, match=r"pip install 'evertoken\[encryption\]'"):
+    with pytest.raises(ImportError, match=r'run pip install -e "\.\[encryption\]"'):
         codec("any")

@@ -179,11 +179,11 @@ class TestMissingExtra:
     @pytest.mark.parametrize(
         ("missing", "arguments", "remedy"),
         [
-            (["click"], ["--help"], 'pip install "evertoken[cli]"'),
-            (["rich"], ["demo"], 'pip install "evertoken[cli]"'),
-            (["django"], ["sandbox"], 'pip install "evertoken[sandbox]"'),
-            (["oauth2_provider", "waitress"], ["sandbox"], 'pip install "evertoken[sandbox]"'),
-            (["django"], ["demo"], 'pip install "evertoken[sandbox]"'),
+            (["click"], ["--help"], 'pip install -e ".[cli]"'),
+            (["rich"], ["demo"], 'pip install -e ".[cli]"'),
+            (["django"], ["sandbox"], 'pip install -e ".[sandbox]"'),
+            (["oauth2_provider", "waitress"], ["sandbox"], 'pip install -e ".[sandbox]"'),
+            (["django"], ["demo"], 'pip install -e ".[sandbox]"'),
         ],
     )
     def test_is_named_with_the_command_that_installs_it(

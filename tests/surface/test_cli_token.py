@@ -812,7 +812,7 @@ class TestLogin:
         done = shell("login", PYTHONPATH=without("keyring", at=shell.home))
 
         assert done.returncode == 0
-        assert 'pip install "evertoken[keyring]"' in done.stderr
+        assert 'pip install -e ".[keyring]"' in done.stderr
 
     def test_asks_nothing_for_a_server_that_secrets_cannot_be_sent_to(
         self, shell: Shell, blank: dict[str, str]

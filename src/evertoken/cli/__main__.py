@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
+from evertoken.runtime.extras import how_to_install
+
 _NEEDED = ("click", "platformdirs", "rich", "tomlkit")
 
 
@@ -13,7 +15,7 @@ def main() -> None:
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         sys.stderr.write(
             f"evertoken: the command line needs {', '.join(missing)}, not installed here: "
-            'pip install "evertoken[cli]"\n'
+            f"{how_to_install('cli')}\n"
         )
         sys.exit(2)
     # only now: this module must also run where click is not there

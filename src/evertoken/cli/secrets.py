@@ -13,6 +13,7 @@ import click
 
 from evertoken.cli.exits import Unusable
 from evertoken.cli.settings import Kind
+from evertoken.runtime.extras import how_to_install
 from evertoken.stores.private_folders import expanded
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _keyring() -> Iterator[ModuleType]:
         import keyring  # noqa: PLC0415  it is an extra
         from keyring.errors import KeyringError, NoKeyringError  # noqa: PLC0415  likewise
     except ImportError:
-        raise Unusable('a keyring needs a package: pip install "evertoken[keyring]"') from None
+        raise Unusable(f"a keyring needs a package: {how_to_install('keyring')}") from None
     try:
         yield keyring
     except NoKeyringError:

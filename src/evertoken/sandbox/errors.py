@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from evertoken.runtime.extras import how_to_install
+
 _NEEDED = ("django", "oauth2_provider", "rest_framework", "waitress")
 
 
@@ -25,5 +27,5 @@ def require_extra() -> None:
     if missing:
         raise MissingExtra(
             f"the sandbox needs {', '.join(missing)}, not installed here: "
-            'pip install "evertoken[sandbox]"'
+            f"{how_to_install('sandbox')}"
         )

@@ -80,8 +80,10 @@ def _fernet(keys: Sequence[EncryptionKey]) -> MultiFernet:
         with loading:
             from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415  an extra
     except ImportError:
+        from evertoken.runtime.extras import how_to_install  # noqa: PLC0415  for this error alone
+
         fault: Exception = ImportError(
-            "encryption_key needs the package cryptography: pip install 'evertoken[encryption]'"
+            f"encryption_key needs the package cryptography: {how_to_install('encryption')}"
         )
     else:
         try:

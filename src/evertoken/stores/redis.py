@@ -11,6 +11,7 @@ from evertoken.core.token import LONGEST_LIFETIME
 from evertoken.errors import discreet
 from evertoken.lru import LRU, Once
 from evertoken.runtime import clock, process, reports
+from evertoken.runtime.extras import how_to_install
 from evertoken.runtime.lazy import loading
 from evertoken.stores import redis_url
 from evertoken.stores.encryption import codec
@@ -251,7 +252,7 @@ def _server(client: Redis | RedisCluster | str, *, timeout: float) -> Server:
             from evertoken.stores.redis_client import Server  # noqa: PLC0415  it imports the extra
     except ImportError as error:
         raise ImportError(
-            f"RedisStore needs the package redis: pip install 'evertoken[redis]' ({error})"
+            f"RedisStore needs the package redis: {how_to_install('redis')} ({error})"
         ) from None
     return Server(client, timeout=timeout)
 
