@@ -9,85 +9,34 @@ from hypothesis import strategies as st
 from evertoken.core.entry import Entry, normalised
 from evertoken.core.failure import Failure
 from evertoken.core.failure_kind import FailureKind
-from evertoken.core.instant import Instant
 from evertoken.core.login import Initial, Login
-from evertoken.core.token import Token, TokenKey
-from evertoken.errors import GrantRefused, GrantUnavailable, TokenError
+from evertoken.core.token import Token
+from evertoken.errors import GrantRefused, GrantUnavailable
+
+# isort: off
+from evertoken.testing.entries import (
+    DAY as DAY,
+    GENERATION as GENERATION,
+    HOUR as HOUR,
+    KEY as KEY,
+    NOW as NOW,
+    PLANTED as PLANTED,
+    error_of as error_of,
+    failure as failure,
+    issued as issued,
+    refusal as refusal,
+)
+# isort: on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HOUR = 3600.0
-DAY = 24 * HOUR
-NOW = Instant(wall=1_700_000_000.0, boot=1_000_000.0)
-"""The moment that everything is reckoned from; so late after boot that ages of days fit in."""
-GENERATION = int(NOW.wall)
-KEY = TokenKey("https://tokens.example/oauth/token/", "client-1", "agent-7", "read write")
-PLANTED = "planted-access-token"
-"""An access token that must not show anywhere."""
-
-
-def issued(
-    at: Instant = NOW,
-    *,
-    value: str = PLANTED,
-    lifetime: float = HOUR,
-    reading: bool = True,
-    refresh_token: str | None = None,
-    generation: int | None = None,
-) -> Token:
-    """A token requested at `at`; without `reading`, not dated by the clock since boot."""
-    return Token(
-        value=value,
-        issued_at=at.wall,
-        expires_at=at.wall + lifetime,
-        refresh_token=refresh_token,
-        issued_boot=at.boot if reading else None,
-        generation=int(at.wall) if generation is None else generation,
-    )
+    from evertoken.core.instant import Instant
 
 
 def ago(seconds: float) -> Instant:
     """So many seconds before `NOW`, on both clocks."""
     return NOW.after(-seconds)
-
-
-def error_of(kind: FailureKind) -> TokenError:
-    """The error that a failure of this kind bears."""
-    if kind is FailureKind.REFUSED:
-        return GrantRefused("the endpoint refused", status=400, error="invalid_grant")
-    return GrantUnavailable("the endpoint is down", status=503, transient=True)
-
-
-def failure(
-    at: Instant = NOW,
-    *,
-    kind: FailureKind = FailureKind.UNAVAILABLE,
-    pause: float = 60.0,
-    credentials_hash: bytes = b"",
-    count: int = 1,
-    generation: int | None = None,
-    reading: bool = True,
-) -> Failure:
-    """A failure at `at` that is waited out for `pause` seconds."""
-    return Failure(
-        kind=kind,
-        at=at.wall,
-        until=at.wall + pause,
-        error=error_of(kind),
-        count=count,
-        generation=int(at.wall) if generation is None else generation,
-        credentials_hash=credentials_hash,
-        at_boot=at.boot if reading else None,
-    )
-
-
-def refusal(
-    at: Instant = NOW, *, credentials_hash: bytes = b"hash", pause: float = 300.0
-) -> Failure:
-    """Refused credentials."""
-    kind = FailureKind.REFUSED
-    return failure(at, kind=kind, pause=pause, credentials_hash=credentials_hash)
 
 
 # Small alphabets, so that values collide: equal generations, hashes, salts and times. Each value is

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import strategies as st
 
 from evertoken.core.entry import Entry, normalised
@@ -15,50 +13,19 @@ from evertoken.core.login import Initial, Login
 from evertoken.core.token import LONGEST_LIFETIME, Token
 from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
 from evertoken.stores.fields import HIGHEST_COUNT, HIGHEST_GENERATION, LATEST
-from support.core_values import KEY, NOW, failure, issued, refusal
+from support.core_values import NOW, failure, issued, refusal
 
-if TYPE_CHECKING:
-    from evertoken.core.token import TokenKey
-    from evertoken.ports import TokenStore
-
-SALT = b"0123456789abcdef"
-
-
-def told(error: TokenError) -> object:
-    """All that an error says, to compare by: exceptions themselves compare by identity."""
-    return type(error), str(error), vars(error)
-
-
-def content(entry: Entry) -> object:
-    """All that an entry says, to compare by; the readings that take no part in `==` included."""
-    reading = entry.token and entry.token.issued_boot
-    return entry, reading, [(each.at_boot, told(each.error)) for each in entry.failures]
-
-
-def timeless(entry: Entry) -> Entry:
-    """`entry` without its times, which a store may move by what an answer of its medium takes."""
-    token = entry.token and replace(entry.token, issued_at=0.0, expires_at=0.0)
-    failures = tuple(replace(each, at=0.0, until=0.0) for each in entry.failures)
-    return replace(entry, token=token, failures=failures)
-
-
-def times(entry: Entry) -> list[float]:
-    """All times in `entry`."""
-    token = [] if entry.token is None else [entry.token.issued_at, entry.token.expires_at]
-    return token + [moment for each in entry.failures for moment in (each.at, each.until)]
-
-
-def assert_same(found: Entry | None, expected: Entry) -> None:
-    """`found` says what `expected` does, its times within a second."""
-    assert found is not None
-    assert content(timeless(found)) == content(timeless(expected))
-    assert times(found) == pytest.approx(times(expected), abs=1.0)
-
-
-def token_in(store: TokenStore, key: TokenKey = KEY) -> str | None:
-    """The value of the token that `store` holds."""
-    entry = store.load(key)
-    return None if entry is None or entry.token is None else entry.token.value
+# isort: off
+from evertoken.testing.entries import (
+    SALT as SALT,
+    assert_same as assert_same,
+    content as content,
+    timeless as timeless,
+    times as times,
+    token_in as token_in,
+    told as told,
+)
+# isort: on
 
 
 def undated(entry: Entry) -> Entry:

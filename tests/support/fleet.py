@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from evertoken import FileStore, MemoryStore, RefreshPolicy, Token, TokenKey, TokenManager
+from evertoken.testing.threads import BOUND as BOUND
+from evertoken.testing.threads import in_threads as in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
     from evertoken.core.failure import Failure
     from evertoken.events import Event
     from evertoken.ports import TokenStore
-
-BOUND = 20.0
-"""Seconds after which a condition that should hold soon is taken for one that never will."""
 
 HOUR = 3600.0
 
@@ -124,24 +123,3 @@ def saved_refusal(folder: Path, key: TokenKey) -> Failure:
     assert entry is not None
     [refusal] = entry.refusals
     return refusal
-
-
-def in_threads(count: int, call: Callable[[], object]) -> list[object]:
-    """What `call` returned, or raised, in so many threads that start together."""
-    barrier = threading.Barrier(count)
-    results: list[object] = []
-
-    def run() -> None:
-        barrier.wait(BOUND)
-        try:
-            results.append(call())
-        except BaseException as error:  # noqa: BLE001  it is the result
-            results.append(error)
-
-    threads = [threading.Thread(target=run, daemon=True) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(BOUND)
-        assert not thread.is_alive(), "a thread hangs"
-    return results

@@ -1,4 +1,4 @@
-"""A token server on loopback with faults on demand, for tests of what uses tokens.
+"""A token server on loopback with faults on demand, and contracts for stores and grants.
 
 Names are loaded when they are asked for: pytest imports this package in every project that has
 evertoken installed, and must not load an HTTP server there.
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
         Raw,
         Reset,
     )
+    from evertoken.testing.grant_contract import GrantContract
     from evertoken.testing.plugin import FrozenTimeManager
     from evertoken.testing.record import Recorded
     from evertoken.testing.server import TokenServer
+    from evertoken.testing.store_contract import StoreContract
 
 __all__ = [
     "Answer",
@@ -38,11 +40,13 @@ __all__ = [
     "Endpoint",
     "Exchange",
     "FrozenTimeManager",
+    "GrantContract",
     "Gzip",
     "Hang",
     "Raw",
     "Recorded",
     "Reset",
+    "StoreContract",
     "TokenServer",
     "Usual",
 ]
@@ -51,9 +55,11 @@ _HOMES = {
     "answers": {"Answer", "Behaviour", "Exchange", "Usual"},
     "endpoint": {"Endpoint"},
     "faults": {"Cut", "Delay", "Drip", "EarlyHints", "Endless", "Gzip", "Hang", "Raw", "Reset"},
+    "grant_contract": {"GrantContract"},
     "plugin": {"FrozenTimeManager"},
     "record": {"Recorded"},
     "server": {"TokenServer"},
+    "store_contract": {"StoreContract"},
 }
 
 

@@ -1,0 +1,66 @@
+"""Every grant keeps the grant contract, and the contract rejects grants that do not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evertoken import PasswordGrant
+from evertoken.testing import GrantContract
+from support.contracts import outcomes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evertoken.ports import Grant
+    from evertoken.testing import TokenServer
+
+
+class TestPasswordGrant(GrantContract):
+    @pytest.fixture
+    def make_grant(self, token_server: TokenServer) -> Callable[[], Grant]:
+        return lambda: PasswordGrant(
+            token_server.token_url,
+            client_id=token_server.client_id,
+            client_secret=token_server.client_secret,
+            username=token_server.username,
+            password=token_server.password,
+            revoke_url=token_server.revoke_url,
+        )
+
+
+class TestPasswordGrantOfCallables(GrantContract):
+    @pytest.fixture
+    def make_grant(self, token_server: TokenServer) -> Callable[[], Grant]:
+        secret = lambda: token_server.client_secret  # noqa: E731  the same one for both grants
+        password = lambda: token_server.password  # noqa: E731  likewise
+        return lambda: PasswordGrant(
+            token_server.token_url,
+            client_id=token_server.client_id,
+            client_secret=secret,
+            username=token_server.username,
+            password=password,
+        )
+
+
+# -- what the contract is worth --------------------------------------------------------------------
+
+
+def test_a_grant_that_breaks_every_rule_fails_every_test() -> None:
+    outcomes = outcomes_of("careless_grant.py")
+    passed = {name for name, outcome in outcomes.items() if outcome == "PASSED"}
+    assert passed == {
+        # what even that one does
+        "test_it_is_a_grant",
+        "test_equal_credentials_are_one_identity",
+        "test_the_identity_names_the_place_of_its_token",
+        # it has no such method
+        "test_two_readings_of_equal_credentials_are_equal",
+    }
+
+
+def test_a_contract_without_its_fixture_says_what_is_missing() -> None:
+    make = GrantContract.make_grant
+    with pytest.raises(NotImplementedError, match="make_grant"):
+        make.__wrapped__(GrantContract())  # type: ignore[attr-defined]  # the fixture's function
