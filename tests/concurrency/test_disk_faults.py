@@ -15,7 +15,7 @@ from evertoken import FileStore, RefreshPolicy
 from evertoken.core.entry import Entry
 from evertoken.core.hold import Hold
 from evertoken.engine import polling
-from evertoken.runtime import clock
+from evertoken.runtime import clock, waiters
 from support.core_values import KEY, issued
 from support.entries import token_in
 from support.fleet import CountingGrant, eventually, sibling
@@ -401,7 +401,7 @@ class TestADiskThatWasFull:
         self, full: Fault, grant: CountingGrant, manager: TokenManager, tmp_path: Path
     ) -> None:
         def has_a_token() -> bool:
-            polling.poll(manager.renewer, clock.now())
+            waiters.run(polling.poll(manager.renewer, clock.now()))
             entry = FileStore(tmp_path).load(grant.key)
             return entry is not None and entry.token is not None
 

@@ -17,7 +17,7 @@ from evertoken import FileStore, Token
 from evertoken.core.entry import Entry
 from evertoken.engine import polling
 from evertoken.events import StoreDegraded, StoreRecovered
-from evertoken.runtime import clock
+from evertoken.runtime import clock, waiters
 from evertoken.stores.record import encode
 from support.fleet import CountingGrant, eventually, sibling, token_in
 from support.forks import in_child
@@ -254,7 +254,7 @@ def test_requests_go_on_from_memory_and_one_warning_names_folder_and_cause(  # S
     spoil(folder)
     manager = sibling(grant, folder)
     first = manager.token()
-    polling.poll_now(manager.renewer, manager.renewer.snapshot.due_at)
+    waiters.run(polling.poll_now(manager.renewer, manager.renewer.snapshot.due_at))
     assert manager.token() == first
     second = manager.refresh()
     assert manager.token() == second
@@ -307,7 +307,7 @@ def test_events_and_log_tell_of_a_spoilt_folder_and_of_its_end_each_time(  # S56
         manager.refresh()
         eventually(partial(told, *before, StoreDegraded))
         mend(folder)
-        polling.poll_now(manager.renewer, manager.renewer.snapshot.due_at)
+        waiters.run(polling.poll_now(manager.renewer, manager.renewer.snapshot.due_at))
         eventually(partial(told, *before, StoreDegraded, StoreRecovered))
         # what the folder has missed is saved in the background, which the next round must not meet
         eventually(lambda: token_in(FileStore(folder), grant.key) == manager.token())
@@ -359,7 +359,7 @@ def test_a_folder_that_another_user_puts_in_the_place_of_ours_is_not_used(  # S5
         given_to_another_user(folder)
     except PermissionError:
         pytest.skip("only root can give a folder to another user")
-    polling.poll_now(manager.renewer, manager.renewer.snapshot.due_at)
+    waiters.run(polling.poll_now(manager.renewer, manager.renewer.snapshot.due_at))
     assert manager.token() == token
     assert manager.refresh() != token
     assert list(folder.iterdir()) == []

@@ -273,7 +273,7 @@ def seeds(request: pytest.FixtureRequest, *, soak: bool) -> range:
     chosen = request.config.getoption("--schedule-seed")
     if chosen is not None:
         return range(chosen, chosen + 1)
-    return range(2000 if soak else 60)
+    return range(2000 if soak else 40)
 
 
 @pytest.fixture

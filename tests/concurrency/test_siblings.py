@@ -21,7 +21,7 @@ from evertoken import (
 )
 from evertoken.core.effects import RenewalRequest
 from evertoken.core.entry import Entry
-from evertoken.runtime import clock
+from evertoken.runtime import clock, waiters
 from support.fleet import BOUND, CountingGrant, eventually, held, sibling
 
 if TYPE_CHECKING:
@@ -255,7 +255,8 @@ def test_a_renewal_that_a_sibling_was_quicker_with_needs_no_lock(
     request = RenewalRequest(snapshot=late.renewer.snapshot, start=start)
     assert request.snapshot.token == old
     with FileStore(tmp_path).lock(grant.key, timeout=0.0):
-        published = late.renewer.start(request).wait(until=start.boot + BOUND)
+        renewal = late.renewer.start(request)
+        published = waiters.run(renewal.waiting(until=start.boot + BOUND))
     assert published is not None
     assert published.result.token == new
     assert late.token(timeout=0.0) == new

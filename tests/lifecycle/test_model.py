@@ -387,7 +387,7 @@ def test_any_life_of_two_machines_keeps_the_rules() -> None:
 
 
 QUICK = settings(
-    max_examples=200,
+    max_examples=120,
     stateful_step_count=40,
     deadline=None,
     report_multiple_bugs=False,

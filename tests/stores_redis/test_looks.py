@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import MemoryStore, RefreshPolicy, Token, TokenKey, TokenManager
-from evertoken.core.entry import Entry
+from evertoken import MemoryStore, RefreshPolicy, TokenKey, TokenManager
 from evertoken.engine.store_watcher import POLL_WAIT, StoreWatcher
-from evertoken.runtime import clock, pool, process, threads
+from evertoken.runtime import clock, pool, process, threads, waiters
 from evertoken.stores.redis import RedisStore
 from support.fleet import BOUND, CountingGrant, eventually
+from support.slow_store import SlowStore
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from evertoken.core.effects import Hold
+    from evertoken.core.entry import Entry
     from evertoken.core.instant import Instant
     from evertoken.ports import RemoteStore
     from support.valkey import Valkey
@@ -27,28 +25,6 @@ if TYPE_CHECKING:
 def manager(grant: CountingGrant, store: RedisStore, **policy: float) -> TokenManager:
     """A manager as another process has it."""
     return TokenManager(grant, store=store, memory=MemoryStore(), policy=RefreshPolicy(**policy))
-
-
-class SlowStore:
-    """A store across a network whose answer waits at a gate."""
-
-    recheck = 10.0
-
-    def __init__(self) -> None:
-        self.loads = 0
-        self.gate = threading.Event()
-
-    def load(self, key: TokenKey) -> Entry | None:
-        del key
-        self.loads += 1
-        assert self.gate.wait(BOUND)
-        return Entry.of_token(Token("shared", 0.0, 1.0))
-
-    def save(self, key: TokenKey, entry: Entry) -> Entry | None:
-        raise NotImplementedError
-
-    def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[Hold]:
-        raise NotImplementedError
 
 
 class Poller:
@@ -62,7 +38,7 @@ class Poller:
         """Seconds that the poll was waited for."""
         started = time.monotonic()
         key = TokenKey("https://tokens.example/", "client")
-        self.watcher.poll(key, now or clock.now(), self._merge, urgent=urgent)
+        waiters.run(self.watcher.poll(key, now or clock.now(), self._merge, urgent=urgent))
         return time.monotonic() - started
 
     def _merge(self, store: RemoteStore, entry: Entry | None, now: Instant) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken.runtime import pool, threads
+from evertoken.runtime import pool, threads, waiters
 from evertoken.runtime.pool import SHARE, SIZE, Pool, Task
 from support.fleet import eventually
 
@@ -61,7 +61,7 @@ def test_a_place_that_hangs_holds_its_share_and_leaves_the_rest_to_others(
     eventually(lambda: sum(task.claimed for task in hung) == SHARE)
     other = Task(lambda: "done", "b")
     own.submit(other)
-    assert other.wait(20)
+    assert waiters.run(other.waiting(20))
     assert sum(task.claimed for task in hung) == SHARE
 
 
@@ -89,7 +89,7 @@ def test_places_take_turns(gate: threading.Event) -> None:
     last = Task(lambda: None, "a")
     own.submit(last)
     gate.set()
-    assert last.wait(20)
+    assert waiters.run(last.waiting(20))
     assert Counter(order) == {"a": 3, "b": 1}
 
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from evertoken.errors import RefreshTimeout
 from evertoken.runtime import clock, mocks, pool, process
+from evertoken.runtime.waiters import Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evertoken.core.effects import RenewalRequest, Result
     from evertoken.core.state import Snapshot
+    from evertoken.runtime.waiters import Flow
 
 
 TIMED_OUT = "no token within the timeout; the renewal goes on: try again, or allow more time"
@@ -99,7 +101,7 @@ class InFlight:
         self.published = Published(result, snapshot)
         self._task.waiters.notify()
 
-    def wait(self, *, until: float) -> Published | None:
+    def waiting(self, *, until: float) -> Flow[Published | None]:
         """The result, or None if it was abandoned; `until` in seconds on the clock since boot.
 
         Raises:
@@ -114,7 +116,7 @@ class InFlight:
                 raise RefreshTimeout(TIMED_OUT, transient=True)
             # its step may begin, and hang, meanwhile
             end = min(until, self._stepped_at + self._longest_step, now + self._longest_step)
-            self._task.waiters.wait(self._has_news, end - now)
+            yield Wait(self._task.waiters, self._has_news, end - now)
         return self.published
 
     def _has_news(self) -> bool:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from evertoken import mistakes
 from evertoken.core.policy import RefreshPolicy
-from evertoken.core.state import Action, activated, decide, received
-from evertoken.engine import polling
+from evertoken.engine import obtaining
 from evertoken.engine.renewer import Renewer
 from evertoken.errors import RefreshTimeout, RevocationFailed, discreet
-from evertoken.runtime import clock
+from evertoken.runtime import clock, waiters
 from evertoken.runtime.lazy import lazy
 from evertoken.stores.memory import process_wide
 
@@ -22,27 +21,22 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from evertoken import events
-    from evertoken.core import effects, failure
-    from evertoken.core.effects import Result
-    from evertoken.core.instant import Instant
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token, TokenKey
     from evertoken.engine import ending
     from evertoken.errors import TokenError
     from evertoken.events import Event
     from evertoken.ports import Grant, TokenStore
-    from evertoken.runtime import pool
+    from evertoken.runtime import pool, tasks
+    from evertoken.runtime.waiters import Flow
     from evertoken.status import Status
     from evertoken.stores.memory import MemoryStore
 else:
     # a process that finds a token in its store needs none of them
-    events, effects, ending, failure, pool = (
+    events, ending, pool, tasks = (
         lazy(f"evertoken.{name}")
-        for name in ("events", "core.effects", "engine.ending", "core.failure", "runtime.pool")
+        for name in ("events", "engine.ending", "runtime.pool", "runtime.tasks")
     )
-
-REPLACEMENT_PERIOD = 60.0
-"""Seconds in which the 401s and 403s of an API force one grant per identity and process."""
 
 
 class TokenManager:
@@ -169,30 +163,38 @@ class TokenManager:
             snapshot = self._obtain(timeout)
         return snapshot.header
 
+    async def atoken(self, *, timeout: float | None = None) -> Token:
+        """As `token`, for a task of asyncio or trio: the event loop goes on while the task waits.
+
+        Tasks and threads wait for one renewal, which runs in the process's pool of threads, and no
+        waiting task needs a thread. A task that is cancelled ends its own wait and nothing else.
+        Managers belong to no event loop: any number of loops may share one.
+
+        ```python
+        async with aiohttp.ClientSession() as session:
+            headers = {"Authorization": await manager.aheader()}
+            await session.get(url, headers=headers)
+        ```
+        """
+        snapshot = await self._aobtain(timeout)
+        token = snapshot.former or snapshot.token
+        assert token is not None  # noqa: S101  else _aobtain would have raised
+        return token
+
+    async def aheader(self, *, timeout: float | None = None) -> str:
+        """As `header`, for a task of asyncio or trio; see `atoken`."""
+        return (await self._aobtain(timeout)).header
+
     def _obtain(self, timeout: float | None) -> Snapshot:
         self._keep()
-        came = now = clock.now()
-        until = self._deadline(now, timeout)
-        while True:
-            snapshot = self.renewer.activated(polling.poll(self.renewer, now), now)
-            action = decide(snapshot, now)
-            if action is Action.USE:
-                return self.renewer.with_fast_path(snapshot, now)
-            if action is Action.FAIL:
-                raise _remembered(snapshot)
-            request = effects.RenewalRequest(snapshot=snapshot, start=now)
-            renewal = self.renewer.start(request)
-            if action is Action.REFRESH_IF_FREE:
-                return snapshot
-            published = renewal.wait(until=until)
-            now = clock.now()
-            if published is None:
-                continue
-            result, snapshot = published
-            if received(snapshot, result, now, came=came) is not None:
-                return activated(snapshot, now)
-            if not result.late(now):
-                _raise(_error_of(result))
+        return waiters.run(obtaining.obtain(self.renewer, clock.now(), self._seconds(timeout)))
+
+    async def _aobtain(self, timeout: float | None) -> Snapshot:
+        snapshot = self.renewer.snapshot
+        if snapshot.fresh_from <= time.time() < snapshot.fresh_until:
+            return snapshot
+        self._keep()
+        return await tasks.run(obtaining.obtain(self.renewer, clock.now(), self._seconds(timeout)))
 
     def refresh(self, *, timeout: float | None = None) -> Token:
         """Renew now, even if the token is fresh, and even after a refusal.
@@ -202,22 +204,7 @@ class TokenManager:
         Raises:
             TokenError: as `token()` does.
         """
-        start = clock.now()
-        until = self._deadline(start, timeout)
-        while True:
-            snapshot = self.renewer.snapshot
-            request = effects.RenewalRequest(snapshot=snapshot, start=start, force=True)
-            published = self.renewer.start(request).wait(until=until)
-            now = clock.now()
-            if published is None:
-                continue
-            result, snapshot = published
-            # one that was joined may only have remembered a failure
-            if result.asked and not result.late(now):
-                _raise(_error_of(result))
-            token = received(snapshot, result, now, came=start)
-            if token is not None and (result.asked or token.issued_since(start)):
-                return token
+        return waiters.run(obtaining.refresh(self.renewer, clock.now(), self._seconds(timeout)))
 
     @discreet
     def replacement(self, rejected: str, *, timeout: float | None = None) -> str | None:
@@ -233,20 +220,15 @@ class TokenManager:
         Raises:
             TokenError: as `token()` does.
         """
-        now = clock.now()
-        if polling.poll_now(self.renewer, now).header != rejected:
-            header = self._obtain(timeout).header
-        elif renewal := self.renewer.replace_rejected(rejected, now, self._may_replace):
-            published = renewal.wait(until=self._deadline(now, timeout))
-            if published is None:
-                return _other_than(rejected, self._obtain(timeout).header)
-            _raise(_error_of(published.result))
-            header = published.snapshot.header
-        else:
-            header = self.renewer.snapshot.header
-            if header == rejected:
-                self.renewer.report_rejection(now, REPLACEMENT_PERIOD)
-        return _other_than(rejected, header)
+        return waiters.run(self._replacing(rejected, timeout))
+
+    async def areplacement(self, rejected: str, *, timeout: float | None = None) -> str | None:
+        """As `replacement`, for a task of asyncio or trio; see `atoken`."""
+        return await tasks.run(self._replacing(rejected, timeout))
+
+    def _replacing(self, rejected: str, timeout: float | None) -> Flow[str | None]:
+        seconds = self._seconds(timeout)
+        return obtaining.replace(self.renewer, rejected, clock.now(), seconds, self._may_replace)
 
     def invalidate(self, token: Token) -> None:
         """Drop `token` here and in the stores, so that the next call renews; a later one stays."""
@@ -269,7 +251,8 @@ class TokenManager:
             error = RevocationFailed(f"the token was not revoked: {error}")
         if revoked:
             events.emit(self.on_event, events.TokenRevoked(confirmed=error is None))
-        _raise(error)
+        if error is not None:
+            raise error.again()
 
     def status(self) -> Status:
         """What stands at this moment, without a secret and without asking anything."""
@@ -285,7 +268,8 @@ class TokenManager:
         if renewal is None:
             return None
         try:
-            published = renewal.wait(until=self._deadline(clock.now(), timeout))
+            until = clock.since_boot() + self._seconds(timeout)
+            published = waiters.run(renewal.waiting(until=until))
         except RefreshTimeout as error:
             return error
         return None if published is None else published.result.error
@@ -336,29 +320,8 @@ class TokenManager:
             self.renewer.keep()
 
     def _may_replace(self, key: TokenKey) -> bool:
-        return (self._memory or process_wide()).claim(key, seconds=REPLACEMENT_PERIOD)
+        memory = self._memory or process_wide()
+        return memory.claim(key, seconds=obtaining.REPLACEMENT_PERIOD)
 
-    def _deadline(self, now: Instant, timeout: float | None) -> float:
-        return now.boot + (self.timeout if timeout is None else timeout)
-
-
-def _other_than(rejected: str, header: str) -> str | None:
-    return header if header not in {"", rejected} else None
-
-
-def _remembered(snapshot: Snapshot) -> TokenError:
-    waited_out = snapshot.failure
-    assert waited_out is not None  # noqa: S101  only a failure puts a renewal off beyond a token's end
-    return failure.remembered(waited_out)
-
-
-def _error_of(result: Result) -> TokenError | None:
-    """What a caller that waited for `result` is told."""
-    if result.error is None or result.failure is None:
-        return None
-    return result.error if result.asked else failure.remembered(result.failure)
-
-
-def _raise(error: TokenError | None) -> None:
-    if error is not None:
-        raise error.again()
+    def _seconds(self, timeout: float | None) -> float:
+        return self.timeout if timeout is None else timeout

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from evertoken.engine.renewer import Renewer
     from evertoken.ports import TokenStore
     from evertoken.runtime import pool
+    from evertoken.runtime.waiters import Flow
 else:
     # a look that finds nothing new needs neither
     reporting, pool = lazy("evertoken.engine.reporting"), lazy("evertoken.runtime.pool")
@@ -29,7 +30,7 @@ SAVE_AGAIN = 5.0
 """Seconds between two tries to save what a store in trouble has not taken."""
 
 
-def poll(renewer: Renewer, now: Instant) -> Snapshot:
+def poll(renewer: Renewer, now: Instant) -> Flow[Snapshot]:
     """The snapshot after a poll of the stores, taken at most once per `recheck`.
 
     A store across a network has a `recheck` of its own, and is polled in the pool: the call waits
@@ -37,15 +38,15 @@ def poll(renewer: Renewer, now: Instant) -> Snapshot:
     """
     if now.boot - renewer.polled_at < renewer.policy.recheck:
         return renewer.snapshot
-    return _poll(renewer, now, urgent=False)
+    return (yield from _poll(renewer, now, urgent=False))
 
 
-def poll_now(renewer: Renewer, now: Instant) -> Snapshot:
+def poll_now(renewer: Renewer, now: Instant) -> Flow[Snapshot]:
     """As `poll`, even if the last one was just now; waits 1 s at most for each remote store."""
-    return _poll(renewer, now, urgent=True)
+    return (yield from _poll(renewer, now, urgent=True))
 
 
-def _poll(renewer: Renewer, now: Instant, *, urgent: bool) -> Snapshot:
+def _poll(renewer: Renewer, now: Instant, *, urgent: bool) -> Flow[Snapshot]:
     # before the identity: a callable that fails is not asked at each call
     renewer.polled_at = now.boot
     key = renewer.known_identity()
@@ -56,7 +57,7 @@ def _poll(renewer: Renewer, now: Instant, *, urgent: bool) -> Snapshot:
     for store in renewer.near:
         merge(store, store.load(key), now)
     for watcher in renewer.watchers:
-        watcher.poll(key, now, merge, urgent=urgent)
+        yield from watcher.poll(key, now, merge, urgent=urgent)
     renewer.report_health()
     return renewer.snapshot
 

@@ -14,7 +14,7 @@ from evertoken.engine.claim import Claim
 from evertoken.engine.naming import url_of
 from evertoken.errors import TokenError
 from evertoken.ports import RemoteStore
-from evertoken.runtime import clock, process
+from evertoken.runtime import clock, process, waiters
 from evertoken.runtime.lazy import lazy
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class Renewer:
         if self.kept_in is None:
             return None
         now = clock.now()
-        snapshot = polling.poll(self, now)
+        snapshot = waiters.run(polling.poll(self, now))
         if not snapshot.due(now):
             return snapshot.due_at.left(now)
         self.start(effects.RenewalRequest(snapshot=snapshot, start=now))

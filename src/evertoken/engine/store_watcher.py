@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from evertoken.core.instant import Instant
     from evertoken.core.token import TokenKey
     from evertoken.ports import RemoteStore
+    from evertoken.runtime.waiters import Flow
 
     Merge = Callable[[RemoteStore, Entry | None, Instant], None]
 
@@ -45,7 +46,9 @@ class StoreWatcher:
         self._polled_at = -math.inf
         self._polling: _Polling | None = None
 
-    def poll(self, key: TokenKey, now: Instant, merge: Merge, *, urgent: bool = False) -> None:
+    def poll(
+        self, key: TokenKey, now: Instant, merge: Merge, *, urgent: bool = False
+    ) -> Flow[None]:
         """Poll unless it is too early, and wait for the result a little; longer if `urgent`.
 
         Args:
@@ -64,7 +67,7 @@ class StoreWatcher:
         if handed_over:
             pool.submit(polling.task)
         if handed_over or urgent:
-            polling.task.wait(POLL_NOW_WAIT if urgent else POLL_WAIT)
+            yield from polling.task.waiting(POLL_NOW_WAIT if urgent else POLL_WAIT)
 
     def _under_way(self) -> _Polling | None:
         """The poll that has not ended; a forked child ignores its parent's."""

@@ -8,11 +8,13 @@ import queue
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from evertoken.runtime import clock, process, threads
-from evertoken.runtime.waiters import Waiters
+from evertoken.runtime import clock, process, threads, waiters
+from evertoken.runtime.waiters import Wait, Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from evertoken.runtime.waiters import Flow
 
 T = TypeVar("T")
 
@@ -77,12 +79,12 @@ class Task(Generic[T]):
         self.refused = True
         self.waiters.notify()
 
-    def wait(self, seconds: float) -> bool:
+    def waiting(self, seconds: float) -> Flow[bool]:
         """Wait until the call has ended; make it here if it is refused. Whether it has ended."""
         end = clock.since_boot() + seconds
         while not self.done and (left := end - clock.since_boot()) > 0:
             if not (self.refused and self.run()):
-                self.waiters.wait(self._may_go_on, left)
+                yield Wait(self.waiters, self._may_go_on, left)
         return self.done
 
     def _may_go_on(self) -> bool:
@@ -90,7 +92,7 @@ class Task(Generic[T]):
 
     def result(self) -> T:
         """What the call returned; what it raised is raised. Waits for its end."""
-        self.wait(math.inf)
+        waiters.run(self.waiting(math.inf))
         value, error = cast("tuple[T, BaseException | None]", self._outcome)
         if error is not None:
             raise error

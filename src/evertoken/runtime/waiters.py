@@ -1,13 +1,14 @@
-"""Threads that wait for news, in steps that an exception from a signal handler cannot break."""
+"""How callers wait for news from another thread, in steps that a signal handler cannot break."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator
+from typing import NamedTuple, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+T = TypeVar("T")
 
 
 class Waiters:
@@ -31,13 +32,54 @@ class Waiters:
                 return  # another thread released the last one
             release()
 
+    def add(self, release: Callable[[], object]) -> None:
+        """Call `release` once, at the next `notify` and in its thread.
+
+        Look at the condition afterwards: a change before this call notified nobody.
+        """
+        self._releases.append(release)
+
+    def remove(self, release: Callable[[], object]) -> None:
+        """Do not call `release`, if it has not been called yet."""
+        # IndexError: another thread changed the deque meanwhile; a call too many is harmless
+        with contextlib.suppress(ValueError, IndexError):
+            self._releases.remove(release)
+
     def wait(self, ready: Callable[[], bool], seconds: float) -> bool:
-        """Wait for the next `notify`, for so many seconds at most; `ready()` then."""
+        """Block this thread until the next `notify`, `seconds` at most; returns `ready()` then."""
         mine = threading.Lock()
         mine.acquire()
-        self._releases.append(mine.release)
-        # only now: a change before the line above notified nobody
+        self.add(mine.release)
         if ready():
             return True
         mine.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
         return ready()
+
+
+class Wait(NamedTuple):
+    """What a flow yields in order to wait.
+
+    Attributes:
+        waiters: notified at each change.
+        ready: whether the wait is over.
+        seconds: after which it is over in any case.
+    """
+
+    waiters: Waiters
+    ready: Callable[[], bool]
+    seconds: float
+
+
+Flow = Generator[Wait, None, T]
+"""Steps that may wait: written once, run by a thread (`run`) or by a task (`tasks.run`)."""
+
+
+def run(flow: Flow[T]) -> T:
+    """What `flow` returns or raises. This thread blocks where it waits."""
+    while True:
+        try:
+            wait = next(flow)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        wait.waiters.wait(wait.ready, wait.seconds)

@@ -1,0 +1,136 @@
+"""How a call gets a token: flows, which a thread or a task of an event loop runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evertoken.core.state import Action, activated, decide, received
+from evertoken.engine import polling
+from evertoken.runtime import clock
+from evertoken.runtime.lazy import lazy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evertoken.core import effects, failure
+    from evertoken.core.effects import Result
+    from evertoken.core.instant import Instant
+    from evertoken.core.state import Snapshot
+    from evertoken.core.token import Token, TokenKey
+    from evertoken.engine.renewer import Renewer
+    from evertoken.errors import TokenError
+    from evertoken.runtime.waiters import Flow
+else:
+    # a process that finds a token in its store needs neither
+    effects, failure = lazy("evertoken.core.effects"), lazy("evertoken.core.failure")
+
+REPLACEMENT_PERIOD = 60.0
+"""Seconds in which the 401s and 403s of an API force one grant per identity and process."""
+
+
+def obtain(renewer: Renewer, came: Instant, timeout: float) -> Flow[Snapshot]:
+    """A snapshot with a usable token; waits only if there is none.
+
+    Args:
+        renewer: holds the snapshot.
+        came: when the call came.
+        timeout: seconds from then on.
+
+    Raises:
+        TokenError: as `TokenManager.token` says.
+    """
+    now = came
+    while True:
+        snapshot = renewer.activated((yield from polling.poll(renewer, now)), now)
+        action = decide(snapshot, now)
+        if action is Action.USE:
+            return renewer.with_fast_path(snapshot, now)
+        if action is Action.FAIL:
+            raise _remembered(snapshot)
+        renewal = renewer.start(effects.RenewalRequest(snapshot=snapshot, start=now))
+        if action is Action.REFRESH_IF_FREE:
+            return snapshot
+        published = yield from renewal.waiting(until=came.boot + timeout)
+        now = clock.now()
+        if published is None:
+            continue
+        result, snapshot = published
+        if received(snapshot, result, now, came=came) is not None:
+            return activated(snapshot, now)
+        if not result.late(now):
+            _raise(_error_of(result))
+
+
+def refresh(renewer: Renewer, came: Instant, timeout: float) -> Flow[Token]:
+    """A token that was asked for after `came`, by a renewal that nothing holds back.
+
+    Raises:
+        TokenError: as `TokenManager.token` says.
+    """
+    while True:
+        request = effects.RenewalRequest(snapshot=renewer.snapshot, start=came, force=True)
+        published = yield from renewer.start(request).waiting(until=came.boot + timeout)
+        now = clock.now()
+        if published is None:
+            continue
+        result, snapshot = published
+        # one that was joined may only have remembered a failure
+        if result.asked and not result.late(now):
+            _raise(_error_of(result))
+        token = received(snapshot, result, now, came=came)
+        if token is not None and (result.asked or token.issued_since(came)):
+            return token
+
+
+def replace(
+    renewer: Renewer,
+    rejected: str,
+    came: Instant,
+    timeout: float,
+    may_replace: Callable[[TokenKey], bool],
+) -> Flow[str | None]:
+    """The header to send after an API refused `rejected`; None if no other one is available.
+
+    Args:
+        renewer: holds the snapshot.
+        rejected: the header that was sent.
+        came: when the call came.
+        timeout: seconds from then on.
+        may_replace: whether a grant may be forced for this identity.
+
+    Raises:
+        TokenError: as `TokenManager.token` says.
+    """
+    found = yield from polling.poll_now(renewer, came)
+    if found.header != rejected:
+        header = (yield from obtain(renewer, came, timeout)).header
+    elif renewal := renewer.replace_rejected(rejected, came, may_replace):
+        published = yield from renewal.waiting(until=came.boot + timeout)
+        if published is None:
+            header = (yield from obtain(renewer, clock.now(), timeout)).header
+        else:
+            _raise(_error_of(published.result))
+            header = published.snapshot.header
+    else:
+        header = renewer.snapshot.header
+        if header == rejected:
+            renewer.report_rejection(came, REPLACEMENT_PERIOD)
+    return header if header not in {"", rejected} else None
+
+
+def _remembered(snapshot: Snapshot) -> TokenError:
+    waited_out = snapshot.failure
+    assert waited_out is not None  # noqa: S101  only a failure puts a renewal off beyond a token's end
+    return failure.remembered(waited_out)
+
+
+def _error_of(result: Result) -> TokenError | None:
+    """The error that a caller who waited for `result` is given."""
+    if result.error is None or result.failure is None:
+        return None
+    return result.error if result.asked else failure.remembered(result.failure)
+
+
+def _raise(error: TokenError | None) -> None:
+    if error is not None:
+        raise error.again()

@@ -1,0 +1,83 @@
+"""Runs a flow in a task of asyncio or trio: the event loop goes on while the flow waits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from evertoken.runtime.waiters import Flow, Wait
+
+T = TypeVar("T")
+
+LONGEST_TIMER = 86_400.0
+"""Seconds; an event loop takes no timer of any length. The flow looks at the clock and goes on."""
+
+
+async def run(flow: Flow[T]) -> T:
+    """What `flow` returns or raises.
+
+    If the task is cancelled, its wait ends, and nothing else does: what it waits for goes on in the
+    process's pool of threads.
+    """
+    pause = _pause_in_trio if _in_trio() else _pause_in_asyncio
+    try:
+        while True:
+            try:
+                wait = next(flow)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            await pause(wait)
+    finally:
+        flow.close()
+
+
+def _in_trio() -> bool:
+    # a program that has not imported trio does not run it
+    trio = sys.modules.get("trio")
+    return trio is not None and trio.lowlevel.in_trio_task()
+
+
+async def _pause_in_asyncio(wait: Wait) -> None:
+    loop = asyncio.get_running_loop()
+    news: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not news.done():
+            news.set_result(None)
+
+    def release() -> None:
+        # RuntimeError: the loop was closed, and its tasks with it
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(tell)
+
+    wait.waiters.add(release)
+    timer = loop.call_later(min(max(0.0, wait.seconds), LONGEST_TIMER), tell)
+    try:
+        if not wait.ready():
+            await news
+    finally:
+        timer.cancel()
+        wait.waiters.remove(release)
+
+
+async def _pause_in_trio(wait: Wait) -> None:
+    import trio  # noqa: PLC0415  the caller runs it
+
+    token, news = trio.lowlevel.current_trio_token(), trio.Event()
+
+    def release() -> None:
+        # the run has ended, and its tasks with it
+        with contextlib.suppress(trio.RunFinishedError):
+            token.run_sync_soon(news.set)
+
+    wait.waiters.add(release)
+    try:
+        with trio.move_on_after(max(0.0, wait.seconds)):
+            if not wait.ready():
+                await news.wait()
+    finally:
+        wait.waiters.remove(release)
