@@ -126,7 +126,7 @@ def test_a_renewal_that_crashes_is_a_failure_and_not_a_loop(
 def published(result: Result) -> InFlight:
     """A renewal that has come to `result`."""
     renewal = InFlight(
-        RenewalRequest(snapshot=EMPTY, start=clock.now()), _nothing, place="", longest_step=1.0
+        RenewalRequest(snapshot=EMPTY, start=clock.now()), _nothing, resource="", longest_step=1.0
     )
     renewal.publish(result, EMPTY)
     return renewal

@@ -101,7 +101,7 @@ def interrupted(call: Callable[[], object], place: int) -> bool:
 def still_works(manager: TokenManager, grant: CountingGrant, folder: Path) -> None:
     """One token, by this manager and by one of another process, with one grant at most."""
     # an interrupted invalidate() or revoke() goes on: after them in the queue, so is this
-    for place in (manager.renewer.place, f"revocation {id(grant)}"):
+    for place in (manager.renewer.resource, f"revocation {id(grant)}"):
         pool.run(lambda: None, place)
     pool.finish(WITHIN)
     before = grant.requests

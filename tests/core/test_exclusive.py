@@ -147,7 +147,7 @@ def lost(world: Script) -> None:
     ("trouble", "reason"),
     [
         (busy, "another process holds the lock of the login"),
-        (absent, "offers no lock"),
+        (absent, "does not support locking"),
         (broken, "could not be saved"),
         (lost, "the lock of the login was lost"),
     ],

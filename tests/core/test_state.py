@@ -21,17 +21,17 @@ from evertoken.core.state import (
     Action,
     Snapshot,
     apply_result,
-    closed,
     decide,
     invalidated,
     merge_shared,
     postponed,
-    received,
     revoked,
+    token_for_waiter,
     with_failure,
     with_fast_path,
     with_rejected,
     with_token,
+    without_fast_path,
     without_token,
 )
 from support.core_values import (
@@ -178,7 +178,11 @@ def test_seconds_left_are_told_by_the_clock_that_says_less() -> None:
 
 
 def test_the_one_clock_check_is_closed_until_it_is_opened() -> None:
-    for snapshot in (EMPTY, held(issued()), closed(with_fast_path(held(NEW), NOW, POLICY))):
+    for snapshot in (
+        EMPTY,
+        held(issued()),
+        without_fast_path(with_fast_path(held(NEW), NOW, POLICY)),
+    ):
         assert not snapshot.fresh_from <= NOW.wall < snapshot.fresh_until
 
 
@@ -392,14 +396,17 @@ def test_a_token_that_was_revoked_on_its_way_is_not_used() -> None:
     after = applied(snapshot, token=NEW, entry=Entry.of_token(NEW))
     assert after.token is None
     assert decide(after, NOW) is Action.REFRESH_OR_WAIT
-    assert received(after, Result(source=Source.GRANT, token=NEW), NOW, came=NOW) is None
+    assert (
+        token_for_waiter(after, Result(source=Source.GRANT, token=NEW), NOW, waiting_since=NOW)
+        is None
+    )
 
 
 def test_a_token_that_had_expired_when_it_arrived_is_served_once() -> None:  # S18
     expired = issued(lifetime=0)
     result = Result(source=Source.GRANT, token=expired, deadline=NOW.boot)
     after = apply_result(EMPTY, result, NOW, POLICY, jitter_fraction=0)
-    assert received(after, result, NOW, came=NOW) == expired
+    assert token_for_waiter(after, result, NOW, waiting_since=NOW) == expired
     assert decide(after, NOW) is Action.REFRESH_OR_WAIT
 
 
@@ -407,8 +414,8 @@ def test_a_caller_that_came_after_a_token_had_expired_does_not_receive_it() -> N
     expired = issued(ago(10), lifetime=4)
     result = Result(source=Source.GRANT, token=expired, deadline=NOW.boot)
     after = apply_result(EMPTY, result, NOW, POLICY, jitter_fraction=0)
-    assert received(after, result, NOW, came=ago(7)) == expired
-    assert received(after, result, NOW, came=ago(1)) is None
+    assert token_for_waiter(after, result, NOW, waiting_since=ago(7)) == expired
+    assert token_for_waiter(after, result, NOW, waiting_since=ago(1)) is None
 
 
 def test_an_expired_token_of_a_late_renewal_is_dropped() -> None:  # F30
@@ -416,10 +423,10 @@ def test_an_expired_token_of_a_late_renewal_is_dropped() -> None:  # F30
     result = Result(source=Source.GRANT, token=expired, deadline=NOW.boot - 1)
     after = apply_result(EMPTY, result, NOW, POLICY, jitter_fraction=0)
     assert after.token is None
-    assert received(after, result, NOW, came=NOW) is None
+    assert token_for_waiter(after, result, NOW, waiting_since=NOW) is None
     # frozen between the result and its receiver
     early = apply_result(EMPTY, result, ago(3600), POLICY, jitter_fraction=0)
-    assert received(early, result, NOW, came=NOW) is None
+    assert token_for_waiter(early, result, NOW, waiting_since=NOW) is None
 
 
 def test_a_usable_token_of_a_late_renewal_is_kept() -> None:
@@ -427,11 +434,14 @@ def test_a_usable_token_of_a_late_renewal_is_kept() -> None:
 
 
 def test_a_waiting_caller_receives_the_newest_usable_token() -> None:
-    assert received(held(NEW), Result(source=Source.BUSY), NOW, came=NOW) == NEW
-    assert received(EMPTY, Result(source=Source.BUSY), NOW, came=NOW) is None
+    assert token_for_waiter(held(NEW), Result(source=Source.BUSY), NOW, waiting_since=NOW) == NEW
+    assert token_for_waiter(EMPTY, Result(source=Source.BUSY), NOW, waiting_since=NOW) is None
     over = held(issued(lifetime=0))
-    assert received(over, Result(source=Source.GRANT, token=NEW), NOW, came=NOW) is None
-    assert received(over, Result(source=Source.BUSY), NOW, came=NOW) is None
+    assert (
+        token_for_waiter(over, Result(source=Source.GRANT, token=NEW), NOW, waiting_since=NOW)
+        is None
+    )
+    assert token_for_waiter(over, Result(source=Source.BUSY), NOW, waiting_since=NOW) is None
 
 
 def test_a_refusal_is_waited_out_by_looking_at_the_credentials_once_per_recheck() -> None:  # S48

@@ -311,7 +311,7 @@ def test_an_api_that_says_401_for_ever_costs_a_grant_a_minute(
         assert [len(it.history) for it in responses] == [1, 0, 0, 0, 0]
     assert token_server.grants == 1 + 3
     (record,) = warned(caplog)
-    assert "the API refused a second token within 60 s" in record.getMessage()
+    assert "the API rejected two tokens within 60 s" in record.getMessage()
 
 
 @pytest.mark.parametrize("status", [401, 403])

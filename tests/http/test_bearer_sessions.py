@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from evertoken.testing import Exchange
     from evertoken.testing.answers import Step
 
-SAID = "the API refused a second token within 60 s"
+SAID = "the API rejected two tokens within 60 s"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def test_processes_that_end_each_others_sessions_are_told_of_it_once(
     (record,) = warned(caplog)
     said = record.getMessage()
     assert said.startswith(f"{server.username} at {server.token_url}: {SAID}")
-    assert "one session per user: let them share a store (FileStore, RedisStore)" in said
+    assert "one session per user: share a store (FileStore, RedisStore)" in said
     assert told(events) == [RejectedAgain(said)]
 
 

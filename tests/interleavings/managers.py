@@ -19,8 +19,8 @@ from evertoken.core.state import (
     decide,
     merge_shared,
     promoted,
-    received,
     revoked,
+    token_for_waiter,
     with_rejected,
 )
 from evertoken.core.token import Token
@@ -110,8 +110,8 @@ def calls(world: World, actor: Actor) -> Actions:
 def call(world: World, actor: Actor, *, left: int = 0) -> Actions:
     """One call of `token()`, after which this thread makes so many that are `left`."""
     process, begun, outcome = actor.process, world.time, ""
-    came = world.now(process)
-    actor.begin_call(left, came)
+    waiting_since = world.now(process)
+    actor.begin_call(left, waiting_since)
     while world.time < begun + TIMEOUT and not outcome:
         yield from poll(world, actor)
         now = world.now(process)
@@ -130,7 +130,7 @@ def call(world: World, actor: Actor, *, left: int = 0) -> Actions:
             continue
         request = RenewalRequest(snapshot=process.snapshot, start=now)
         result = yield from renew(world, actor, request)
-        outcome = outcome or finished(world, process, result, came=came)
+        outcome = outcome or finished(world, process, result, waiting_since=waiting_since)
     process.outcomes += (outcome,)
     waited = world.time - begun
     renewals = 1 + world.faults.count(Fault.REVOKE) + world.faults.count(Fault.REJECT)
@@ -138,10 +138,10 @@ def call(world: World, actor: Actor, *, left: int = 0) -> Actions:
         raise Violation(f"a caller waited for {waited:.0f} s")
 
 
-def finished(world: World, process: Process, result: Result, *, came: Instant) -> str:
+def finished(world: World, process: Process, result: Result, *, waiting_since: Instant) -> str:
     """What a caller that waited for `result` gets; empty if it asks again."""
     now = world.now(process)
-    token = received(process.snapshot, result, now, came=came)
+    token = token_for_waiter(process.snapshot, result, now, waiting_since=waiting_since)
     if token is not None:
         token = activated(process.snapshot, now).sent
         arrived = token == result.token and not result.late(now)

@@ -88,7 +88,7 @@ def the_store_is_not_read_under_the_lock(patch: Patch) -> None:
         yield Now()
         return None
 
-    patch.setattr(Renewal, "_look", nothing)
+    patch.setattr(Renewal, "_load_and_check", nothing)
 
 
 def a_token_takes_its_generation_from_its_answer(patch: Patch) -> None:
@@ -131,11 +131,13 @@ def a_rejected_token_is_adopted_again(patch: Patch) -> None:
 
 
 def a_late_token_is_handed_out(patch: Patch) -> None:
-    def received(snapshot: state.Snapshot, result: Result, now: Any, *, came: Any) -> Token | None:
+    def token_for_waiter(
+        snapshot: state.Snapshot, result: Result, now: Any, *, waiting_since: Any
+    ) -> Token | None:
         token = result.token
         return None if token is None or snapshot.entry.kills(token) else token
 
-    patch.setattr(managers, "received", received)
+    patch.setattr(managers, "token_for_waiter", token_for_waiter)
 
 
 def a_busy_lock_is_waited_for_without_end(patch: Patch) -> None:

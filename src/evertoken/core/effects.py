@@ -1,7 +1,7 @@
-"""What a renewal asks of the world, and what it is told: one frozen value for each.
+"""The effects that a renewal yields and the values it works with, each a frozen value.
 
-The driver performs an effect and sends its result back. The type of the result stands beside each
-effect. Stores are named by number, from 0 (nearest) up.
+The driver performs an effect and sends its result back; each effect documents the type of its
+result. Stores are numbered from 0 (nearest).
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ class Source(enum.Enum):
     REMEMBERED = "a failure that the manager remembered"
     BUSY = "another process is renewing"
     INTERRUPTED = "the caller that ran it was interrupted"
-    REVOKED = "the token was revoked while it was on its way"
+    REVOKED = "the token was revoked while its request was in flight"
     FAILED_LATE = "the renewal failed after its deadline: its error says nothing about the endpoint"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The credentials, read once: the identity, the request and the memory of a refusal.
+    """The credentials, read once. The identity, the request and a refusal all come from it.
 
     Attributes:
         key: the identity.
-        fingerprint: tells changed credentials from these, inside this process; keyed and fast.
-        credentials: what is posted; opaque to the core.
+        fingerprint: a fast keyed hash that detects changed credentials inside this process.
+        credentials: the form to post; opaque to the core.
         initial: the initial refresh token of an exclusive grant.
     """
 
@@ -60,7 +60,7 @@ class ReadCredentials:
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The caller's reading, plus what has passed on the clock since boot. Result: `Instant`.
+    """The caller's reading plus the time since boot that has passed. Result: `Instant`.
 
     A renewal runs in a thread, where freezegun shows the real wall clock.
     """
@@ -68,10 +68,10 @@ class Now:
 
 @dataclass(frozen=True, slots=True)
 class OrderingTime:
-    """Unix seconds on the clock by which generations are counted. Result: `float`.
+    """Unix seconds on the clock that generations follow. Result: `float`.
 
-    Redis's own where a store is Redis, as far as it was seen there last; else the wall clock, as
-    `Now` reads it. It needs no I/O.
+    If a store is Redis, its clock, extrapolated from its last answer; else the wall clock, as in
+    `Now`. Needs no I/O.
     """
 
 
@@ -84,10 +84,10 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Take the identity's lock; it is kept until the generator ends. Result: `Hold`.
+    """Take the identity's lock and keep it until the generator ends. Result: `Hold`.
 
-    A `timeout` of 0 seconds means that the renewal can be put off: a store that is away for the
-    moment answers `BUSY`.
+    A `timeout` of 0 seconds means that the renewal can be put off: an unreachable store then
+    answers `BUSY`.
     """
 
     store: int
@@ -96,7 +96,7 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class StillHeld:
-    """Whether the lock that was taken is still ours. Result: `bool`."""
+    """Check that the lock is still held. Result: `bool`."""
 
     store: int
 
@@ -110,16 +110,16 @@ class LockTimedOut:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Read the entry. Result: `Entry | None`; None for what is absent or not to be trusted."""
+    """Read the entry. Result: `Entry | None`; None if it is absent or not trusted."""
 
     store: int
 
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Join `entry` to what the store holds, as one step. Result: the join, or None if not saved.
+    """Join `entry` to the stored one atomically. Result: the join, or None if it was not saved.
 
-    The store merges by `join_at`, at its `OrderingTime`.
+    The store merges with `join_at`, at its `OrderingTime`.
     """
 
     store: int
@@ -130,8 +130,8 @@ class Save:
 class Request:
     """Post the credentials that were read. Result: `Token | TokenError`.
 
-    Of the token only value, lifetime, scope and refresh token count; the core dates it. An error
-    has `local` set if nothing was sent.
+    Only the token's value, lifetime, scope and refresh token are used; the core sets its times. An
+    error has `local` set if nothing was sent.
     """
 
     reading: Reading
@@ -140,7 +140,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Revoke:
-    """Have the server revoke a token and its refresh token. Result: `TokenError | None`."""
+    """Revoke a token and its refresh token at the server. Result: `TokenError | None`."""
 
     reading: Reading
     token: Token
@@ -148,10 +148,10 @@ class Revoke:
 
 @dataclass(frozen=True, slots=True)
 class Hash:
-    """The hash of the credentials under `salt`. Result: `bytes`; empty if there is none.
+    """Hash the credentials with `salt`. Result: `bytes`; empty if they cannot be hashed.
 
-    Slow (scrypt) where a store is shared between processes, fast and keyed where none is. The
-    grant remembers the last one: a repetition is cheap.
+    Slow (scrypt) if a store is shared between processes, else fast and keyed. The grant remembers
+    the last hash, so repeating it is cheap.
     """
 
     reading: Reading
@@ -165,10 +165,10 @@ class NewSalt:
 
 @dataclass(frozen=True, slots=True)
 class MayAdopt:
-    """Whether this token belongs to the credentials that were read. Result: `bool`.
+    """Check that this token belongs to the credentials that were read. Result: `bool`.
 
-    Inside a process it belongs to those that obtained it. If nobody here owns it yet, asking makes
-    the asker its owner, unless the manager must prove its credentials first.
+    Inside a process a token belongs to the credentials that obtained it. If it has no owner here
+    yet, the credentials that ask become its owner, unless the manager must prove them first.
     """
 
     reading: Reading
@@ -177,7 +177,7 @@ class MayAdopt:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Release the waiting callers with this result now; the renewal goes on. Result: None."""
+    """Release the waiting callers with this result; the renewal goes on. Result: None."""
 
     result: Result
 
@@ -211,13 +211,13 @@ class Plan:
     """How a manager renews.
 
     Attributes:
-        stores: how many there are; 0 is the nearest, and locks are taken in this order.
+        stores: the number of stores. Locks are taken from 0, the nearest, up.
         policy: the rules.
         lock_timeout: seconds to wait for a lock before going on without it.
-        deadline: seconds after the send. A result that comes later is late: an expired token
-            or an outage is then ignored.
-        jitter_fraction: in [0, 1), this process's own.
-        exclusive: whether the grant has a rotating refresh token. The farthest store keeps it.
+        deadline: seconds after the send. A later result is late: an expired token or an outage in
+            it is ignored.
+        jitter_fraction: this process's random number in [0, 1).
+        exclusive: whether the grant has a rotating refresh token, kept in the farthest store.
     """
 
     stores: int
@@ -233,9 +233,9 @@ class RenewalRequest:
     """What one renewal is asked to do.
 
     Attributes:
-        snapshot: what the caller held.
+        snapshot: the caller's snapshot.
         start: the caller's reading of both clocks.
-        force: ask even where a back-off, a refusal or the floor between grants forbids it.
+        force: send a request even if a back-off, a refusal or the floor between grants forbids it.
     """
 
     snapshot: Snapshot
@@ -244,28 +244,28 @@ class RenewalRequest:
 
     @property
     def rejected(self) -> Token | None:
-        """The token that an API refused: not adopted again."""
+        """The token that an API rejected, which must not be adopted again."""
         return self.snapshot.token if self.snapshot.rejected else None
 
     @property
     def blocking(self) -> bool:
-        """Whether a caller waits for the result: forced, after a 401, or nothing usable to send."""
+        """Whether a caller waits: with `force`, after a 401, or without a usable token."""
         return self.force or not self.snapshot.usable(self.start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of a renewal. With neither token nor failure, a waiting caller asks again.
+    """The outcome of a renewal. With neither token nor failure, a waiting caller asks again.
 
     Attributes:
         source: where it came from.
-        entry: all that the renewal learnt, the tokens of other credentials included.
-        token: what the waiting callers receive.
-        failure: what is waited out from now on.
+        entry: everything the renewal learnt, including tokens of other credentials.
+        token: the token for the waiting callers.
+        failure: the failure that is waited out from now on.
         store: the number of the store that it was adopted from.
-        key, fingerprint: of the credentials that were read; None and empty if they could not be.
+        key, fingerprint: of the credentials that were read; None and empty if reading failed.
         seconds: how long it took.
-        deadline: on the clock since boot; after it, an expired token is dropped.
+        deadline: on the clock since boot; an expired token that arrives later is dropped.
     """
 
     source: Source
@@ -280,7 +280,7 @@ class Result:
 
     @property
     def asked(self) -> bool:
-        """Whether it got past memory and stores; true for a crash or a local failure too."""
+        """Whether memory and stores did not suffice; true for a crash or a local failure too."""
         return self.source is Source.GRANT
 
     @property
@@ -289,23 +289,24 @@ class Result:
         return self.source is Source.BUSY
 
     def late(self, now: Instant) -> bool:
-        """Whether this came after its deadline, token or failure: the process was frozen."""
+        """Whether this came after its deadline, which means that the process was suspended."""
         return now.boot > self.deadline
 
     @property
     def error(self) -> TokenError | None:
-        """What a waiting caller is told if there is no token."""
+        """The error for a waiting caller if there is no token."""
         return None if self.token or self.failure is None else self.failure.error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:
-    """What came of a revocation.
+    """The outcome of a revocation.
 
     Attributes:
-        tokens: those that were revoked, by the server's word or only here.
-        entry: to be merged into the snapshot, and saved again by the next poll if a store was away.
-        error: the first one, if the server did not confirm all.
+        tokens: the revoked tokens, whether the server confirmed it or not.
+        entry: to be merged into the snapshot, and saved by the next poll if a store was
+        unreachable.
+        error: the first error, if the server did not confirm all of them.
     """
 
     tokens: tuple[Token, ...]

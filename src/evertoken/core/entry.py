@@ -1,4 +1,4 @@
-"""What is known about an identity, as one value, and the one way in which two such values merge."""
+"""What is known about an identity, as one value, and the single way to merge two of them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from evertoken.core.login import Login
 
 KEPT = 8
-"""Refused credentials, and initial refresh tokens, that an entry remembers."""
+"""The number of refused credentials, and of initial refresh tokens, that an entry remembers."""
 
 NOTHING_REVOKED = -1
 """Below every generation."""
 
 FAR_FUTURE = LONGEST_LIFETIME
-"""Seconds after now from which on a generation is not trusted: a clock was set to another year."""
+"""Seconds. A generation further ahead is not trusted: some clock was set to a wrong year."""
 
 
 class _Ordered(Protocol):
@@ -37,15 +37,15 @@ T = TypeVar("T", bound=_Ordered)
 class Entry:
     """What a process or a store knows about an identity.
 
-    A value from outside is made an entry by `normalised`.
+    Pass a value from outside through `normalised`.
 
     Attributes:
         token: the newest access token known.
         login: the refresh token of an exclusive grant.
-        revoked_through: every access token up to this generation is dead; -1: none is.
-        failures: the newest, ended ones included, newest first: one outage, and the newest 8
-            refusals, one for each of the refused credentials.
-        salt: for the credential hashes of this entry; empty as long as it holds none.
+        revoked_through: every access token up to this generation is dead; -1 if none is.
+        failures: newest first, including those that have ended: one outage, and the newest 8
+            refusals, one per refused credentials.
+        salt: for the credential hashes of this entry; empty while it holds none.
     """
 
     token: Token | None = None
@@ -56,17 +56,17 @@ class Entry:
 
     @classmethod
     def of_token(cls, token: Token) -> Entry:
-        """A token was granted."""
+        """The entry of a granted token."""
         return cls(token=token)
 
     @classmethod
     def of_revocation(cls, through: int) -> Entry:
-        """Every token up to generation `through` was revoked or invalidated."""
+        """The entry of a revocation: every token up to generation `through` is dead."""
         return cls(revoked_through=through)
 
     @classmethod
     def of_failure(cls, failure: Failure, salt: bytes = b"") -> Entry:
-        """A renewal failed; a local failure leaves no trace, since it binds its manager alone."""
+        """The entry of a failed renewal; empty for a local one, which binds only its manager."""
         return normalised(cls(failures=(failure,), salt=salt))
 
     @property
@@ -86,7 +86,7 @@ class Entry:
 
     @property
     def newest(self) -> int:
-        """The newest generation that anything in this entry has."""
+        """The highest generation in this entry."""
         newest = max(0, self.revoked_through)
         for part in (self.token, self.login, *self.failures):
             if part is not None and part.generation > newest:
@@ -102,10 +102,10 @@ NOTHING = Entry()
 
 
 def join(a: Entry, b: Entry) -> Entry:
-    """All that `a` and `b`, both `normalised`, know together.
+    """Everything that `a` and `b` know. Both must be `normalised`.
 
-    Commutative, associative and idempotent, and it reads no clock: reports may arrive in any
-    order, late or twice. A newer token is never lost, and a dead one never returns.
+    Commutative, associative and idempotent; reads no clock. Reports may therefore arrive in any
+    order, late or twice: a newer token is never lost, and a dead one never returns.
     """
     if a is b or b is NOTHING:
         return a
@@ -113,7 +113,7 @@ def join(a: Entry, b: Entry) -> Entry:
 
 
 def normalised(value: Entry) -> Entry:
-    """`value` from outside as an entry: what is dead, superseded or too much is left out."""
+    """`value` as a valid entry: without dead, superseded and surplus parts."""
     return _union(value, NOTHING)
 
 
@@ -126,12 +126,13 @@ def _union(a: Entry, b: Entry) -> Entry:
     salt = min(a.salt or b.salt, b.salt or a.salt)
     failures = _remembered(a, b, cleared_through, salt) if a.failures or b.failures else ()
     joined = Entry(token, _merged(a.login, b.login), revoked, failures, salt)
-    # The one that knew it all is returned itself, so that stores and managers hold the same value.
+    # If one of them already knew everything, return that object, so that stores and managers share
+    # it.
     return next((each for each in (a, b) if _has_parts(each, joined)), joined)
 
 
 def _has_parts(entry: Entry, joined: Entry) -> bool:
-    """Whether `entry` is made of the parts of `joined`: errors are not compared by `==`."""
+    """Whether `entry` has the very parts of `joined`. By identity, since `==` ignores errors."""
     return (
         entry.token is joined.token
         and entry.login is joined.login
@@ -143,7 +144,7 @@ def _has_parts(entry: Entry, joined: Entry) -> bool:
 
 def _remembered(a: Entry, b: Entry, cleared_through: int, salt: bytes) -> tuple[Failure, ...]:
     outages = [each for each in (*a.failures, *b.failures) if _outlasts(each, cleared_through)]
-    # a hash under another salt matches nobody's credentials
+    # a hash under another salt matches no credentials
     refusals = [each for entry in (a, b) if salt and entry.salt == salt for each in entry.refusals]
     newest = sorted(outages, key=lambda each: each.order)[-1:]
     return (*newest, *_last(refusals, lambda each: each.credentials_hash))
@@ -170,7 +171,7 @@ def _newest(a: T | None, b: T | None) -> T | None:
 
 
 def _last(items: list[T], group: Callable[[T], object]) -> tuple[T, ...]:
-    """The newest of each group, and of these the newest 8, newest first."""
+    """The newest item of each group; at most 8, newest first."""
     newest: dict[object, T] = {}
     for item in sorted(items, key=lambda each: each.order, reverse=True):
         newest.setdefault(group(item), item)
@@ -178,12 +179,12 @@ def _last(items: list[T], group: Callable[[T], object]) -> tuple[T, ...]:
 
 
 def next_generation(entry: Entry, seconds: float) -> int:
-    """The generation of what happens after all that `entry` knows.
+    """A generation above everything in `entry`.
 
-    A hybrid logical clock: it follows the clock, and counts on where that was set back.
+    A hybrid logical clock: it follows the clock, and keeps counting if that is set back.
 
     Args:
-        entry: all that is known.
+        entry: everything that is known.
         seconds: the ordering time, in Unix seconds.
     """
     return max(entry.newest + 1, int(seconds))
@@ -192,9 +193,9 @@ def next_generation(entry: Entry, seconds: float) -> int:
 def demoted(entry: Entry, seconds: float) -> Entry:
     """`entry` without generations from the far future, at the ordering time `seconds` (Unix).
 
-    They come from a clock that was in another year for a while. Kept, they would outlive every
-    later token. A token gets the lowest generation that its own entry lets live; a revocation
-    still covers the tokens that were demoted like it.
+    They come from a clock that was set to a wrong year for a while, and would beat every later
+    token. A token gets the lowest generation that the entry's revocation does not cover; a
+    revocation still covers the tokens demoted with it.
     """
     limit = seconds + FAR_FUTURE
     if entry.newest <= limit:
@@ -212,19 +213,18 @@ def demoted(entry: Entry, seconds: float) -> Entry:
 def join_at(a: Entry, b: Entry, seconds: float) -> Entry:
     """The join of `a` and `b`, each `demoted` at the ordering time `seconds` (Unix).
 
-    Processes and stores merge by this. They are demoted before they are joined: whether a token
-    from the far future was issued before or after a revocation that another place knows of cannot
-    be told, and a token that may be dead costs more than a grant. What a store is given need not be
-    `normalised`: the result is.
+    Processes and stores merge with this. Each is demoted before the join: nobody can tell whether a
+    token from the far future was issued before or after a revocation in the other entry, and using
+    a dead token costs more than a grant. The arguments need not be `normalised`; the result is.
     """
     return _union(demoted(a, seconds), demoted(b, seconds))
 
 
 def adds(new: Entry, held: Entry) -> bool:
-    """Whether `new` knows something that `held` does not: whether saving it is worthwhile.
+    """Whether `new` knows something that `held` does not, so that saving it is worthwhile.
 
-    Times are not compared. They are converted between the clocks of machines, and would make two
-    machines correct each other for ever.
+    Times are not compared: they are converted between machines' clocks, so two machines would keep
+    correcting each other forever.
     """
     joined = join(new, held)
     return joined is not held and _facts(joined) != _facts(held)

@@ -1,4 +1,4 @@
-"""One exchange with the token endpoint: post, date the token, remember what was answered."""
+"""One exchange with the token endpoint: post, date the token, remember the answer."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ FIRST_TRIES = 3
 """Requests of a cold renewal: no usable token, no failure of this manager, no known outage."""
 
 FIRST_PAUSE = 0.2
-"""Seconds between the first two of them; it doubles."""
+"""Seconds between the first two of them; the pause then doubles."""
 
 LAST_TRY = 1.0
-"""The last try is sent within this many seconds of the first.
+"""Seconds after the first try within which the last one is sent.
 
-The lock is therefore held little longer than for one request. A request that hung is not retried.
+The lock is therefore held for little longer than one request. A request that hung is not retried.
 """
 
 _TRANSIENT = frozenset({None, 408, 425, 429})
@@ -45,13 +45,13 @@ _SERVER_ERROR = 500
 
 
 class Exchange:
-    """The part of a renewal that asks the server; it holds what was asked and what is known so far.
+    """The part of a renewal that talks to the server, with what is known so far.
 
-    `Renewal` puts locks and stores around it; `ExclusiveRenewal` replaces how it asks.
+    `Renewal` adds locks and stores; `ExclusiveRenewal` replaces `exchange`.
 
     Attributes:
-        known: the join of all that the manager and the stores know, the tokens of other
-            credentials included: a generation is newer than theirs too.
+        known: the join of everything that the manager and the stores know. It includes tokens of
+            other credentials, since a new generation must be higher than theirs too.
     """
 
     def __init__(self, plan: Plan, request: RenewalRequest) -> None:
@@ -64,9 +64,9 @@ class Exchange:
 
     @property
     def deadline(self) -> float:
-        """When this renewal is late, on the clock since boot.
+        """When this renewal becomes late, on the clock since boot.
 
-        It is counted from the send, so time spent waiting for locks is excluded.
+        Counted from the send, so the time spent waiting for locks is excluded.
         """
         return math.inf if self._sent is None else self._sent.boot + self.plan.deadline
 
@@ -77,23 +77,24 @@ class Exchange:
 
     @property
     def credentials(self) -> Reading:
-        """The reading of the credentials; there is one by the time of a request."""
+        """The reading of the credentials, which is there by the time of a request."""
         assert self.reading is not None  # noqa: S101  `steps` ends if there is none
         return self.reading
 
     # -- the request -------------------------------------------------------------------------------
 
     def exchange(self) -> Steps[Result]:
-        """Ask the server, and remember what it answered."""
+        """Send the request and remember the answer."""
         answer = yield from self._answer()
         if isinstance(answer, Token):
             return (yield from self.granted(answer))
         return (yield from self.failed(answer))
 
     def _answer(self) -> Steps[Token | TokenError]:
-        """Post; a cold renewal retries, so that a passing error costs a caller only a pause.
+        """Post. A cold renewal retries, so that a passing error only delays the caller.
 
-        Once a failure is known, the back-off alone decides: an outage is not asked three times.
+        Once a failure is known only the back-off decides, so that an outage does not triple
+        requests.
         """
         now = yield Now()
         last = min(now.boot + LAST_TRY, self.request.start.boot + self.plan.lock_timeout)
@@ -113,8 +114,8 @@ class Exchange:
     def post(self, refresh_token: str | None = None) -> Steps[Token | TokenError]:
         """Post once.
 
-        Age and generation count from before the send, so a revocation during the request covers
-        the token.
+        The issue time and the generation are taken before the send, so that a revocation during the
+        request covers the token.
         """
         sent: Instant = yield Now()
         self._sent = sent
@@ -137,7 +138,7 @@ class Exchange:
         return (yield from self.result(Source.GRANT, token=token))
 
     def _record_success(self, token: Token) -> Steps[None]:
-        """Tell those who remember these credentials as refused that they were accepted."""
+        """If a refusal of these credentials is known, record that they were accepted."""
         if not self.known.refusals:
             return
         before = self.known.refusal_of((yield from self.hash()))
@@ -162,9 +163,10 @@ class Exchange:
     # -- failures ----------------------------------------------------------------------------------
 
     def failed(self, error: TokenError, *, kind: FailureKind | None = None) -> Steps[Result]:
-        """The result of a failure, remembered by all whom it binds.
+        """The result of a failure, recorded for every manager that it binds.
 
-        After the deadline only a verdict counts: a process that was frozen met no outage.
+        After the deadline only a refusal counts: the error may come from the process being
+            suspended.
         """
         kind = kind or FailureKind.of(error)
         if kind is FailureKind.REFUSED:
@@ -180,9 +182,9 @@ class Exchange:
         return (yield from self.result(Source.GRANT, failure=failure))
 
     def _refused(self, error: TokenError) -> Steps[Result]:
-        """Release the waiting callers before the hash that is for the siblings alone.
+        """Release the waiting callers before the slow hash, which only siblings need.
 
-        If refusals are known, a hash comes first: it finds the count of these credentials.
+        If refusals are known, the hash comes first, to find the count of these credentials.
         """
         before = self.request.snapshot.failure
         if self.known.refusals:
@@ -230,7 +232,7 @@ class Exchange:
         failure: Failure | None = None,
         store: int | None = None,
     ) -> Steps[Result]:
-        """A result that bears the time and the identity of this renewal."""
+        """A result with the duration and the identity of this renewal."""
         now = yield Now()
         reading, start = self.reading, self.request.start
         return Result(
@@ -246,12 +248,12 @@ class Exchange:
         )
 
     def jittered(self, seconds: float) -> float:
-        """`seconds`, longer by this process's share of the jitter."""
+        """`seconds`, lengthened by this process's jitter."""
         return seconds * (1 + self.plan.policy.jitter * self.plan.jitter_fraction)
 
 
 def _worth_retrying(error: TokenError) -> bool:
-    """Whether a second try at once may help: no answer, or one that says "not now"."""
+    """Whether an immediate retry may help: no answer, or a temporary error status."""
     status = error.status
     temporary = status in _TRANSIENT or (status is not None and status >= _SERVER_ERROR)
     return error.transient and temporary

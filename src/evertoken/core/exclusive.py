@@ -1,4 +1,4 @@
-"""The renewal of an exclusive grant: its rotating refresh token must not be spent twice.
+"""The renewal of an exclusive grant, whose rotating refresh token must not be spent twice.
 
 The farthest store is the home of the login. A request is sent only under the home's lock, and only
 after the home has saved the mark "being spent", which proves that the successor can be saved.
@@ -33,9 +33,9 @@ class ExclusiveRenewal(Renewal):
         return self.plan.stores - 1
 
     def locked(self, store: int, hold: Hold) -> Steps[Result | None]:
-        """Stop if the home offers no lock."""
+        """Stop if the home does not support locking."""
         if store == self._home and hold is Hold.ABSENT:
-            return (yield from self._not_sent("the store of the login offers no lock"))
+            return (yield from self._not_sent("the store of the login does not support locking"))
         return None
 
     def not_locked(self, store: int) -> Steps[Result | None]:
@@ -60,12 +60,13 @@ class ExclusiveRenewal(Renewal):
             return (yield from self._succeeded(login, answer))
         if answer.error != "invalid_grant":
             return (yield from self.failed(answer))
-        # the verdict is on the login: siblings learn from its end, and a new login ends the wait
+        # The verdict is on the login: siblings see that it has ended, and a new login ends the
+        # wait.
         self._learn(replace(login, refresh_token=None, generation=self.generation))
         return (yield from self.failed(answer, kind=FailureKind.LOCAL))
 
     def _login(self, seconds: float) -> Login | None:
-        """The login to spend: a new one, if the initial token is not one that has been used."""
+        """The login to spend: a new one if the initial token has not been used yet."""
         login, initial = self.known.login, self.credentials.initial
         used = () if login is None else login.initials
         if initial is None or digest_of(initial) in {each.digest for each in used}:
@@ -74,7 +75,7 @@ class ExclusiveRenewal(Renewal):
         return Login(initial, generation, initials=(Initial(generation, digest_of(initial)), *used))
 
     def _mark(self, login: Login) -> Steps[bool]:
-        """Save that `login` is about to be spent; whether the home has it, and no newer one."""
+        """Save that `login` is about to be spent. True if the home holds it, and no newer login."""
         self._learn(replace(login, being_spent=True))
         joined: Entry | None = yield Save(self._home, self.known)
         saved = None if joined is None else joined.login
@@ -92,7 +93,7 @@ class ExclusiveRenewal(Renewal):
         return result
 
     def _save_late(self, deadline: float) -> Steps[None]:
-        """Try again under the lock: without its successor the login is lost with this process."""
+        """Retry the save under the lock: until it succeeds, the login would die with us."""
         now = yield Now()
         while now.boot < deadline:
             yield Sleep(SAVE_PAUSE)
@@ -104,6 +105,6 @@ class ExclusiveRenewal(Renewal):
         self.known = join(self.known, Entry(login=login))
 
     def _not_sent(self, reason: str) -> Steps[Result]:
-        """The result of a renewal that sent nothing; `GrantUnavailable` names the reason."""
+        """The result of a renewal that sent nothing: `GrantUnavailable` with the reason."""
         error = GrantUnavailable(f"the refresh token was not sent: {reason}", transient=True)
         return (yield from self.failed(error, kind=FailureKind.LOCAL))

@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from evertoken.errors import TokenError
 
 LONGEST_WAIT = 24 * 3600.0
-"""Seconds: a stored failure that claims to last longer is not trusted."""
+"""Seconds. A stored failure that claims to last longer is not trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why the token endpoint is not asked for a while.
+    """Why no request is sent to the token endpoint for a while.
 
-    A count of 0 is an acceptance: the credentials were refused before, and have worked since. It
-    replaces the refusal in `join`, and forbids nothing.
+    A count of 0 is an acceptance: the credentials were refused before, but have worked since. It
+    replaces the refusal in `join` and forbids nothing.
 
     Attributes:
         kind: whom it binds.
         at: when the renewal failed, in Unix seconds.
         until: when the endpoint may be asked again, in Unix seconds.
-        error: what a caller is told meanwhile.
-        count: how many failures of this kind in a row led here, this one included.
+        error: raised to callers until then.
+        count: the number of failures of this kind in a row, including this one.
         generation: its place among the tokens of its identity: a newer token clears an outage.
         credentials_hash: of the refused credentials; empty for other kinds. In an `Entry` it is
             the slow hash under the entry's salt, in a `Snapshot` the process's own fingerprint.
@@ -50,12 +50,12 @@ class Failure:
         return self.kind is FailureKind.REFUSED
 
     def repeats(self, other: Failure | None) -> bool:
-        """Whether `other` is the same failure, met again: its times may have been converted."""
+        """Whether `other` is the same failure; its times may have been converted between clocks."""
         return other is not None and self.facts == other.facts
 
     @property
     def facts(self) -> tuple[object, ...]:
-        """What does not change when it travels between clocks."""
+        """The parts that do not change when it is converted between clocks."""
         return self.kind, self.generation, self.count, str(self.error)
 
     @property
@@ -66,9 +66,10 @@ class Failure:
         return *facts, *reading, type(self.error).__name__, str(self.error)
 
     def remaining(self, now: Instant) -> float:
-        """Seconds until it is over, by the clock that says less; 0 if it is over.
+        """Seconds until it ends on the clock that reaches its end first; 0 if it has ended.
 
-        A failure from the future, or one that claims to last longer than any failure may, is over.
+        A failure from the future, or one that claims to last longer than `LONGEST_WAIT`, counts as
+        ended.
         """
         age = now.wall - self.at
         if self.at_boot is not None:
@@ -80,7 +81,7 @@ class Failure:
 
 
 def remembered(failure: Failure) -> TokenError:
-    """A copy of the failure's error that says that it is remembered, since when and until when."""
+    """A copy of the failure's error; its message adds from when until when it is remembered."""
     error = failure.error.again()
     since, until = _utc(failure.at), _utc(failure.until)
     error.args = (f"{failure.error} (remembered since {since}, until {until})",)

@@ -1,4 +1,4 @@
-"""The kinds of failures. A module of its own: a process whose token is fresh meets no failure."""
+"""The kinds of failures, apart from `failure`, which a process with a fresh token never loads."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 
 class FailureKind(enum.Enum):
-    """Whom a failure binds."""
+    """Whom a failure keeps from sending a request."""
 
     REFUSED = "refused"
-    """The server judged the credentials: binds everyone who has the same ones."""
+    """The server judged the credentials: binds all managers with the same ones."""
     UNAVAILABLE = "unavailable"
-    """Something was sent and no proper answer came: binds everyone."""
+    """Something was sent, but no proper answer came: binds everyone."""
     LOCAL = "local"
-    """Nothing was sent, or it says nothing to others (a crash, a login that ended).
+    """Nothing was sent, or the failure is of no use to others (a crash, a login that ended).
 
-    It binds this manager alone, and is never stored.
+    It binds only this manager, and is never stored.
     """
 
     @classmethod
     def of(cls, error: TokenError) -> FailureKind:
-        """The kind of failure that `error` is; `error.local` is true if nothing was sent."""
+        """The kind of the failure `error`; `error.local` is true if nothing was sent."""
         if error.local:
             return cls.LOCAL
         return cls.REFUSED if isinstance(error, GrantRefused) else cls.UNAVAILABLE

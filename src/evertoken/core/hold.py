@@ -1,6 +1,6 @@
-"""What came of asking for a lock.
+"""The outcome of a lock.
 
-Apart from the effects, since a process that finds its token in a store loads no renewal.
+Separate from the effects: a process that finds its token in a store does not load them.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import enum
 
 
 class Hold(enum.Enum):
-    """What came of asking for a lock."""
+    """Whether a lock is held."""
 
     HELD = "held"
-    BUSY = "another holds it"
-    ABSENT = "the store offers no lock, or is away"
+    BUSY = "another process or thread holds it"
+    ABSENT = "the store does not support locking, or is unreachable"
 
     def __bool__(self) -> bool:
-        """True unless `BUSY`. Stores written for 0.1 answer with a bool."""
+        """True unless `BUSY`. Stores written for version 0.1 yield a bool."""
         return self is not Hold.BUSY

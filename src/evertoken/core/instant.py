@@ -1,4 +1,4 @@
-"""One moment on two clocks: the pure value that every deadline is made of."""
+"""One moment on two clocks: the immutable value behind every deadline."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Instant(NamedTuple):
     boot: float
 
     def reached(self, now: Instant) -> bool:
-        """Whether either clock says that this moment has come."""
+        """Whether this moment has come on either clock."""
         return now.wall >= self.wall or now.boot >= self.boot
 
     def left(self, now: Instant) -> float:
-        """Seconds until this moment, by the clock that says less; negative after it."""
+        """Seconds until this moment on the clock that reaches it first; negative after it."""
         return min(self.wall - now.wall, self.boot - now.boot)
 
     def after(self, seconds: float) -> Instant:

@@ -1,4 +1,4 @@
-"""The login of an exclusive grant: its rotating refresh token, and where that began."""
+"""The login of an exclusive grant: its rotating refresh token and the tokens that started it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Initial:
     """An initial refresh token that has been used: never shown, and never used again.
 
     Attributes:
-        generation: of the login that it started.
+        generation: of the login it started.
         digest: of its text.
     """
 
@@ -32,8 +32,8 @@ class Login:
         refresh_token: the newest one; None once the login has ended. Not shown by `repr`.
         generation: counts up with each successor.
         being_spent: whether a renewal is about to send it. Saved before each use; the save proves
-            that the successor can be saved. If it stands when the lock is free, that use brought no
-            successor: it failed, or its holder died.
+            that the successor can be saved. If it is set while nobody holds the lock, the last use
+            brought no successor: it failed, or its process died.
         initials: the initial tokens that started this login and those before it.
     """
 
@@ -44,11 +44,11 @@ class Login:
 
     @property
     def order(self) -> tuple[object, ...]:
-        """Sorts from old to new; of one generation, an ended login or one being spent wins."""
+        """Sorts from old to new; in one generation, an ended login or one being spent is newest."""
         ended = self.refresh_token is None
         return self.generation, ended, self.being_spent, self.refresh_token or ""
 
 
 def digest_of(refresh_token: str) -> str:
-    """Tells an initial refresh token from others without showing it."""
+    """A digest that identifies an initial refresh token without revealing it."""
     return hashlib.sha256(refresh_token.encode()).hexdigest()[:32]

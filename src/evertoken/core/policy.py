@@ -1,4 +1,4 @@
-"""When a token is renewed and how long a failure is waited out: arithmetic on immutable values."""
+"""When a token is renewed and how long a failure lasts: arithmetic on immutable values."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from evertoken.errors import TokenError
 
 GRANT_FLOOR = 1.0
-"""Seconds between two grants of one identity that nobody forced."""
+"""Seconds between two grants of one identity, except with `force`."""
 
 LONGEST_RETRY_AFTER = 3600.0
-"""Seconds: a longer `Retry-After` is cut to it."""
+"""Seconds. A longer `Retry-After` is cut to this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshPolicy:
-    """When to renew, and how often to ask. All but `jitter` in seconds.
+    """When to renew, and how long to wait after a failure. All values but `jitter` are in seconds.
 
     Attributes:
         refresh_before: renew this long before expiry, but at most a quarter of the lifetime.
         expiry_margin: send no token this close to its expiry, but at most a 20th of the lifetime.
         jitter: moves a renewal earlier by up to this share of its window, and shortens a back-off
-            by up to the same share (no cool-down, and no `Retry-After`), so that processes that
-            started together do not renew together.
-        retry_after: the pause after a first failure; it doubles up to `retry_after_max`.
+            by up to the same share, so that processes that started together do not renew together.
+            Cool-downs and `Retry-After` are not shortened.
+        retry_after: the pause after the first failure; it doubles up to `retry_after_max`.
         refusal_cooldown: the pause after refused credentials; it doubles up to
             `refusal_cooldown_max`.
         recheck: how often a process polls the store for a token that a sibling changed.
-        activation_delay: how long the token that a new one replaces is still sent, for an API that
-            accepts a new one only seconds later. It ends with the old token's life, or at once if
-            that is revoked, or refused by the API. 0: not at all.
+        activation_delay: how long the old token is still sent after a new one has arrived, for an
+            API that accepts a new token only seconds later. Ends when the old token expires, or at
+            once if it is revoked, or rejected by the API. 0: the new token is sent at once.
 
     Raises:
-        ValueError: a negative or infinite number, or a maximum below its start.
+        ValueError: a value is negative or infinite, or a maximum is below its starting value.
     """
 
     refresh_before: float = 120.0
@@ -74,24 +74,24 @@ class RefreshPolicy:
         return min(self.expiry_margin, token.lifetime / 20)
 
     def usable_until(self, token: Token) -> Instant:
-        """From when on `token` must not be sent."""
+        """When `token` stops being usable."""
         return _moment(token, token.lifetime - self.margin(token))
 
     def due_at(self, token: Token, *, jitter_fraction: float) -> Instant:
-        """When `token` is renewed; `jitter_fraction` in [0, 1) is this process's own."""
+        """When `token` is renewed; `jitter_fraction` is this process's random number in [0, 1)."""
         window = self.window(token) * (1 + self.jitter * jitter_fraction)
         return _moment(token, token.lifetime - max(window, self.margin(token)))
 
     def overdue_at(self, token: Token, *, jitter_fraction: float) -> Instant:
-        """When the token is overdue: half a window before its last use.
+        """When `token` is overdue: half a window before it stops being usable.
 
-        From then on a busy lock no longer delays its renewal.
+        From then on its renewal waits for a busy lock instead of trying again later.
         """
         window = self.window(token) / 2 * (1 + self.jitter * jitter_fraction)
         return _moment(token, token.lifetime - self.margin(token) - window)
 
     def usable(self, token: Token, now: Instant) -> bool:
-        """Whether `token` may be sent: its times are plausible, and it has not expired."""
+        """Whether `token` may be sent: its times are plausible and it has not expired."""
         return token.plausible(now) and not self.usable_until(token).reached(now)
 
     def poll_pause(self, token: Token | None) -> float:
@@ -101,15 +101,16 @@ class RefreshPolicy:
     def backoff(
         self, error: TokenError, *, kind: FailureKind, count: int, jitter_fraction: float
     ) -> float:
-        """Seconds until the endpoint is asked again after `count` failures of one kind in a row."""
-        # 2.0 ** 1024 overflows, and no pause doubles that often
+        """Seconds until the next request after `count` failures of one kind in a row."""
+        # 2.0 ** 1024 overflows; every pause reaches its maximum long before
         doublings = 2.0 ** min(count - 1, 64)
         if kind is FailureKind.REFUSED:
             pause = min(self.refusal_cooldown_max, self.refusal_cooldown * doublings)
         else:
             pause = min(self.retry_after_max, self.retry_after * doublings)
             if kind is FailureKind.LOCAL and not error.transient:
-                # distrusted TLS, or a proxy that wants a login: only a person mends it
+                # An untrusted certificate, or a proxy that requires a login: retrying soon cannot
+                # help.
                 pause = self.retry_after_max
             pause *= 1 - self.jitter * jitter_fraction
         asked = 0.0 if error.retry_after is None else min(error.retry_after, LONGEST_RETRY_AFTER)
@@ -118,8 +119,8 @@ class RefreshPolicy:
     def in_force(self, failure: Failure, token: Token | None, now: Instant) -> bool:
         """Whether `failure` still forbids a request; `token` is the newest one known.
 
-        An outage or local failure that began while a token lived is tried again when that token
-        ends. Refused credentials are not.
+        An outage or a local failure that began while a token was usable ends with that token. A
+        refusal does not.
         """
         if not failure.remaining(now):
             return False

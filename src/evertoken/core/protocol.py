@@ -1,4 +1,4 @@
-"""Which generator a driver runs: the entrance to the protocol."""
+"""The entry point for a driver: chooses the generator to run."""
 
 from __future__ import annotations
 

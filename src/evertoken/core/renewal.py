@@ -1,6 +1,6 @@
 """One renewal across threads, processes and machines, as a generator of effects.
 
-Read the credentials, lock, load, adopt or ask, save. It performs nothing itself: a driver does.
+The steps: read the credentials, lock, load, adopt or request, save. A driver performs the effects.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     from evertoken.core.token import Token
 
 LOCK_POLL_INTERVAL = 1.0
-"""Seconds of waiting for a lock after which the store is loaded again."""
+"""Seconds to wait for a lock before the store is loaded again."""
 
 
 class Renewal(Exchange):
-    """One renewal: locks and stores around one exchange."""
+    """One renewal: the locks and stores around one exchange."""
 
     def __init__(self, plan: Plan, request: RenewalRequest) -> None:
         super().__init__(plan, request)
         self._stored: dict[int, Entry] = {}
 
     def steps(self) -> Steps[Result]:
-        """The whole renewal. Raises nothing: a failure is a `Result` with a failure."""
+        """The whole renewal. It never raises: a failure is returned in the `Result`."""
         reading = yield ReadCredentials()
         if not isinstance(reading, Reading):
             return (yield from self.failed(reading, kind=FailureKind.LOCAL))
@@ -63,7 +63,7 @@ class Renewal(Exchange):
         return result if result.entry is self.known else replace(result, entry=self.known)
 
     def _identify(self, reading: Reading) -> None:
-        """Drop what the manager held, if the credentials name another identity by now."""
+        """Drop what the manager knew if the credentials now name another identity."""
         if self.request.snapshot.key not in {None, reading.key}:
             self.known = NOTHING
             self.request = replace(self.request, snapshot=EMPTY)
@@ -71,7 +71,7 @@ class Renewal(Exchange):
     # -- locks and stores --------------------------------------------------------------------------
 
     def _from_store_on(self, store: int) -> Steps[Result]:
-        """Lock and ask from `store` on, near to far; save what was learnt far to near."""
+        """Lock the stores from `store` on, near to far, and ask; then save, far to near."""
         if store == self.plan.stores:
             return (yield from self._ask())
         result = yield from self._acquire(store)
@@ -82,12 +82,12 @@ class Renewal(Exchange):
         return result
 
     def _acquire(self, store: int) -> Steps[Result | None]:
-        """Take the lock of `store`; a result if what was found there makes it needless."""
+        """Take the lock of `store`. A result means that its content makes that unnecessary."""
         tries = 0
         while (wait := (yield from self._wait(tries))) is not None:
             seconds, last = wait
             hold = yield Lock(store, seconds)
-            found = yield from self._look(store)
+            found = yield from self._load_and_check(store)
             if found is not None or hold is not Hold.BUSY:
                 return found or (yield from self.locked(store, hold))
             if last:
@@ -96,22 +96,23 @@ class Renewal(Exchange):
         return (yield from self.result(Source.BUSY))
 
     def locked(self, store: int, hold: Hold) -> Steps[Result | None]:
-        """What is done once the lock of `store` is held, or is not offered; a result ends it."""
+        """Called once the lock of `store` is held, or not supported. A result ends the renewal."""
         del store, hold
         yield from ()
         return None
 
     def not_locked(self, store: int) -> Steps[Result | None]:
-        """Go on without the lock of `store`: it only saves grants."""
+        """Called after the lock timeout. Goes on without the lock, which only saves grants."""
         yield LockTimedOut(store)
         return None
 
     def _wait(self, tries: int) -> Steps[tuple[float, bool] | None]:
-        """Seconds to wait for a lock, and whether this is the last try; None to stop trying.
+        """Seconds to wait for a lock and whether this is the last try; None to stop trying.
 
-        Nobody waits: one try, then put it off until the token is overdue. Somebody waits, or the
-        token is overdue: slices of a second, with a look at the store between them. Jitter keeps
-        siblings from giving up together behind a stuck holder.
+        If no caller waits, there is one try, and the renewal is put off until the token is overdue.
+        If a caller waits or the token is overdue, the wait is cut into slices of a second, and the
+        store is loaded between them. Jitter keeps siblings from giving up together behind a stuck
+        holder.
         """
         now = yield Now()
         if not (self.request.blocking or self._overdue(now)):
@@ -123,7 +124,7 @@ class Renewal(Exchange):
         return max(0.0, left), True
 
     def _blocked_since(self) -> float:
-        """Since when a lock has been waited for: tries that were long ago do not count."""
+        """When the wait for the lock began; tries of long ago do not count."""
         snapshot, start = self.request.snapshot, self.request.start
         if snapshot.blocked_since is None:
             return start.boot
@@ -135,10 +136,10 @@ class Renewal(Exchange):
         fraction, policy = self.plan.jitter_fraction, self.plan.policy
         return token is None or policy.overdue_at(token, jitter_fraction=fraction).reached(now)
 
-    def _look(self, store: int) -> Steps[Result | None]:
-        """Load `store`; a token in it counts only after the farther stores were loaded too.
+    def _load_and_check(self, store: int) -> Steps[Result | None]:
+        """Load `store`, and the farther stores before a token in it is adopted.
 
-        A sibling on another machine may have revoked or replaced it.
+        A sibling on another machine may have revoked or replaced that token.
         """
         yield from self._load(store)
         if self._stored[store].token is not None:
@@ -152,13 +153,13 @@ class Renewal(Exchange):
         self.known = join_at(self.known, self._stored[store], (yield OrderingTime()))
 
     def save(self, store: int) -> Steps[bool]:
-        """Save what is known, if it is news to `store`; whether the store has it now."""
+        """Save what is known, if it is new to `store`. True if the store has it now."""
         if not adds(self.known, self._stored.get(store, NOTHING)):
             return True
         joined = yield Save(store, self.known)
         if joined is None:
             return False
-        # a revocation may have come in between
+        # another process may have saved a revocation meanwhile
         self._stored[store] = joined
         self.known = join(self.known, joined)
         return True
@@ -166,10 +167,10 @@ class Renewal(Exchange):
     # -- what is found -----------------------------------------------------------------------------
 
     def _result_if_found(self, store: int) -> Steps[Result | None]:
-        """A result, if something in `known` makes a request needless."""
+        """A result, if something in `known` makes a request unnecessary."""
         now = yield Now()
         token = yield from self._adoptable(now)
-        failure = yield from self._binding(now)
+        failure = yield from self._binding_failure(now)
         if token is None and failure is None:
             return None
         holders = (each for each, entry in self._stored.items() if entry.token == token)
@@ -194,8 +195,8 @@ class Renewal(Exchange):
         due_at = policy.due_at(token, jitter_fraction=self.plan.jitter_fraction)
         return not due_at.reached(now) or not request.snapshot.usable(now)
 
-    def _binding(self, now: Instant) -> Steps[Failure | None]:
-        """The failure of `known` that forbids a request: an outage, or our own refusal."""
+    def _binding_failure(self, now: Instant) -> Steps[Failure | None]:
+        """The failure in `known` that forbids a request: an outage or our own refusal."""
         known, policy = self.known, self.plan.policy
         if self.request.force:
             return None
@@ -207,7 +208,7 @@ class Renewal(Exchange):
         return outage if outage and policy.in_force(outage, known.token, now) else None
 
     def _remembered_refusal(self) -> Steps[Result | None]:
-        """The refusal of these very credentials: it needs neither a lock nor a store."""
+        """A result if these credentials were refused before. Needs neither lock nor store."""
         if self.request.rejected is not None:
             return None
         now = yield Now()
@@ -217,7 +218,7 @@ class Renewal(Exchange):
         return (yield from self.result(Source.REMEMBERED, failure=own))
 
     def _own_failure(self, now: Instant) -> Failure | None:
-        """The failure that the manager waits out, if it concerns these credentials."""
+        """The failure that the manager is waiting out, if it concerns these credentials."""
         snapshot, own = self.request.snapshot, self.request.snapshot.failure
         if own is None or self.request.force:
             return None
@@ -237,7 +238,7 @@ class Renewal(Exchange):
         return (yield from self.exchange())
 
     def _floor(self, now: Instant) -> float:
-        """Seconds to wait, so that tokens which expire at once do not make a storm of grants."""
+        """Seconds to wait, so that tokens which expire at once do not cause a storm of grants."""
         latest = self.known.token
         if latest is None or latest.issued_boot is None or self.request.force:
             return 0.0

@@ -36,27 +36,27 @@ if TYPE_CHECKING:
 
 
 def revocation(plan: Plan, snapshot: Snapshot) -> Steps[Revocation]:
-    """Revoke the manager's token, and those in the stores that belong to its credentials.
+    """Revoke the manager's token and the stored tokens that belong to its credentials.
 
-    A token in flight is covered too: its generation was drawn before its request was sent, and is
-    not above `revoked_through` when it arrives. While the stores hold a token of other credentials,
+    A token in flight is covered too: it got its generation before its request was sent, so it is
+    not above `revoked_through` when it arrives. If a store holds a token of other credentials,
     tokens in flight are not covered. The tombstone is saved before the server is asked, so that no
-    sibling sends a token that the server is about to end. Each store may wait `lock_timeout` for
-    its lock; after that the revocation goes on without it.
+    sibling sends a token that the server is about to revoke. Each lock is waited for `lock_timeout`
+    at most; then the revocation goes on without it.
     """
     reading = yield ReadCredentials()
     if not isinstance(reading, Reading):
-        # without credentials, only the manager's own token is known to be ours
+        # without credentials, only the manager's own tokens are known to be ours
         own = tuple(filter(None, (snapshot.token, snapshot.former)))
         return _ended(NOTHING, own, _newest(own), reading)
     if snapshot.key not in {None, reading.key}:
-        # the credentials name another identity by now; its tokens were never handed out here
+        # The credentials now name another identity, of which this manager has no token.
         snapshot = replace(snapshot, token=None, former=None, entry=NOTHING)
     entries = yield from _lock_and_load(plan)
     ours, foreign = yield from _owned(reading, snapshot, entries)
     seconds = yield OrderingTime()
     known = demoted(reduce(join, entries, snapshot.entry), seconds)
-    # the token of other credentials is not ours to end, nor is their login
+    # a token or a login of other credentials must survive
     through = _newest(ours) if foreign else next_generation(known, seconds)
     known = join(known, _tombstone(ours, known, through))
     known = known if foreign else _without_login(known, seconds)
@@ -66,7 +66,7 @@ def revocation(plan: Plan, snapshot: Snapshot) -> Steps[Revocation]:
 
 
 def _tombstone(ours: tuple[Token, ...], known: Entry, through: int) -> Entry:
-    """The tombstone. If none of our tokens dies, a known outage is moved above it, and binds on."""
+    """The tombstone. If it kills no token of ours, a known outage is moved above it, to survive."""
     dead, outage = Entry.of_revocation(through), known.outage
     if ours or outage is None:
         return dead
@@ -74,7 +74,7 @@ def _tombstone(ours: tuple[Token, ...], known: Entry, through: int) -> Entry:
 
 
 def _lock_and_load(plan: Plan) -> Steps[list[Entry]]:
-    """Ask for every lock, near to far, and load every store."""
+    """Take every lock, near to far, and load every store."""
     for store in range(plan.stores):
         yield Lock(store, plan.lock_timeout)
     entries: list[Entry] = []
@@ -87,7 +87,7 @@ def _lock_and_load(plan: Plan) -> Steps[list[Entry]]:
 def _owned(
     reading: Reading, snapshot: Snapshot, entries: Iterable[Entry]
 ) -> Steps[tuple[tuple[Token, ...], bool]]:
-    """The tokens that are ours, and whether there are others."""
+    """The tokens that are ours, and whether a store holds others."""
     ours = {token.value: token for token in (snapshot.token, snapshot.former) if token is not None}
     foreign = False
     for token in filter(None, (entry.token for entry in entries)):
@@ -100,7 +100,7 @@ def _owned(
 
 
 def _revoke(reading: Reading, tokens: Iterable[Token]) -> Steps[TokenError | None]:
-    """Tell the server about every token; the first error."""
+    """Revoke each token at the server; returns the first error."""
     first = None
     for token in tokens:
         error = yield Revoke(reading, token)
@@ -109,7 +109,7 @@ def _revoke(reading: Reading, tokens: Iterable[Token]) -> Steps[TokenError | Non
 
 
 def _without_login(entry: Entry, seconds: float) -> Entry:
-    """`entry` whose login has ended."""
+    """`entry` with its login ended."""
     if entry.login is None:
         return entry
     ended = replace(entry.login, refresh_token=None, generation=next_generation(entry, seconds))

@@ -1,4 +1,4 @@
-"""What one manager holds and decides by: an immutable snapshot, and the ways to the next one."""
+"""The immutable snapshot of one manager, the decision on it, and the transitions to the next."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Action(enum.Enum):
-    """What a caller does with a snapshot."""
+    """What a caller does, given a snapshot."""
 
     USE = "use"
     REFRESH_IF_FREE = "refresh if free"
@@ -28,22 +28,23 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All that a request needs to decide and proceed, published as one object.
+    """Everything a request needs to decide and proceed, published as one object.
 
     Attributes:
-        key: the identity by the last reading of the credentials; None before the first.
+        key: the identity in the last reading of the credentials; None before the first.
         fingerprint: of those credentials; never stored.
-        entry: what this manager knows, the tokens of other credentials included.
-        token: the newest one held, which is sent; kept past its end, so that the next grant knows
-            when the last one was.
+        entry: what this manager knows, including tokens of other credentials.
+        token: the newest token held. It is kept after it expires, so that the next grant knows when
+            the last one was.
         header: the value of `Authorization`; not shown by `repr`.
-        fresh_from, fresh_until: Unix seconds between which one look at the wall clock is enough.
-        usable_until: when `token` must not be sent any more.
+        fresh_from, fresh_until: the Unix seconds between which reading the wall clock is enough to
+        decide.
+        usable_until: when `token` stops being usable.
         due_at: when a renewal is tried next.
-        rejected: whether an API refused `token` and its replacement is under way.
+        rejected: whether an API rejected `token` and its replacement is under way.
         failure: the failure being waited out, a local one included.
-        blocked_since: since when another process has held the lock, on the clock since boot.
-        former: the token that `token` replaced, if that one is sent until `active_at` instead.
+        blocked_since: when the wait for another process's lock began, on the clock since boot.
+        former: the token before `token`, if it is sent instead until `active_at`.
     """
 
     key: TokenKey | None = None
@@ -63,7 +64,7 @@ class Snapshot:
 
     @property
     def sent(self) -> Token | None:
-        """The token of `header`."""
+        """The token in `header`."""
         return self.former or self.token
 
     def usable(self, now: Instant) -> bool:
@@ -71,11 +72,11 @@ class Snapshot:
         return not (self.rejected or self.usable_until.reached(now))
 
     def due(self, now: Instant) -> bool:
-        """Whether a renewal is to be tried."""
+        """Whether a renewal is due."""
         return self.rejected or self.due_at.reached(now)
 
     def seconds_left(self, now: Instant) -> float:
-        """For how many seconds the token may still be sent, by the clock that says less."""
+        """Seconds for which the token may still be sent, on the clock that ends it first."""
         return max(0.0, self.usable_until.left(now))
 
 
@@ -83,7 +84,7 @@ EMPTY = Snapshot()
 
 
 def decide(snapshot: Snapshot, now: Instant) -> Action:
-    """What a caller that came at `now` does. Nothing changes this decision afterwards."""
+    """What a caller does at `now`. Nothing else changes this decision."""
     if snapshot.usable(now):
         return Action.REFRESH_IF_FREE if snapshot.due(now) else Action.USE
     return Action.REFRESH_OR_WAIT if snapshot.due(now) else Action.FAIL
@@ -92,11 +93,11 @@ def decide(snapshot: Snapshot, now: Instant) -> Action:
 def with_token(
     snapshot: Snapshot, token: Token, now: Instant, policy: RefreshPolicy, *, jitter_fraction: float
 ) -> Snapshot:
-    """`snapshot` with a token that was just granted or adopted.
+    """`snapshot` with a newly granted or adopted token.
 
-    A token whose time of issue on the clock since boot is unknown is held to that clock from now
-    on, so that setting the wall clock back cannot prolong it. The token that was sent before is
-    still sent for the policy's `activation_delay`.
+    If the token has no issue time on the clock since boot, one is set now, so that setting the wall
+    clock back cannot prolong it. The previous token is still sent for the policy's
+    `activation_delay`.
     """
     if token.issued_boot is None:
         token = replace(token, issued_boot=now.boot - max(0.0, now.wall - token.issued_at))
@@ -119,7 +120,7 @@ def with_token(
 def _with_former(
     snapshot: Snapshot, former: Token, now: Instant, policy: RefreshPolicy
 ) -> Snapshot:
-    """`snapshot` that still sends `former`, while that lives and is not known to be dead."""
+    """`snapshot` that still sends `former`, if that is usable and not revoked."""
     dead = not policy.usable(former, now) or snapshot.entry.kills(former)
     if dead or not policy.activation_delay:
         return snapshot
@@ -128,15 +129,15 @@ def _with_former(
 
 
 def promoted(snapshot: Snapshot) -> Snapshot:
-    """`snapshot` that sends its newest token from now on."""
+    """`snapshot` that sends its newest token."""
     if snapshot.former is None or snapshot.token is None:
         return snapshot
     header = _header_of(snapshot.token)
-    return replace(closed(snapshot), former=None, header=header, active_at=LONG_AGO)
+    return replace(without_fast_path(snapshot), former=None, header=header, active_at=LONG_AGO)
 
 
 def activated(snapshot: Snapshot, now: Instant) -> Snapshot:
-    """`snapshot`, `promoted` if its newest token is active by now."""
+    """`snapshot`, `promoted` if the activation delay is over at `now`."""
     return promoted(snapshot) if snapshot.active_at.reached(now) else snapshot
 
 
@@ -149,7 +150,7 @@ def with_failure(
 ) -> Snapshot:
     """`snapshot` after a failed renewal.
 
-    The next try comes when the back-off ends, or when a live token ends, whichever is sooner.
+    The next try comes when the back-off ends or the usable token ends, whichever is sooner.
     """
     due_at = now.after(failure.remaining(now))
     if snapshot.usable(now):
@@ -157,19 +158,19 @@ def with_failure(
     elif failure.refused:
         # changed credentials end a cool-down, so they are read again before it is over
         due_at = due_at.earlier(now.after(policy.recheck))
-    return replace(closed(snapshot), due_at=due_at, failure=failure, blocked_since=None)
+    return replace(without_fast_path(snapshot), due_at=due_at, failure=failure, blocked_since=None)
 
 
 def with_fast_path(
     snapshot: Snapshot, now: Instant, policy: RefreshPolicy, *, poll_in: float = math.inf
 ) -> Snapshot:
-    """`snapshot`, open to the one-clock check until it is due or the store is polled.
+    """`snapshot`, with the one-clock check enabled until it is due or the store is polled.
 
-    The window has a start too: if the wall clock is set back, it falls out of the window, and both
-    clocks are read again.
+    The window also has a start: a wall clock that is set back leaves the window, and both clocks
+    are read again.
 
     Args:
-        snapshot: what is published.
+        snapshot: the published snapshot.
         now: both clocks.
         policy: its `recheck` bounds the window.
         poll_in: seconds until the next poll, which may bring a revocation.
@@ -180,21 +181,21 @@ def with_fast_path(
     return replace(snapshot, fresh_from=now.wall, fresh_until=now.wall + max(0.0, min(ends)))
 
 
-def closed(snapshot: Snapshot) -> Snapshot:
-    """`snapshot` without its fast path: the next call goes through `decide`."""
+def without_fast_path(snapshot: Snapshot) -> Snapshot:
+    """`snapshot` with the one-clock check disabled: the next call goes through `decide`."""
     open_ = snapshot.fresh_until > -math.inf
     return replace(snapshot, fresh_until=-math.inf) if open_ else snapshot
 
 
 def with_rejected(snapshot: Snapshot) -> Snapshot:
-    """`snapshot` while a token that an API refused is replaced: new callers wait for the next."""
-    return replace(closed(snapshot), rejected=True)
+    """`snapshot` while a rejected token is replaced: new callers wait for the next token."""
+    return replace(without_fast_path(snapshot), rejected=True)
 
 
 def postponed(
     snapshot: Snapshot, now: Instant, policy: RefreshPolicy, *, blocked: bool = True
 ) -> Snapshot:
-    """`snapshot` after a renewal without a result, as while another process holds the lock.
+    """`snapshot` after a renewal without a result, as when another process holds the lock.
 
     The next try is soon.
     """
@@ -206,15 +207,15 @@ def postponed(
 
 
 def without_token(snapshot: Snapshot) -> Snapshot:
-    """`snapshot` whose token is dead: the next call renews, unless a failure forbids it."""
+    """`snapshot` without its dead token: the next call renews, unless a failure forbids it."""
     return Snapshot(key=snapshot.key, fingerprint=snapshot.fingerprint, entry=snapshot.entry)
 
 
 def invalidated(snapshot: Snapshot, value: str, known: Entry = NOTHING) -> Snapshot:
-    """`snapshot` after the token with this value was declared dead; a later one stays.
+    """`snapshot` after the token with this value was declared dead; a newer token stays.
 
-    Save its `entry`: that is what tells the siblings. `known` is what a store holds, where the
-    token may be newer than the one of this manager.
+    Save its `entry` to inform siblings. `known` is what the stores hold: there the token may have a
+    higher generation than in this manager.
     """
     tokens = (snapshot.token, snapshot.former, snapshot.entry.token, known.token)
     dead = [token.generation for token in tokens if token is not None and token.value == value]
@@ -224,7 +225,7 @@ def invalidated(snapshot: Snapshot, value: str, known: Entry = NOTHING) -> Snaps
 
 
 def revoked(snapshot: Snapshot, entry: Entry) -> Snapshot:
-    """`snapshot` after a revocation that `entry` tells of."""
+    """`snapshot` after the revocation in `entry`."""
     return _without_dead_token(replace(snapshot, entry=join(snapshot.entry, entry)))
 
 
@@ -240,17 +241,17 @@ def merge_shared(
     """`snapshot` after a poll of a store.
 
     Args:
-        snapshot: what the manager holds, of the identity that the store was asked for.
+        snapshot: the manager's, of the identity that was polled.
         entry: what the store holds.
         now: both clocks.
         policy: the rules.
-        jitter_fraction: in [0, 1), this process's own.
+        jitter_fraction: this process's random number in [0, 1).
         may_adopt: whether the token in `entry` belongs to this manager's credentials.
 
     Returns:
-        The same object if nothing new was learnt.
+        The same object if the store held nothing new.
     """
-    snapshot = knowing(snapshot, entry or NOTHING, now)
+    snapshot = informed_by(snapshot, entry or NOTHING, now)
     token = snapshot.entry.token
     if may_adopt and token is not None and _replaces(token, snapshot) and policy.usable(token, now):
         snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
@@ -258,9 +259,9 @@ def merge_shared(
 
 
 def _with_outage(snapshot: Snapshot, now: Instant, policy: RefreshPolicy) -> Snapshot:
-    """`snapshot`, waiting out the outage that it knows of.
+    """`snapshot`, waiting out an outage in its entry.
 
-    A fresh token is left alone: a renewal meets the outage in the store if it is still there then.
+    A fresh token is left alone: its renewal will find the outage in the store, if it lasts.
     """
     outage, token = snapshot.entry.outage, snapshot.entry.token
     if outage is None or outage.repeats(snapshot.failure) or decide(snapshot, now) is Action.USE:
@@ -277,13 +278,13 @@ def apply_result(
     *,
     jitter_fraction: float,
 ) -> Snapshot:
-    """`snapshot` after a renewal. Its waiting callers receive `result.token` or its error.
+    """`snapshot` after a renewal. `token_for_waiter` says what its waiting callers get.
 
-    An expired token is kept for those who waited for it, unless the result is late: then the
-    process was frozen, and would send a token that is long dead.
+    An expired token is kept for callers that waited for it, unless the result is late: the process
+    was suspended, and the token expired long ago.
     """
     snapshot = _identified(snapshot, result)
-    snapshot = closed(knowing(snapshot, result.entry, now))
+    snapshot = without_fast_path(informed_by(snapshot, result.entry, now))
     rejected = snapshot.rejected
     if rejected:
         snapshot = replace(snapshot, rejected=False)
@@ -299,24 +300,26 @@ def apply_result(
     return postponed(snapshot, now, policy, blocked=result.blocked)
 
 
-def received(snapshot: Snapshot, result: Result, now: Instant, *, came: Instant) -> Token | None:
-    """The token that a caller who waited for `result` gets; None: its error, or it asks again.
+def token_for_waiter(
+    snapshot: Snapshot, result: Result, now: Instant, *, waiting_since: Instant
+) -> Token | None:
+    """The token for a caller that waited for `result`; None if it gets the error or asks again.
 
-    A token that had expired when it arrived is given only to callers that were already waiting:
-    one with a lifetime of 0 would otherwise never be used. A caller that came later, after its
-    process was frozen, would send a token that it knows to be dead.
+    A token that had expired when it arrived is given only to callers that were already waiting;
+    otherwise a token with a lifetime of 0 could never be used. A caller that came later would send
+    a token that it knows to be dead.
 
     Args:
-        snapshot: what `apply_result` made of the result.
-        result: what came of the renewal.
-        now: when the caller goes on.
-        came: when it began to wait.
+        snapshot: the snapshot that `apply_result` returned for `result`.
+        result: the outcome of the renewal.
+        now: when the caller continues.
+        waiting_since: when it began to wait.
     """
     if snapshot.usable(now):
         return snapshot.token
     own, new = snapshot.token, result.token
     arrived = own is not None and new is not None and own.value == new.value
-    waited = arrived and not result.late(now) and snapshot.usable_until.left(came) >= 0
+    waited = arrived and not result.late(now) and snapshot.usable_until.left(waiting_since) >= 0
     return own if waited else None
 
 
@@ -329,16 +332,16 @@ def _arrives(
 
 
 def _granted_again(token: Token, snapshot: Snapshot) -> bool:
-    """Whether a server answered with the token that it gave before, which has new times now.
+    """Whether the server returned the token it gave before, with new times.
 
-    With the old ones it would stay due, and be requested once a second until it ends.
+    With the old times it would stay due, and be requested once a second until it expires.
     """
     own = snapshot.token
     return own is not None and token.value == own.value and token.generation > own.generation
 
 
 def _identified(snapshot: Snapshot, result: Result) -> Snapshot:
-    """`snapshot` of the identity that was renewed; nothing crosses from one to another."""
+    """`snapshot` for the identity that was renewed; nothing is carried over from another one."""
     if result.key is None:
         return snapshot
     if snapshot.key == result.key and snapshot.fingerprint == result.fingerprint:
@@ -348,11 +351,11 @@ def _identified(snapshot: Snapshot, result: Result) -> Snapshot:
     return replace(snapshot, key=result.key, fingerprint=result.fingerprint)
 
 
-def knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
-    """`snapshot` that knows `entry` too; the same object if that is no news.
+def informed_by(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
+    """`snapshot` joined with `entry`; the same object if that adds nothing.
 
-    Demotes the manager's own token too: a generation from the far future would beat every later
-    token.
+    It also demotes the manager's own token: a generation from the far future would beat every later
+    one.
     """
     before = snapshot.entry
     if entry in (before, NOTHING) and demoted(before, now.wall) is before:
@@ -363,16 +366,16 @@ def knowing(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
     token = snapshot.token
     if token is not None:
         token = demoted(Entry(token, None, before.revoked_through), now.wall).token
-    if snapshot.failure is not None and _logged_in_anew(before, known):
-        # what was remembered of the old login has ended
-        snapshot = replace(closed(snapshot), failure=None, due_at=LONG_AGO)
+    if snapshot.failure is not None and _has_newer_login(before, known):
+        # the failure belonged to the old login
+        snapshot = replace(without_fast_path(snapshot), failure=None, due_at=LONG_AGO)
     if token is not snapshot.token:
-        # the order of the two is lost
+        # demotion has lost the order of the two tokens
         snapshot = promoted(snapshot)
     return _without_dead_token(replace(snapshot, entry=known, token=token))
 
 
-def _logged_in_anew(before: Entry, known: Entry) -> bool:
+def _has_newer_login(before: Entry, known: Entry) -> bool:
     """Whether `known` has a newer login than `before`."""
     if known.login is None:
         return False

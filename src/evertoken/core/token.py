@@ -1,4 +1,4 @@
-"""A token and the identity it belongs to: immutable values that hide their secrets."""
+"""A token and the identity it belongs to: immutable values whose `repr` shows no secret."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from evertoken.core.instant import Instant
 
 FUTURE_TOLERANCE = 60.0
-"""Seconds by which a time may lie in the future before it is not trusted."""
+"""Seconds. A time further in the future is not trusted."""
 
 LONGEST_LIFETIME = 365 * 24 * 3600.0
-"""Seconds: a longer `expires_in` is cut to it, and a token that claims more is not trusted."""
+"""Seconds. A longer `expires_in` is cut to this; a stored token that claims more is not trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,12 @@ class TokenKey:
 
     Attributes:
         token_url: where the token is requested.
-        client_id: the OAuth client; None where the server wants none.
+        client_id: the OAuth client; None if the server requires none.
         username: the resource owner or account, if there is one.
-        scope: the scope that is requested.
-        extra: what else decides whose token it is, as pairs of name and value: form parameters
-            (audience, resource …) and hashed header fields (`x-tenant:`); sorted, so that their
-            order does not make another identity.
+        scope: the requested scope.
+        extra: everything else that distinguishes identities, as pairs of name and value: form
+            parameters (audience, resource …) and hashed header fields (`x-tenant:`). Sorted, so
+            that their order does not matter.
     """
 
     token_url: str
@@ -41,31 +41,31 @@ class TokenKey:
 
     @property
     def subject(self) -> str | None:
-        """Whose token it is: the user name."""
+        """The user name that the token belongs to."""
         return self.username
 
     def digest(self) -> str:
-        """32 hexadecimal digits that name this identity without showing it.
+        """32 hexadecimal digits that identify this identity without revealing it.
 
-        The first four fields are hashed by position. A later field is appended by name, and only
-        if it is set, so that a new field renames no file.
+        The first four fields are hashed by position. Later fields are appended by name, and only if
+        they are set, so that a new field does not rename existing files.
         """
         parts: tuple[object, ...] = (self.token_url, self.client_id, self.username, self.scope)
         if self.extra:
             parts += (("extra", self.extra),)
-        # repr() escapes differently with each version of Unicode that Python comes with
+        # `repr` escapes differently in each Python version, as its Unicode tables change
         return hashlib.sha256(ascii(parts).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token with its times and scope; replaced whole, never changed.
+    """An access token with its times and scope. Immutable.
 
     Attributes:
         value: the access token; not shown by `repr`.
-        issued_at: when it was requested, in Unix seconds.
-        expires_at: when it expires by its issuer's word, in Unix seconds.
-        scope: the scope that was granted, if the server named one.
+        issued_at: when its request was sent, in Unix seconds.
+        expires_at: when it expires according to its issuer, in Unix seconds.
+        scope: the granted scope, if the server named one.
         refresh_token: not shown by `repr`.
         issued_boot: `issued_at` on the clock since boot, if it is known and still comparable.
         generation: its place in the order of all tokens of its identity; 0 if it has none yet.
@@ -88,8 +88,8 @@ class Token:
     def order(self) -> tuple[object, ...]:
         """Sorts tokens of one identity from old to new, the same way on every machine.
 
-        Generation first, then text. Times come last because machines' clocks differ. Of two copies
-        of one token the one that expires first wins.
+        Generation first, then text. Times come last because machines' clocks differ: among copies
+        of one token, the copy that expires first is the newest.
         """
         reading = (False, 0.0) if self.issued_boot is None else (True, -self.issued_boot)
         content = self.value, self.scope or "", self.refresh_token or ""
@@ -97,15 +97,15 @@ class Token:
         return self.generation, *content, *absent, -self.expires_at, -self.issued_at, *reading
 
     def digest(self) -> str:
-        """16 hexadecimal digits that tell this token from others without showing it."""
+        """16 hexadecimal digits that identify this token without revealing it."""
         return hashlib.sha256(self.value.encode()).hexdigest()[:16]
 
     def plausible(self, now: Instant) -> bool:
-        """Whether its times can be true: not in the future, and not longer than a year."""
+        """Whether its times can be true: not issued in the future, not valid for over a year."""
         age_by_wall = now.wall - self.issued_at
         age_by_boot = 0.0 if self.issued_boot is None else now.boot - self.issued_boot
         youngest = min(age_by_wall, age_by_boot)
-        # a second more: from 2038 on doubles are coarser, and a year that ends there is rounded up
+        # One second of tolerance: doubles are coarser from 2038 on, where a year may be rounded up.
         return youngest >= -FUTURE_TOLERANCE and 0 <= self.lifetime < LONGEST_LIFETIME + 1
 
     def issued_since(self, start: Instant) -> bool:
@@ -122,6 +122,6 @@ class Token:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a Token does not pickle, so that no secret travels by accident: "
-            "send the manager instead, or token.value where it must travel"
+            "a Token does not pickle, so that its secret does not leak by accident: "
+            "send the manager instead, or token.value if the secret itself is needed"
         )

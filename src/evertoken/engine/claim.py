@@ -1,4 +1,4 @@
-"""Which tokens of a store a manager may use: those of its own credentials."""
+"""Which stored tokens a manager may use: those of its own credentials."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class Claim(NamedTuple):
-    """A manager's claim on what is stored under its identity.
+    """A manager's claim on the token stored for its identity.
 
-    A store finds tokens by user name and client id, which say nothing of the password: without a
-    check, a wrong one would receive the token that the right one obtained. Between processes the
-    folder or the Redis is the boundary, so a token that comes from there belongs to the first
+    A store finds tokens by user name and client id, not by password. Without this check a manager
+    with a wrong password would receive the token that the right one obtained. Between processes the
+    folder or the Redis server is the trust boundary, so a token from there belongs to the first
     manager that adopts it.
 
     Attributes:
         memory: remembers the owner of each token in this process.
         grant: whose credentials claim it.
-        proof: whether they must have obtained a token in this process first.
+        proof: whether the credentials must first obtain a token in this process.
     """
 
     memory: MemoryStore
@@ -35,31 +35,31 @@ class Claim(NamedTuple):
 
     @property
     def source(self) -> Source:
-        """Where the credentials come from."""
+        """The source of the credentials."""
         return source_of(self.grant)
 
     def recognised_unread(self, key: TokenKey) -> bool:
-        """Whether the owner of `key` has the same source of credentials, or there is no owner."""
+        """Whether `key` has no owner, or one with the same source of credentials."""
         owner = self.memory.owner(key)
         return owner is None or owner.matches(self.source, None)
 
     def admit_unread(self, key: TokenKey) -> bool:
-        """As `admit`, by the source of the credentials alone, which are not read."""
+        """Like `admit`, but compares only the source of the credentials and does not read them."""
         return self.memory.admit(key, self.source, proof=self.proof)
 
     def admit(self, credentials: Credentials, fingerprint: bytes) -> bool:
         """Whether `credentials` may use the stored tokens of their identity.
 
-        Makes them the owner if there is none, unless the claim needs proof.
+        If there is no owner, they become the owner, unless the claim requires proof.
         """
         return self.memory.admit(
             credentials.key, credentials.source, fingerprint=fingerprint, proof=self.proof
         )
 
     def recognise(self, key: TokenKey) -> None:
-        """Read the credentials of the owner of `key`, if only that can tell them from ours.
+        """Read the owner's credentials, if that is the only way to compare them with ours.
 
-        It may call a user's callables, so no lock is held.
+        May call a user's callables, so no lock is held.
         """
         owner = self.memory.owner(key)
         if owner is None or owner.fingerprint is not None or self.source in owner.sources:

@@ -1,4 +1,4 @@
-"""A renewal that raised is a local failure, so that its callers do not try again in a loop."""
+"""Turns an exception in a renewal into a local failure, so that its callers do not loop."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def crashed(error: BaseException, request: RenewalRequest, plan: Plan) -> Result:
-    """The result of a renewal in which a store or a grant raised what it must not.
+    """The result of a renewal in which a store or a grant raised an unexpected exception.
 
-    Only the type is told: the text may quote a secret.
+    The error names only its type: the text may quote a secret.
     """
     now = clock.elapsed(request.start)
     before = request.snapshot.failure

@@ -31,7 +31,7 @@ R = TypeVar("R")
 
 
 class _SlowHash:
-    """One slow hash at a time: each takes 16 MiB."""
+    """Allows one slow hash at a time: each takes 16 MiB."""
 
     def __init__(self) -> None:
         self.renew_in_child()
@@ -49,14 +49,14 @@ class Driver:
     """Runs one generator of effects for one manager.
 
     Args:
-        claim: the grant, and which tokens of the stores are its manager's.
+        claim: the grant, and which stored tokens its manager may use.
         stores: near to far; the first one is the process's memory.
-        start: the caller's reading of both clocks, which travels with the renewal.
-        publish: told the result that waiting callers receive before the renewal has ended.
+        start: the caller's reading of both clocks, from which the renewal counts.
+        publish: called with a result that waiting callers receive before the renewal has ended.
         on_step: called before each effect.
-        on_unsaved: called when a store has not taken what it was to save.
-        known: the identity to revoke for. If the source of the credentials shows whose they are,
-            they are not read.
+        on_unsaved: called when a store did not save an entry.
+        known: the identity to revoke for. If the source of the credentials matches its owner, they
+            are not read.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class Driver:
 
     @property
     def identity(self) -> TokenKey | None:
-        """Of the credentials that were read; None before, and if they could not be."""
+        """Of the credentials that were read; None before that, or if reading failed."""
         return None if self._reading is None else self._reading.key
 
     def run(self, steps: Steps[R]) -> R:
-        """Perform `steps` to their end; every lock that they took is released then."""
+        """Perform all `steps`, then release every lock that they took."""
         answer: object = None
         with ExitStack() as locks:
             while True:
@@ -167,7 +167,7 @@ class Driver:
 
     def _lock(self, store: TokenStore, timeout: float, locks: ExitStack) -> Hold:
         with ExitStack() as lock:
-            # a store that was written for version 0.1 answers with a truth value
+            # a store written for version 0.1 yields a bool
             held: object = lock.enter_context(store.lock(self._key, timeout=timeout))
             if not held:
                 return Hold.BUSY
@@ -175,7 +175,7 @@ class Driver:
         return held if isinstance(held, Hold) else Hold.HELD
 
     def _ordering_time(self) -> float:
-        """Unix seconds by the clock that the fleet shares: the farthest store's, if it has one."""
+        """Unix seconds on the farthest store's clock, if it has one, which the fleet shares."""
         wall = clock.elapsed(self._start).wall
         farthest = self._stores[-1]
         return wall + farthest.ahead if isinstance(farthest, ClockedStore) else wall
@@ -195,7 +195,7 @@ class Driver:
         answer = capture(posted.request)
         if isinstance(answer, TokenError):
             return named(answer, account=account_of(reading.key), token_url=reading.key.token_url)
-        # before any store has the token: the owner of the last one may be another
+        # before any store has the token, since other credentials may own the previous one
         self._claim.memory.obtained(reading.key, posted.source, reading.fingerprint)
         return answer
 
@@ -206,12 +206,12 @@ class Driver:
         return RevocationFailed(f"the token was not revoked: {error}", transient=error.transient)
 
     def _hash(self, reading: Reading, salt: bytes) -> bytes:
-        """Slow if a store could show the result to others; else a keyed hash is enough."""
+        """Slow if a store shares the hash with other processes; else a keyed hash is enough."""
         if len(self._stores) == 1:
             return hashlib.blake2b(salt, key=reading.fingerprint).digest()
         with _slow_hash.turn:
             tag = capture(lambda: _posted(reading).tag(salt))
-        # without `read()` the hash is of the credentials as they are now, not of those posted
+        # A grant without `read()` hashes its current credentials, which may not be those posted.
         return b"" if isinstance(tag, TokenError) or self._changed_since(reading) else tag
 
     def _changed_since(self, reading: Reading) -> bool:

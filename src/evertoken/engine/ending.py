@@ -1,4 +1,4 @@
-"""The end of a token before its time: invalidated here and in the stores, or revoked."""
+"""Ends a token before it expires: `invalidate` and `revoke`."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 
 def invalidate(renewer: Renewer, token: Token) -> None:
-    """Let go of `token` for good, here and in the stores; a later one stays."""
+    """Drop `token` here and in the stores; a newer token stays."""
     key = renewer.identity()
     known = functools.reduce(join, (store.load(key) or NOTHING for store in renewer.stores))
     with process.lock():
         before = renewer.snapshot if renewer.snapshot.key == key else replace(EMPTY, key=key)
         after = state.invalidated(before, token.value, known)
-        # a renewal may have found another identity meanwhile, whose token is not this one
+        # a renewal may have switched to another identity meanwhile
         if renewer.snapshot.key == key:
             renewer.snapshot = after
     if after is not before:
-        # the tombstone alone: siblings need nothing else of what this manager knows
+        # only the tombstone: siblings need nothing else that this manager knows
         _save(renewer, key, Entry.of_revocation(after.entry.revoked_through))
 
 
 def revoke(renewer: Renewer) -> tuple[Sequence[Token], TokenError | None]:
-    """Revoke the tokens of this manager's credentials; those, and the first error."""
+    """Revoke the tokens of this manager's credentials. Returns them and the first error."""
     now = clock.now()
     key = capture(renewer.identity)
     known = None if isinstance(key, TokenError) else key
@@ -53,7 +53,7 @@ def revoke(renewer: Renewer) -> tuple[Sequence[Token], TokenError | None]:
     outcome = performer.run(protocol.revocation(renewer.plan(), snapshot))
     whose = performer.identity or snapshot.key
     with process.lock():
-        # a renewal may have found another identity meanwhile, whose token lives
+        # a renewal may have switched to another identity meanwhile, whose token is still valid
         if renewer.snapshot.key in {None, whose}:
             renewer.snapshot = state.revoked(renewer.snapshot, outcome.entry)
     if whose is not None and outcome.tokens:
@@ -68,4 +68,4 @@ def _save(renewer: Renewer, key: TokenKey, known: Entry) -> None:
 
 
 def _ignore(_result: Result) -> None:
-    """A revocation publishes nothing before its end."""
+    """A revocation publishes no early result."""

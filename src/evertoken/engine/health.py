@@ -1,4 +1,4 @@
-"""Tells of a store that stopped serving, and of one that serves again, once each."""
+"""Emits an event when a store stops working, and one when it recovers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 
 class Health:
-    """What one manager's listener has been told of its stores.
+    """Tracks which stores one manager's listener knows to be degraded.
 
-    A store says by itself, in the log, what ails it; it may serve many managers, and each of them
-    has a listener of its own.
+    The store itself logs what is wrong. It may serve many managers, each with its own listener.
     """
 
     __slots__ = ("_ailing", "_on_event", "_stores")
@@ -29,14 +28,14 @@ class Health:
     def __init__(self, stores: Sequence[TokenStore], on_event: Callable[[Event], None]) -> None:
         self._stores = stores
         self._on_event = on_event
-        # by store, since when; changed by one report after the other alone
+        # By store: since when. Changed only by reports, which run one at a time.
         self._ailing: dict[str, float] = {}
 
     def report(self, key: TokenKey) -> None:
-        """Have the listener told what has changed since the last report, as far as `key` goes."""
+        """Send the listener what has changed for `key` since the last report."""
         if any(self._has_changed(name, reason) for name, reason in self._troubles(key)):
-            # Looked at anew when its turn comes. Of two threads that look at the same time, the one
-            # that has the older news may come last.
+            # The report checks the stores again when it runs: two threads may call this at the same
+            # time, and the older finding may be queued last.
             reports.tell(functools.partial(self._tell, key))
 
     def _troubles(self, key: TokenKey) -> Iterator[tuple[str, str | None]]:

@@ -1,4 +1,4 @@
-"""One renewal in flight: any number of callers wait for its result, each for its own timeout."""
+"""A renewal in flight: any number of callers wait for its result, each with its own timeout."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ TIMED_OUT = "no token within the timeout; the renewal goes on: try again, or all
 
 
 class Published(NamedTuple):
-    """The result of a renewal, and the snapshot that was made of it."""
+    """The result of a renewal and the snapshot that followed from it."""
 
     result: Result
     snapshot: Snapshot
 
 
 class InFlight:
-    """A renewal that is under way in the pool or, where no thread can run, in a caller's thread.
+    """A renewal that runs in the pool or, if no thread can run, in a caller's thread.
 
     Args:
-        request: what it is asked to do.
-        run: does it, and publishes.
-        place: the token endpoint, which it may hang with.
-        longest_step: seconds. A step that takes longer is taken to hang (a callable, a name that is
-            not resolved), and the renewal is abandoned.
+        request: what the renewal is asked to do.
+        run: performs the renewal and publishes its result.
+        resource: the token endpoint, which it may hang with.
+        longest_step: seconds. A step that takes longer is assumed to hang (a callable, DNS), and
+            the renewal is abandoned.
 
     Attributes:
-        published: its result, once there is one.
-        inline: whether a caller runs it, whom a signal handler may interrupt.
-        process: the one that began it; a forked child ignores it.
+        published: its result, once available.
+        inline: whether it runs in a caller's thread, which a signal handler may interrupt.
+        process: the process that began it; a forked child ignores it.
     """
 
     __slots__ = (
@@ -59,7 +59,7 @@ class InFlight:
         request: RenewalRequest,
         run: Callable[[InFlight], None],
         *,
-        place: str,
+        resource: str,
         longest_step: float,
     ) -> None:
         self.request = request
@@ -68,13 +68,12 @@ class InFlight:
         self.inline = False
         self._longest_step = longest_step
         self._stepped_at = math.inf
-        self._task = pool.Task(functools.partial(run, self), place)
+        self._task = pool.Task(functools.partial(run, self), resource)
 
     def start(self) -> None:
-        """Have the pool run it; where no thread can, or a mock answers for servers, run it here.
+        """Submit it to the pool. If no thread can run, or HTTP is mocked, run it here.
 
-        Where it was started before, this changes nothing; if a signal handler's exception kept it
-        from starting, it starts now.
+        Does nothing if it was started before, unless a signal handler's exception prevented that.
         """
         if not self.started:
             if mocks.are_in_place():
@@ -85,15 +84,15 @@ class InFlight:
 
     @property
     def started(self) -> bool:
-        """Whether it was handed to the pool; a signal handler's exception may have come first."""
+        """Whether the pool has it; a signal handler's exception may have prevented that."""
         return self._task.submitted
 
     def step(self) -> None:
-        """Note that a step begins."""
+        """Record that a step begins."""
         self._stepped_at = clock.since_boot()
 
     def abandoned(self, now: float) -> bool:
-        """Whether its step has taken too long by `now`, on the clock since boot."""
+        """Whether its current step has taken too long at `now`, on the clock since boot."""
         return self.published is None and now >= self._stepped_at + self._longest_step
 
     def publish(self, result: Result, snapshot: Snapshot) -> None:
@@ -105,7 +104,7 @@ class InFlight:
         """The result, or None if it was abandoned; `until` in seconds on the clock since boot.
 
         Raises:
-            RefreshTimeout: there is none by then. The renewal goes on.
+            RefreshTimeout: there was no result in time. The renewal goes on.
         """
         while self.published is None:
             self._run_if_refused()
@@ -114,7 +113,7 @@ class InFlight:
                 return None
             if now >= until and self.published is None:
                 raise RefreshTimeout(TIMED_OUT, transient=True)
-            # its step may begin, and hang, meanwhile
+            # a step may begin, and hang, while this waits
             end = min(until, self._stepped_at + self._longest_step, now + self._longest_step)
             yield Wait(self._task.waiters, self._has_news, end - now)
         return self.published
@@ -126,4 +125,4 @@ class InFlight:
         if self._task.refused and not self._task.claimed:
             self.inline = True
             if self._task.run():
-                self._task.result()  # raises what a signal handler raised meanwhile
+                self._task.result()  # re-raises a signal handler's exception

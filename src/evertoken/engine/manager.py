@@ -1,4 +1,4 @@
-"""TokenManager: the snapshot that every request reads, and what to do when it is due."""
+"""TokenManager: returns the token of the current snapshot, and renews it when it is due."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from evertoken.status import Status
     from evertoken.stores.memory import MemoryStore
 else:
-    # a process that finds a token in its store needs none of them
+    # not needed by a process that finds a token in its store
     events, ending, pool, tasks = (
         lazy(f"evertoken.{name}")
         for name in ("events", "engine.ending", "runtime.pool", "runtime.tasks")
@@ -40,27 +40,27 @@ else:
 
 
 class TokenManager:
-    """Hands out a bearer token that is always fresh.
+    """Provides a bearer token that is always fresh.
 
-    While a token is usable no call waits, but for a poll of Redis (20 ms at most): renewals run in
-    the process's pool of threads. One runs at a time, however many threads ask; a store extends
-    that to processes.
+    While a token is usable no call waits for a renewal (a poll of Redis may take 20 ms): renewals
+    run in a thread pool of the process. One runs at a time, however many threads ask; a store
+    extends that to processes.
 
     Args:
-        grant: asks the token endpoint, as `PasswordGrant` does.
-        store: shares the token with other processes; None: the process's memory alone.
-        memory: shares it inside this process; None: the process-wide one.
-        policy: when to renew.
-        timeout: seconds that a call waits at most when no usable token exists.
-        keep_fresh: renew without any request, in a daemon thread.
-        prove_credentials: obtain one token before adopting any from a store. Every process
-            that can use the store is trusted with all tokens in it. Set this in a daemon whose
-            users type their own passwords: `token()` then fails for a wrong one.
-        on_event: called with each event, outside of all locks; what it raises is logged.
+        grant: requests the token, such as `PasswordGrant`.
+        store: shares the token with other processes; None: only this process has it.
+        memory: shares the token inside this process; None: the process-wide store.
+        policy: when to renew, and how long to wait after a failure.
+        timeout: seconds a call waits at most while no token is usable.
+        keep_fresh: renew in the background even if nobody asks for the token.
+        prove_credentials: obtain one token before adopting any from a store. Every process that can
+            use the store is trusted with all tokens in it. Set this in a daemon whose users enter
+            their own passwords, so that `token()` fails for a wrong one.
+        on_event: called with each event, outside all locks; an exception in it is logged.
 
     Raises:
-        ValueError: `timeout` is not a number of seconds.
-        TypeError: an argument is of another kind; the error names the remedy.
+        ValueError: `timeout` is not a number of seconds >= 0.
+        TypeError: an argument has the wrong type; the error names the remedy.
     """
 
     __slots__ = (
@@ -104,7 +104,7 @@ class TokenManager:
         )
         self._keep()
 
-    # The renewer has them, and a process may hold thousands of managers.
+    # Properties of the renewer, not attributes: a process may hold thousands of managers.
 
     @property
     def grant(self) -> Grant:
@@ -113,17 +113,17 @@ class TokenManager:
 
     @property
     def store(self) -> TokenStore | None:
-        """Where it is shared beyond this process; None: nowhere."""
+        """Shares the token beyond this process; None: it is not shared."""
         return self.renewer.stores[1] if len(self.renewer.stores) > 1 else None
 
     @property
     def policy(self) -> RefreshPolicy:
-        """When it is renewed."""
+        """When the token is renewed."""
         return self.renewer.policy
 
     @property
     def timeout(self) -> float:
-        """Seconds that a call waits at most, if it names no timeout."""
+        """Seconds a call waits at most, unless it passes its own timeout."""
         return self.renewer.timeout
 
     @property
@@ -133,23 +133,23 @@ class TokenManager:
 
     @property
     def on_event(self) -> Callable[[Event], None] | None:
-        """What is called with each event."""
+        """Called with each event."""
         return self.renewer.on_event
 
     def token(self, *, timeout: float | None = None) -> Token:
-        """A usable token; waits only when there is none.
+        """Return a usable token; waits only if there is none.
 
         Args:
-            timeout: seconds to wait at most; None: the manager's.
+            timeout: seconds to wait at most; None: the manager's timeout.
 
         Raises:
-            GrantRefused: the endpoint refused, now or within the cool-down.
-            GrantUnavailable: the endpoint could not be asked, now or within the back-off.
-            InvalidTokenResponse: the endpoint answered with something else.
-            RefreshTimeout: none was there in time.
+            GrantRefused: the endpoint refused the credentials, now or within the cool-down.
+            GrantUnavailable: the endpoint did not answer properly, now or within the back-off.
+            InvalidTokenResponse: the endpoint's answer is not a usable token.
+            RefreshTimeout: no token arrived in time.
         """
         snapshot = self.renewer.snapshot
-        # here and in `header`, since a method of its own would be a tenth of their time
+        # repeated in `header`: a method call would add a tenth to the time of both
         if not snapshot.fresh_from <= time.time() < snapshot.fresh_until:
             snapshot = self._obtain(timeout)
         token = snapshot.former or snapshot.token
@@ -157,7 +157,7 @@ class TokenManager:
         return token
 
     def header(self, *, timeout: float | None = None) -> str:
-        """The value of `Authorization` for a usable token (RFC 6750 section 2.1); as `token()`."""
+        """Return the `Authorization` value (RFC 6750 section 2.1) of what `token()` returns."""
         snapshot = self.renewer.snapshot
         if not snapshot.fresh_from <= time.time() < snapshot.fresh_until:
             snapshot = self._obtain(timeout)
@@ -199,7 +199,7 @@ class TokenManager:
     def refresh(self, *, timeout: float | None = None) -> Token:
         """Renew now, even if the token is fresh, and even after a refusal.
 
-        A renewal that already runs is joined; nothing else holds it back.
+        If a renewal is already running, this waits for that one.
 
         Raises:
             TokenError: as `token()` does.
@@ -208,11 +208,11 @@ class TokenManager:
 
     @discreet
     def replacement(self, rejected: str, *, timeout: float | None = None) -> str | None:
-        """The header to send again after an API answered `rejected` with a 401 or 403.
+        """Return the header to retry with after an API answered `rejected` with a 401 or 403.
 
-        A token that is no longer current is replaced by the current one without a grant; the
-        current one is renewed, at most once a minute per identity and process. If the new one is
-        refused within that minute, that is logged, and told as `RejectedAgain`.
+        If `rejected` is no longer current, this is the current header, without a grant. Otherwise
+        the token is renewed, at most once a minute per identity and process. If the API rejects the
+        new one within that minute, that is logged and reported as `RejectedAgain`.
 
         Returns:
             None if no other token is available now.
@@ -231,18 +231,18 @@ class TokenManager:
         return obtaining.replace(self.renewer, rejected, clock.now(), seconds, self._may_replace)
 
     def invalidate(self, token: Token) -> None:
-        """Drop `token` here and in the stores, so that the next call renews; a later one stays."""
-        pool.run(functools.partial(ending.invalidate, self.renewer, token), self.renewer.place)
+        """Drop `token` here and in the stores: the next call renews. A newer token stays."""
+        pool.run(functools.partial(ending.invalidate, self.renewer, token), self.renewer.resource)
 
     def revoke(self) -> None:
-        """Revoke the token and its refresh token (RFC 7009); forget them here and in the stores.
+        """Revoke the token and its refresh token (RFC 7009), and drop them here and in the stores.
 
-        They are forgotten whatever the server answers. Without any token nothing is sent. A token
-        that the stores hold for other credentials stays.
+        They are dropped whatever the server answers. If there is no token, nothing is sent. A
+        stored token of other credentials stays.
 
         Raises:
             RevocationFailed: the server did not confirm, there is no `revoke_url`, or the
-                credentials, which tell whose the stored token is, cannot be read.
+                credentials cannot be read, so that the owner of a stored token is unknown.
         """
         revoked, error = pool.run(
             functools.partial(ending.revoke, self.renewer), f"revocation {id(self.grant)}"
@@ -255,11 +255,11 @@ class TokenManager:
             raise error.again()
 
     def status(self) -> Status:
-        """What stands at this moment, without a secret and without asking anything."""
+        """Return the current state, without secrets. Sends nothing and reads no store."""
         return self.renewer.status()
 
     def settle(self, *, timeout: float | None = None) -> TokenError | None:
-        """Wait for the renewal in flight, if there is one: for a process that ends soon.
+        """Wait for the renewal in flight, if there is one. For a process that ends soon.
 
         Returns:
             Its error; None if it brought a token, or if there is no renewal.
@@ -275,7 +275,7 @@ class TokenManager:
         return None if published is None else published.result.error
 
     def close(self) -> None:
-        """End `keep_fresh`; never waits for a renewal. Calls still work afterwards."""
+        """End `keep_fresh`. Does not wait for a renewal; calls still work afterwards."""
         self._closed = True
         self.renewer.kept_in = None
 
@@ -301,7 +301,7 @@ class TokenManager:
         return f"<TokenManager of {self.grant!r}: {self.status().state}>"
 
     def __reduce__(self) -> tuple[Callable[..., TokenManager], tuple[object, ...]]:
-        # configuration alone: no token, lock or thread travels
+        # only the configuration: no token, lock or thread is pickled
         configured = functools.partial(
             type(self),
             self.grant,

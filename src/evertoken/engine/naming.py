@@ -1,4 +1,4 @@
-"""How logs and errors name an identity: the account and the token URL, never a secret."""
+"""Names an identity in logs and errors: the account and the token URL, never a secret."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def account_of(key: TokenKey) -> str:
 
 
 def describe(key: TokenKey) -> str:
-    """The identity in one phrase."""
+    """The account and the token URL of `key`."""
     return f"{_printable(account_of(key))} at {key.token_url}"
 
 
 def url_of(grant: Grant) -> str:
-    """The token URL of `grant`, without asking for its credentials."""
+    """The token URL of `grant`, without reading its credentials."""
     url: object = getattr(grant, "token_url", None)
     return url if isinstance(url, str) else "the token endpoint"
 
 
 def named(error: E, *, account: str | None, token_url: str) -> E:
-    """`error` itself, changed: its message now begins with the account and the token URL."""
+    """Prefix the message of `error` with the account and the token URL, and return `error`."""
     whose = token_url if account is None else f"{_printable(account)} at {token_url}"
     error.args = (f"{whose}: {error}",)
     return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evertoken.core.state import Action, activated, decide, received
+from evertoken.core.state import Action, activated, decide, token_for_waiter
 from evertoken.engine import polling
 from evertoken.runtime import clock
 from evertoken.runtime.lazy import lazy
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from evertoken.errors import TokenError
     from evertoken.runtime.waiters import Flow
 else:
-    # a process that finds a token in its store needs neither
+    # not needed by a process that finds a token in its store
     effects, failure = lazy("evertoken.core.effects"), lazy("evertoken.core.failure")
 
 REPLACEMENT_PERIOD = 60.0
-"""Seconds in which the 401s and 403s of an API force one grant per identity and process."""
+"""Seconds per identity and process in which the 401s of an API cause at most one grant."""
 
 
 def obtain(renewer: Renewer, came: Instant, timeout: float) -> Flow[Snapshot]:
@@ -55,7 +55,7 @@ def obtain(renewer: Renewer, came: Instant, timeout: float) -> Flow[Snapshot]:
         if published is None:
             continue
         result, snapshot = published
-        if received(snapshot, result, now, came=came) is not None:
+        if token_for_waiter(snapshot, result, now, waiting_since=came) is not None:
             return activated(snapshot, now)
         if not result.late(now):
             _raise(_error_of(result))
@@ -74,10 +74,10 @@ def refresh(renewer: Renewer, came: Instant, timeout: float) -> Flow[Token]:
         if published is None:
             continue
         result, snapshot = published
-        # one that was joined may only have remembered a failure
+        # a renewal that was already running may only have returned a remembered failure
         if result.asked and not result.late(now):
             _raise(_error_of(result))
-        token = received(snapshot, result, now, came=came)
+        token = token_for_waiter(snapshot, result, now, waiting_since=came)
         if token is not None and (result.asked or token.issued_since(came)):
             return token
 
@@ -120,12 +120,12 @@ def replace(
 
 def _remembered(snapshot: Snapshot) -> TokenError:
     waited_out = snapshot.failure
-    assert waited_out is not None  # noqa: S101  only a failure puts a renewal off beyond a token's end
+    assert waited_out is not None  # noqa: S101  FAIL implies a failure
     return failure.remembered(waited_out)
 
 
 def _error_of(result: Result) -> TokenError | None:
-    """The error that a caller who waited for `result` is given."""
+    """The error for a caller that waited for `result`."""
     if result.error is None or result.failure is None:
         return None
     return result.error if result.asked else failure.remembered(result.failure)

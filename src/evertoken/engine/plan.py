@@ -1,4 +1,4 @@
-"""How a manager renews: what its grant, its stores and its options mean for the core."""
+"""Makes the core's `Plan` from a manager's grant, stores and options."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from evertoken.ports import Grant, TokenStore
 
 REQUEST_SLACK = 1.0
-"""Seconds beyond a grant's own deadline after which its answer is late: its process was frozen."""
+"""Seconds after a grant's own deadline. A later answer means that the process was suspended."""
 
 LONGEST_STEP = 30.0
-"""Seconds after which a step of a renewal is taken to hang, where the grant has no deadline."""
+"""Seconds after which a step of a renewal is assumed to hang if the grant has no deadline."""
 
 
 def plan_of(
     grant: Grant, stores: Sequence[TokenStore], policy: RefreshPolicy, timeout: float
 ) -> Plan:
-    """How a manager with these parts renews; `timeout` in seconds, as its callers wait."""
+    """The plan of a manager with these parts; `timeout` is the one of its callers, in seconds."""
     longest: object = getattr(grant, "deadline", None)
-    # a grant that does not bound its requests cannot be late
+    # a grant without a deadline cannot be late
     seconds = longest if isinstance(longest, float | int) else math.inf
     return Plan(
         stores=len(stores),
         policy=policy,
-        # a stuck holder leaves a caller time for a request
+        # leaves a caller time for its own request if the holder is stuck
         lock_timeout=timeout / 2,
         deadline=seconds + REQUEST_SLACK,
         jitter_fraction=process.jitter_fraction(),
@@ -40,8 +40,8 @@ def plan_of(
 
 
 def longest_step(plan: Plan) -> float:
-    """Seconds after which a step of a renewal is taken to hang, and the renewal is abandoned."""
+    """Seconds after which a step is assumed to hang, and the renewal is abandoned."""
     if plan.exclusive:
-        # its request may have spent the login: another one would spend it twice
+        # The stuck request may have spent the login; a second one would spend it twice.
         return math.inf
     return plan.deadline if math.isfinite(plan.deadline) else LONGEST_STEP

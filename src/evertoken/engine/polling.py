@@ -1,4 +1,4 @@
-"""What siblings share: looks at the stores, and what they find merged into the snapshot."""
+"""Polls the stores and merges what siblings saved there into the snapshot."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from evertoken.runtime import pool
     from evertoken.runtime.waiters import Flow
 else:
-    # a look that finds nothing new needs neither
+    # not needed by a poll that finds nothing new
     reporting, pool = lazy("evertoken.engine.reporting"), lazy("evertoken.runtime.pool")
 
 SAVE_AGAIN = 5.0
-"""Seconds between two tries to save what a store in trouble has not taken."""
+"""Seconds between two tries to save an entry that a failing store did not save."""
 
 
 def poll(renewer: Renewer, now: Instant) -> Flow[Snapshot]:
-    """The snapshot after a poll of the stores, taken at most once per `recheck`.
+    """Poll the stores, at most once per `recheck`, and return the snapshot.
 
-    A store across a network has a `recheck` of its own, and is polled in the pool: the call waits
-    for it 20 ms at most.
+    A remote store has its own `recheck` and is polled in the pool; the call waits for it at most 20
+    ms.
     """
     if now.boot - renewer.polled_at < renewer.policy.recheck:
         return renewer.snapshot
@@ -42,16 +42,16 @@ def poll(renewer: Renewer, now: Instant) -> Flow[Snapshot]:
 
 
 def poll_now(renewer: Renewer, now: Instant) -> Flow[Snapshot]:
-    """As `poll`, even if the last one was just now; waits 1 s at most for each remote store."""
+    """Like `poll`, but always polls, and waits up to 1 s for each remote store."""
     return (yield from _poll(renewer, now, urgent=True))
 
 
 def _poll(renewer: Renewer, now: Instant, *, urgent: bool) -> Flow[Snapshot]:
-    # before the identity: a callable that fails is not asked at each call
+    # set before the identity is read, so that a failing callable is not called each time
     renewer.polled_at = now.boot
     key = renewer.known_identity()
     if key is None:
-        # a renewal says why
+        # a renewal reports the reason
         return renewer.snapshot
     merge = functools.partial(_merge, renewer, key)
     for store in renewer.near:
@@ -69,7 +69,7 @@ def _merge(
     with process.lock():
         before = renewer.snapshot
         if before.key != key:
-            return  # a renewal has found another identity meanwhile
+            return  # a renewal has switched to another identity meanwhile
         renewer.snapshot = after = state.merge_shared(
             before,
             found,
@@ -91,7 +91,7 @@ def _may_adopt(renewer: Renewer, key: TokenKey, found: Entry | None, now: Instan
     return renewer.claim.admit_unread(key)
 
 
-def _mend(  # noqa: PLR0917  all of what `_merge` knows
+def _mend(  # noqa: PLR0917  everything that `_merge` knows
     renewer: Renewer,
     key: TokenKey,
     store: TokenStore,
@@ -99,19 +99,19 @@ def _mend(  # noqa: PLR0917  all of what `_merge` knows
     known: Entry,
     now: Instant,
 ) -> None:
-    """Save what a store has lost (flushed, restored from a backup) or not taken, in the pool."""
+    """Have the pool save what the store has lost (a flush, an old backup) or failed to save."""
     held = found or NOTHING
     if store is renewer.stores[0] or known == held or renewer.in_flight is not None:
         return
     if not adds(known, held):
         return
     if trouble_of(store, key) is not None:
-        # A disk that was full is seen to be well by a save alone. What this manager never had to
-        # save, as where the entries are sealed with another key, is no trouble of that kind.
+        # Only a save can show that a full disk has room again. If this manager has had no failed
+        # save, the trouble is of another kind, such as entries sealed with another key.
         if now.boot < renewer.save_again_at:
             return
         renewer.save_again_at = now.boot + SAVE_AGAIN
-    pool.do_soon(functools.partial(_save, renewer, store, key, known), renewer.place)
+    pool.do_soon(functools.partial(_save, renewer, store, key, known), renewer.resource)
 
 
 def _save(renewer: Renewer, store: TokenStore, key: TokenKey, known: Entry) -> None:

@@ -1,4 +1,4 @@
-"""Holds the snapshot of one manager, and starts the one renewal that replaces it."""
+"""Holds the snapshot of one manager and runs the single renewal that replaces it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Stores = tuple[MemoryStore, *tuple[TokenStore, ...]]
 else:
-    # a process that finds a token in its store needs none of them
+    # not needed by a process that finds a token in its store
     crash, driver, health, in_flight, reporting, store_watcher = (
         lazy(f"evertoken.engine.{name}")
         for name in ("crash", "driver", "health", "in_flight", "reporting", "store_watcher")
@@ -50,21 +50,20 @@ else:
 
 
 class Renewer:
-    """One snapshot behind one attribute, and all that replaces it.
+    """The snapshot of one manager, and everything that replaces it.
 
-    `snapshot` is read without a lock. It is replaced under the lock of the process alone, by a pure
-    function, and so are the renewal in flight and the counters.
+    `snapshot` is read without a lock. It is replaced by a pure function, only under the lock of the
+    process, which also guards the renewal in flight and the counters.
 
     Attributes:
-        snapshot: what every request reads.
+        snapshot: read by every request.
         stores: near to far; the first one is the process's memory.
-        watchers: those that poll the remote ones.
-        polled_at: when the near ones were, in seconds on the clock since boot.
-        save_again_at: when a store in trouble is given again what it did not take, on the same
-            clock.
-        adoptions: tokens that polls found. A number, since a process that finds its token has no
-            use for `Counters` yet.
-        kept_in: the process whose scheduler keeps the token fresh without any call.
+        watchers: poll the remote stores.
+        polled_at: when the near stores were last polled, on the clock since boot.
+        save_again_at: when a failed save is tried again, on the clock since boot.
+        adoptions: the number of tokens that polls adopted. Not in `Counters`, which a process that
+            finds its token in a store need not load.
+        kept_in: the process whose scheduler keeps the token fresh (`keep_fresh`).
     """
 
     __slots__ = (
@@ -118,26 +117,26 @@ class Renewer:
 
     @property
     def near(self) -> list[TokenStore]:
-        """The stores that answer at once."""
+        """The stores that are not remote."""
         return [store for store in self.stores if not isinstance(store, RemoteStore)]
 
     @property
     def in_flight(self) -> InFlight | None:
-        """The renewal under way; a forked child ignores its parent's."""
+        """The renewal in flight; a forked child ignores its parent's."""
         renewal = self._in_flight
         return renewal if renewal is not None and renewal.process is process.current() else None
 
     @property
     def claim(self) -> Claim:
-        """Which tokens of the stores are this manager's."""
+        """Decides which stored tokens this manager may use."""
         return Claim(self.stores[0], self.grant, self.proof)
 
-    # -- what stands -------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------
 
     def identity(self) -> TokenKey:
-        """Whose token the snapshot is of, as the last renewal read it.
+        """The identity of the snapshot, as the last renewal read it.
 
-        Before the first renewal the grant is asked, which may call a user's callable.
+        Before the first renewal this reads the grant's key, which may call a user's callable.
         """
         return self.snapshot.key or self._identify(self.grant.key)
 
@@ -155,7 +154,7 @@ class Renewer:
             return self.snapshot.key or key
 
     def status(self) -> Status:
-        """What stands at this moment."""
+        """The current state, for `TokenManager.status`."""
         with process.lock():
             snapshot, renewal = self.snapshot, self.in_flight
             counters = (self._counters or status.Counters()).plus(adoptions=self.adoptions)
@@ -163,7 +162,7 @@ class Renewer:
         return status.status_of(snapshot, clock.now(), counters, renewing=renewing)
 
     def activated(self, snapshot: Snapshot, now: Instant) -> Snapshot:
-        """`snapshot`, which sends its newest token if that is active by `now`."""
+        """`snapshot`, switched to its newest token if the activation delay is over at `now`."""
         if snapshot.former is None:
             return snapshot
         after = state.activated(snapshot, now)
@@ -173,8 +172,8 @@ class Renewer:
         return after
 
     def with_fast_path(self, snapshot: Snapshot, now: Instant) -> Snapshot:
-        """Open `snapshot` to the one-clock check, unless another was published meanwhile."""
-        # not beyond the next poll: a sibling may have revoked the token since the last one
+        """Enable the one-clock check for `snapshot`, unless another was published meanwhile."""
+        # only until the next poll: a sibling may revoke the token
         poll_in = max(0.0, self.polled_at + self.policy.recheck - now.boot)
         opened = state.with_fast_path(snapshot, now, self.policy, poll_in=poll_in)
         with process.lock():
@@ -185,18 +184,18 @@ class Renewer:
     # -- keep_fresh --------------------------------------------------------------------------------
 
     @property
-    def place(self) -> str:
-        """What a look at the stores may hang with."""
+    def resource(self) -> str:
+        """The store that a check may hang on, for the pool."""
         return f"store {id(self.stores[-1])}"
 
     def keep(self) -> None:
-        """Keep the token fresh without any call, from now on and in this process."""
+        """Keep the token fresh without calls, from now on and in this process."""
         if self.kept_in is not process.current():
             self.kept_in = process.current()
             scheduler.look_at(self, 0.0)
 
     def refresh_if_due(self) -> float | None:
-        """Start a renewal if one is due; seconds until one may be due again; None: not kept."""
+        """Start a renewal if one is due; returns seconds until the next check, None for never."""
         if self.kept_in is None:
             return None
         now = clock.now()
@@ -209,7 +208,7 @@ class Renewer:
     # -- renewals ----------------------------------------------------------------------------------
 
     def start(self, request: RenewalRequest) -> InFlight:
-        """The renewal that is in flight, or else a new one that does what `request` says."""
+        """Return the renewal in flight, or start a new one for `request`."""
         with process.lock():
             renewal = self._joinable() or self._begin(request)
         renewal.start()
@@ -218,31 +217,32 @@ class Renewer:
     def replace_rejected(
         self, rejected: str, now: Instant, may_replace: Callable[[TokenKey], bool]
     ) -> InFlight | None:
-        """The renewal that replaces the token of the header `rejected`.
+        """Return the renewal that replaces the token in the header `rejected`.
 
-        Joins the one in flight; starts a new one only if `may_replace` agrees, else None. It is not
-        `force`: a back-off still binds it. Check and start happen under one lock: of many threads
-        that meet a 401 at once the first one starts it, and all others find its renewal or token.
+        This is the renewal in flight or, if `may_replace` agrees, a new one; else None. The new one
+        is not `force`: a back-off still binds it. Check and start happen under one lock, so if many
+        threads get a 401 at once, the first starts the renewal and the others find it, or its
+        token.
         """
         key = self.identity()
         with process.lock():
             snapshot = self.snapshot
             if snapshot.former is not None and snapshot.header == rejected:
-                # its successor is here already
+                # the newer token is already here
                 self.snapshot = state.promoted(snapshot)
                 return None
             renewal = self._joinable()
             if renewal is None:
                 if snapshot.header != rejected or not may_replace(key):
                     return None
-                # a caller that comes now would send a token known to be dead: it waits instead
+                # new callers wait instead of sending a token that is known to be dead
                 self.snapshot = state.with_rejected(snapshot)
                 renewal = self._begin(effects.RenewalRequest(snapshot=self.snapshot, start=now))
         renewal.start()
         return renewal
 
     def _joinable(self) -> InFlight | None:
-        """The renewal in flight, unless it can never end: what it brings no longer matters."""
+        """The renewal in flight, unless it was abandoned."""
         renewal = self.in_flight
         if renewal is None or renewal.abandoned(clock.since_boot()):
             return None
@@ -252,7 +252,7 @@ class Renewer:
         self._in_flight = in_flight.InFlight(
             request,
             self._run,
-            place=url_of(self.grant) or self.place,
+            resource=url_of(self.grant) or self.resource,
             longest_step=plan.longest_step(self.plan()),
         )
         return self._in_flight
@@ -277,7 +277,7 @@ class Renewer:
             )
             result = performer.run(steps)
         except BaseException as error:
-            # where a caller runs it, Ctrl-C is that caller's
+            # in a caller's thread, Ctrl-C is meant for that caller
             if renewal.inline and not isinstance(error, Exception):
                 raise
             result = crash.crashed(error, request, self.plan())
@@ -286,18 +286,18 @@ class Renewer:
             reports.report_here()
 
     def note_unsaved(self) -> None:
-        """Have polls save again in a moment, though the store is in trouble."""
+        """Record that a save failed, so that a poll tries it again in `SAVE_AGAIN` seconds."""
         self.save_again_at = clock.since_boot() + polling.SAVE_AGAIN
 
     def _publish(self, renewal: InFlight, result: Result) -> None:
-        """Release the waiting callers; what a renewal learns after that is merged."""
+        """Release the waiting callers. A later result of the same renewal is only merged."""
         if renewal.process is not process.current():
-            return  # a greenlet of gevent's that went on in a forked child
+            return  # a gevent greenlet that continued in a forked child
         now = clock.elapsed(renewal.request.start)
         with process.lock():
             if self._in_flight is not renewal:
                 if result.key == self.snapshot.key:
-                    self.snapshot = state.knowing(self.snapshot, result.entry, now)
+                    self.snapshot = state.informed_by(self.snapshot, result.entry, now)
                 return
             before = self.snapshot
             self.snapshot = after = state.apply_result(
@@ -317,10 +317,10 @@ class Renewer:
         self.report_health()
 
     def report_rejection(self, now: Instant, seconds: float) -> None:
-        """Tell that an API refuses the token, if that is no older than so many seconds.
+        """Report that an API rejected a token younger than `seconds`, at most once per `seconds`.
 
-        An older one was refused before: what kept it from being replaced has been told. It is told
-        once in so many seconds.
+        An older token was rejected before, and the reason it could not be replaced was reported
+        then.
         """
         with process.lock():
             snapshot, last = self.snapshot, self._rejection_told
@@ -334,6 +334,6 @@ class Renewer:
         reporting.report_rejection(snapshot, seconds, first=first, on_event=self.on_event)
 
     def report_health(self) -> None:
-        """Tell the listener of stores that stopped serving, or serve again."""
+        """Report stores that stopped working, or work again, to the listener."""
         if self._health is not None and self.snapshot.key is not None:
             self._health.report(self.snapshot.key)

@@ -1,4 +1,4 @@
-"""What a manager tells of itself: log records, events and counters. It changes no state."""
+"""The log records, events and counters of a manager. Changes no state."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from evertoken.ports import TokenStore
     from evertoken.status import Counters
 else:
-    # a process that finds a token in its store, and has no listener, needs neither
+    # not needed by a process that finds a token in its store and has no listener
     events, status = lazy("evertoken.events"), lazy("evertoken.status")
 
 GRANT = "grant"
-"""What events call the token endpoint as the source of a token."""
+"""The `source` of an event whose token came from the token endpoint."""
 
 
 def counted(counters: Counters, result: Result) -> Counters:
@@ -45,7 +45,7 @@ def report_result(
     stores: Sequence[TokenStore],
     on_event: Callable[[Event], None] | None,
 ) -> None:
-    """Tell what came of a renewal; `before` and `after` are the snapshots around it."""
+    """Report the result of a renewal; `before` and `after` are the snapshots around it."""
     if result.failure is not None:
         report_failure(result.failure, before, after, now, on_event=on_event)
     if result.token is not None and after.token is not before.token:
@@ -61,7 +61,7 @@ def report_token(
     *,
     on_event: Callable[[Event], None] | None,
 ) -> None:
-    """Tell of a token that is used from now on."""
+    """Report a token that is used from now on."""
     whose = "" if snapshot.key is None else describe(snapshot.key)
     text = "%s: token from %s in %.3f s, expires %.0f s after its issue"
     reports.info(text, whose, source, seconds, token.lifetime)
@@ -77,16 +77,16 @@ def report_rejection(
     first: bool,
     on_event: Callable[[Event], None] | None,
 ) -> None:
-    """Tell that an API refused two tokens within so many seconds, and name the likely cause.
+    """Report that an API rejected two tokens within `seconds`, with the likely cause.
 
-    It is logged at WARNING for the `first` time, and at DEBUG later; its event is always sent.
+    The `first` report is logged at WARNING, later ones at DEBUG; the event is always emitted.
     """
     whose = "" if snapshot.key is None else describe(snapshot.key)
     reason = (
-        f"{whose}: the API refused a second token within {seconds:.0f} s, in which no further one "
-        "is requested for that. If other processes use this account, the server may keep one "
-        "session per user: let them share a store (FileStore, RedisStore). If none does, the "
-        "refusal is not about the token: look at permissions, scope and audience."
+        f"{whose}: the API rejected two tokens within {seconds:.0f} s; until then no other one is "
+        "requested. If other processes use this account, the server may allow one session per "
+        "user: share a store (FileStore, RedisStore) between them. Otherwise the cause is not the "
+        "token: check permissions, scope and audience."
     )
     (reports.warning if first else reports.debug)("%s", reason)
     if on_event is not None:
@@ -101,10 +101,10 @@ def report_failure(
     *,
     on_event: Callable[[Event], None] | None,
 ) -> None:
-    """Tell of a failure.
+    """Report a failure.
 
-    An equal failure is not told again. One with the same text is logged at DEBUG, and its event is
-    still sent.
+    The same failure is not reported again. A new failure with the same text is logged at DEBUG, and
+    its event is emitted.
     """
     known = before.failure
     if failure.repeats(known):

@@ -1,4 +1,4 @@
-"""Polls a store across a network in the background, so that no request hangs with it."""
+"""Polls a remote store in the background, so that no request hangs on it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     Merge = Callable[[RemoteStore, Entry | None, Instant], None]
 
 POLL_WAIT = 0.02
-"""Seconds that a request with a usable token waits for its poll; a healthy store needs less."""
+"""Seconds a request with a usable token waits for its poll; a healthy store needs less."""
 
 POLL_NOW_WAIT = 1.0
-"""Seconds that a call waits for a poll after an API refused its token."""
+"""Seconds a call waits for a poll after an API rejected its token."""
 
 
 class _Polling(NamedTuple):
@@ -33,36 +33,36 @@ class _Polling(NamedTuple):
 class StoreWatcher:
     """Polls one store, one poll at a time and at most one per the store's `recheck`.
 
-    What a poll finds is merged when it comes, however late. The request that caused the poll waits
-    `POLL_WAIT` for it, so that the first one after hours does not send a revoked token. Other
-    threads go on with the token that they have until the poll is done.
+    The result of a poll is merged when it arrives, however late. The request that started the poll
+    waits `POLL_WAIT` for it, so that the first request after hours does not send a revoked token.
+    Other threads use the current token until the poll is done.
     """
 
     __slots__ = ("_polled_at", "_polling", "_store")
 
     def __init__(self, store: RemoteStore) -> None:
         self._store = store
-        # the lock of the process guards both
+        # both are guarded by the lock of the process
         self._polled_at = -math.inf
         self._polling: _Polling | None = None
 
     def poll(
         self, key: TokenKey, now: Instant, merge: Merge, *, urgent: bool = False
     ) -> Flow[None]:
-        """Poll unless it is too early, and wait for the result a little; longer if `urgent`.
+        """Poll, unless the last poll was too recent, and wait briefly for the result.
 
         Args:
             key: whose token.
-            now: when the caller came.
-            merge: called with the store, its entry and when that came.
-            urgent: whether to poll even if the last poll was just now.
+            now: when the call was made.
+            merge: called with the store, its entry and the time of its arrival.
+            urgent: poll even if the last poll was just now, and wait longer.
         """
         with process.lock():
             early = now.boot - self._polled_at < self._store.recheck
             if early and not urgent:
                 return
             polling = self._under_way() or self._begin(key, now, merge)
-        # a signal handler's exception may have kept the poll that is under way from the pool
+        # a signal handler's exception may have prevented an earlier submission
         handed_over = not polling.task.submitted
         if handed_over:
             pool.submit(polling.task)
@@ -70,7 +70,7 @@ class StoreWatcher:
             yield from polling.task.waiting(POLL_NOW_WAIT if urgent else POLL_WAIT)
 
     def _under_way(self) -> _Polling | None:
-        """The poll that has not ended; a forked child ignores its parent's."""
+        """The running poll; a forked child ignores its parent's."""
         polling = self._polling
         if polling is None or polling.task.done or polling.process is not process.current():
             return None

@@ -1,1 +1,1 @@
-"""The host process: its clocks, its threads, its forks, its end."""
+"""The host process: its clocks, threads, forks and exit."""

@@ -1,4 +1,4 @@
-"""Two clocks read together, wall time and time since boot that no one can set; and a sleep."""
+"""The wall clock and the clock since boot, which nobody can set, and a sleep."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ _since_boot = _boot_reader()
 
 
 def now() -> Instant:
-    """Both clocks, read through the `time` module at call time so that freezegun moves the wall."""
+    """Both clocks; `time.time` is looked up at each call so that freezegun can move it."""
     return Instant(time.time(), _since_boot())
 
 
 def since_boot() -> float:
-    """Seconds since boot, suspension included where the system counts it."""
+    """Seconds since boot, including suspension if the system counts it."""
     return _since_boot()
 
 
 def elapsed(start: Instant) -> Instant:
-    """Now, as `start` moved on by the time since boot that has passed.
+    """`start` moved forward by the time that has passed on the clock since boot.
 
-    A renewal runs in a thread, where freezegun shows the real wall time: the caller's reading
-    travels with it and dates its token.
+    A renewal runs in a pool thread, where freezegun shows the real wall time, so it counts from the
+    reading of its caller.
     """
     return start.after(_since_boot() - start.boot)
 
 
 def sleep(seconds: float) -> None:
-    """Let others go on; by `select` where it can wait for nothing but time.
+    """Sleep for `seconds`.
 
-    Under libfaketime `time.sleep` fails with EINVAL.
+    With `select` on POSIX: under libfaketime `time.sleep` fails with EINVAL.
     """
     if os.name == "posix":
         select.select((), (), (), seconds)
@@ -58,12 +58,12 @@ def sleep(seconds: float) -> None:
 
 @functools.cache
 def boot_id() -> str | None:
-    """Names this boot of this kernel and its time namespace; None where the system cannot say.
+    """Identifies this boot of the kernel and the time namespace; None if the system does not tell.
 
-    Readings of the clock since boot compare only where it is the same.
+    Readings of the clock since boot are comparable only within one boot id.
     """
     try:
-        # no "ascii": its codec would have to be loaded
+        # not "ascii", whose codec would have to be loaded
         with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return f"{file.read().strip()}/{os.readlink('/proc/self/ns/time')}"
     except OSError:

@@ -1,25 +1,25 @@
-"""Modules that wait until they are needed; a fork waits for an import that is under way."""
+"""Modules that are imported at their first use, under a lock that a fork waits for."""
 
 from __future__ import annotations
 
-# first: hooks before a fork run in reverse order of registration, and a fork that held the lock of
-# `logging` would wait for an import that waits for that lock
+# Imported first, so that its fork hook runs last (hooks before a fork run in reverse order).
+# Otherwise a fork could wait, holding logging's lock, for an import that waits for logging's lock.
 import logging as logging  # noqa: PLC0414  as said
 import os
 import threading
 from importlib import import_module
 from types import ModuleType
 
-# Reentrant, since what is imported may import more of its kind.
+# Reentrant, since an import may cause further lazy imports.
 loading = threading.RLock()
-"""Held during every import that a call brings about, and by whoever forks.
+"""Held during every lazy import, and during a fork.
 
-A forked child would wait for ever for a module whose import a thread of the parent had begun.
+Otherwise a forked child would wait forever for a module that a thread of the parent was importing.
 """
 
 
 class _Later(ModuleType):
-    """Stands for the module of its name, which is imported at the first use of an attribute."""
+    """A placeholder for a module, which it imports when an attribute is first used."""
 
     def __getattr__(self, attribute: str) -> object:
         with loading:
@@ -28,12 +28,12 @@ class _Later(ModuleType):
 
 
 def lazy(name: str) -> ModuleType:
-    """The module `name`, imported when one of its attributes is first asked for."""
+    """The module `name`, imported when one of its attributes is first used."""
     return _Later(name)
 
 
 if hasattr(os, "register_at_fork"):
-    # the thread that forks is the one that holds it, in the child too
+    # the forking thread holds the lock, and in the child that thread releases it
     os.register_at_fork(
         before=loading.acquire,
         after_in_parent=loading.release,

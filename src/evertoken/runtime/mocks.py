@@ -1,4 +1,4 @@
-"""Whether a library for tests stands in the place of HTTP, so that no request reaches a server."""
+"""Detects whether a test library mocks HTTP, so that no request reaches a server."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _PLACES = (
     ("urllib3.connectionpool", attrgetter("HTTPConnectionPool.urlopen")),
     ("urllib3.connectionpool", attrgetter("HTTPConnectionPool.ConnectionCls")),
 )
-"""What these libraries replace."""
+"""The attributes that these libraries replace."""
 
 
 def are_in_place() -> bool:
-    """Whether one of the known libraries answers in place of servers at this moment.
+    """Whether a known library mocks HTTP at this moment.
 
-    What is sent then, the caller sends: a thread of ours might do so only when the mock has gone,
-    and of requests-mock it would wait for a lock that the caller holds, in whose call it all is.
+    Requests are then sent in the caller's thread. A pool thread might send one after the mock has
+    been removed; with requests-mock it would also wait for a lock that the caller holds.
     """
     if not any(name in sys.modules for name in _LIBRARIES):
         return False

@@ -1,4 +1,4 @@
-"""A bounded pool of daemon threads, which all managers of a process share."""
+"""A bounded pool of daemon threads, shared by all managers of a process."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SIZE = 64
-"""Threads at most. They end after `IDLE` seconds without work."""
+"""The maximum number of threads. They end after `IDLE` seconds without work."""
 
 SHARE = SIZE // 4
-"""How many of them may work for one place at a time, so that one that hangs leaves others room."""
+"""How many of them may work for one resource, so that one that hangs does not block the others."""
 
 IDLE = 10.0
 """Seconds."""
 
 
 class Task(Generic[T]):
-    """A call that one thread makes: one of the pool or, where none can run, one that waits for it.
+    """A call made once, by a thread of the pool or, if none can run, by a thread that waits for it.
 
     Args:
-        call: what to do.
-        place: the server or folder that it may hang with.
+        call: the function to call.
+        resource: the server or folder that the call may hang on.
 
     Attributes:
-        submitted: whether the pool has it; a signal handler's exception may have come first.
-        refused: whether no thread of the pool will make the call.
-        waiters: told when the call has ended, or was refused.
+        submitted: whether the pool has it; a signal handler's exception may have prevented that.
+        refused: whether the pool will not make the call, because no thread can run.
+        waiters: notified when the call has ended or was refused.
     """
 
-    __slots__ = ("_outcome", "_unclaimed", "place", "refused", "submitted", "waiters")
+    __slots__ = ("_outcome", "_unclaimed", "refused", "resource", "submitted", "waiters")
 
-    def __init__(self, call: Callable[[], T], place: str) -> None:
-        self.place = place
+    def __init__(self, call: Callable[[], T], resource: str) -> None:
+        self.resource = resource
         self.submitted = self.refused = False
         self.waiters = Waiters()
         self._outcome: tuple[T | None, BaseException | None] | None = None
-        # taken out by the thread that makes the call, in one step
+        # popped, which is atomic, by the thread that makes the call
         self._unclaimed = [call]
 
     @property
     def claimed(self) -> bool:
-        """Whether a thread has begun."""
+        """Whether a thread has begun the call."""
         return not self._unclaimed
 
     @property
@@ -62,25 +62,25 @@ class Task(Generic[T]):
         return self._outcome is not None
 
     def run(self) -> bool:
-        """Make the call, unless another thread has begun to; whether it was made here."""
+        """Make the call, unless another thread has begun it. Returns whether it was made here."""
         try:
             call = self._unclaimed.pop()
         except IndexError:
             return False
         try:
             self._outcome = (call(), None)
-        except BaseException as error:  # noqa: BLE001  it belongs to the thread that waits
+        except BaseException as error:  # noqa: BLE001  the waiting thread gets it
             self._outcome = (None, error)
         self.waiters.notify()
         return True
 
     def refuse(self) -> None:
-        """Have a waiting thread make the call."""
+        """Leave the call to a waiting thread."""
         self.refused = True
         self.waiters.notify()
 
     def waiting(self, seconds: float) -> Flow[bool]:
-        """Wait until the call has ended; make it here if it is refused. Whether it has ended."""
+        """Wait for the call, or make it here if it was refused. True if it has ended."""
         end = clock.since_boot() + seconds
         while not self.done and (left := end - clock.since_boot()) > 0:
             if not (self.refused and self.run()):
@@ -91,7 +91,7 @@ class Task(Generic[T]):
         return self.done or (self.refused and not self.claimed)
 
     def result(self) -> T:
-        """What the call returned; what it raised is raised. Waits for its end."""
+        """Wait for the call to end, and return or raise its outcome."""
         waiters.run(self.waiting(math.inf))
         value, error = cast("tuple[T, BaseException | None]", self._outcome)
         if error is not None:
@@ -102,14 +102,14 @@ class Task(Generic[T]):
 class Pool:
     """Makes calls in up to `SIZE` threads.
 
-    An exception that a signal handler raises inside `submit` does no lasting harm: each step is one
-    call in C, and a task that was not queued can be submitted again.
+    A signal handler may raise inside `submit` without lasting harm: each step is a single call in
+    C, and a task that was not queued can be submitted again.
     """
 
     def __init__(self) -> None:
         self._submitted: deque[Task[object]] = deque()
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
-        # the lock of the process guards all below; only threads of the pool change them
+        # guarded by the lock of the process, and changed only by threads of the pool
         self._waiting: dict[str, deque[Task[object]]] = {}
         self._running: collections.Counter[str] = collections.Counter()
         self._tasks: set[Task[object]] = set()
@@ -117,12 +117,12 @@ class Pool:
         self._ended = Waiters()
 
     def submit(self, task: Task[T]) -> None:
-        """Have the pool make the call, in the order of submission for each place."""
+        """Queue the call. Calls for one resource are made in the order of submission."""
         if threads.can_run():
             self._queue(cast("Task[object]", task))
         else:
             task.refuse()
-        # last, since a task that was not wholly handed over is submitted again
+        # set last: a task whose submission was interrupted is submitted again
         task.submitted = True
 
     def _queue(self, task: Task[object]) -> None:
@@ -132,7 +132,7 @@ class Pool:
             threads.start(self._work, "evertoken-worker", otherwise=self._give_up)
 
     def finish(self, seconds: float) -> None:
-        """Wait until no call runs or is queued, for this many seconds at most."""
+        """Wait until no call is running or queued, at most `seconds`."""
         end = clock.since_boot() + seconds
         while not self._finished() and (left := end - clock.since_boot()) > 0:
             self._ended.wait(self._finished, left)
@@ -153,7 +153,7 @@ class Pool:
                     self._end(task)
 
     def _rest(self) -> bool:
-        """Wait for work; False: there was none, and this thread counts no more."""
+        """Wait for work. False: there was none, and this thread no longer counts as a worker."""
         with process.lock():
             self._idle += 1
         try:
@@ -165,49 +165,49 @@ class Pool:
                 self._idle -= 1
             return True
         with process.lock():
-            # first the count: what is submitted from now on starts a thread
+            # decrement first: a task submitted from now on starts a new thread
             self._idle -= 1
             self._sort_in()
-            if self._next_place() is not None:
+            if self._next_resource() is not None:
                 return True
             self._workers -= 1
         return False
 
     def _next(self) -> Task[object] | None:
-        """The next task of a place that does not use up its share."""
+        """The next task of a resource that has not used up its share."""
         with process.lock():
             self._sort_in()
-            place = self._next_place()
-            if place is None:
+            resource = self._next_resource()
+            if resource is None:
                 return None
-            tasks = self._waiting.pop(place)
+            tasks = self._waiting.pop(resource)
             task = tasks.popleft()
             if tasks:
-                # to the end: each place has its turn
-                self._waiting[place] = tasks
-            self._running[place] += 1
+                # back to the end of the queue: resources take turns
+                self._waiting[resource] = tasks
+            self._running[resource] += 1
             self._tasks.add(task)
             return task
 
-    def _next_place(self) -> str | None:
+    def _next_resource(self) -> str | None:
         return next((each for each in self._waiting if self._running[each] < SHARE), None)
 
     def _sort_in(self) -> None:
         while self._submitted:
             task = self._submitted.popleft()
             if not task.claimed:
-                self._waiting.setdefault(task.place, deque()).append(task)
+                self._waiting.setdefault(task.resource, deque()).append(task)
 
     def _end(self, task: Task[object]) -> None:
         with process.lock():
             self._tasks.discard(task)
-            self._running[task.place] -= 1
-            if not self._running[task.place]:
-                del self._running[task.place]
+            self._running[task.resource] -= 1
+            if not self._running[task.resource]:
+                del self._running[task.resource]
         self._ended.notify()
 
     def _give_up(self) -> None:
-        """No thread could be started: if there is none at all, those who wait do it themselves."""
+        """No thread could be started. If none is running, leave all tasks to their waiters."""
         with process.lock():
             if self._workers:
                 return
@@ -222,28 +222,28 @@ _pool = process.PerProcess(Pool)
 
 
 def submit(task: Task[T]) -> None:
-    """Have the process's pool make the call of `task`."""
+    """Submit `task` to the pool of the process."""
     _pool().submit(task)
 
 
-def do_soon(call: Callable[[], object], place: str) -> None:
-    """Have the pool make the call; where no thread can, make it here."""
-    task = Task(call, place)
+def do_soon(call: Callable[[], object], resource: str) -> None:
+    """Submit the call to the pool; if no thread can run, make it here."""
+    task = Task(call, resource)
     submit(task)
     if task.refused:
         task.run()
 
 
-def run(call: Callable[[], T], place: str) -> T:
-    """What `call` returns or raises, made in the pool.
+def run(call: Callable[[], T], resource: str) -> T:
+    """Make the call in the pool, and return or raise its outcome.
 
-    An exception that a signal handler raises meanwhile reaches the caller; the call goes on.
+    If a signal handler raises meanwhile, the caller gets that exception, and the call goes on.
     """
-    task = Task(call, place)
+    task = Task(call, resource)
     submit(task)
     return task.result()
 
 
 def finish(seconds: float) -> None:
-    """Wait until the process's pool has no call left, for this many seconds at most."""
+    """Wait until the pool of the process has no call left, at most `seconds`."""
     _pool().finish(seconds)

@@ -1,4 +1,4 @@
-"""The process that runs this: noticed by its id, since C programs fork without Python's hooks."""
+"""The current process. Detects a fork by its id: C programs fork without Python's hooks."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ T = TypeVar("T")
 
 
 class Forkable(Protocol):
-    """Holds locks or threads that do not survive a fork."""
+    """An object with locks or threads, which do not survive a fork."""
 
     def renew_in_child(self) -> None:
-        """Replace them: the thread that held or was one exists in the parent only."""
+        """Replace them: the threads that held the locks exist only in the parent."""
 
 
 class Process:
-    """One process, as long as it lives.
+    """The state of one process.
 
     Attributes:
-        lock: guards what several threads change in memory. Reentrant, since a signal handler or a
-            destructor may come in while its own thread holds it. No I/O, no call of a user's and
-            no log record is made under it.
-        jitter_fraction: in [0, 1): processes that started together renew apart.
+        lock: guards state in memory that several threads change. Reentrant, since a signal handler
+            or a destructor may run while its own thread holds it. Never held during I/O, a user's
+            callback or a log record.
+        jitter_fraction: a random number in [0, 1), so that processes that started together do not
+            renew together.
     """
 
     __slots__ = ("jitter_fraction", "lock", "renewed")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        # a child inherits the parent's generator, and would draw what its siblings draw
+        # not the default generator: forked siblings inherit its state and would draw the same
+        # number
         self.jitter_fraction = random.SystemRandom().random()
         self.renewed = False
 
@@ -45,19 +47,19 @@ _processes: dict[int, Process] = {}
 
 
 def current() -> Process:
-    """The process that runs this.
+    """The current process.
 
-    The first call in a forked child renews all that was registered, before any lock that the
-    child inherited is touched.
+    The first call in a forked child calls `renew_in_child` of all registered objects, before any
+    inherited lock is touched.
     """
     found = _processes.get(os.getpid())
     return found if found is not None and found.renewed else _entered()
 
 
 class PerProcess(Generic[T]):
-    """A value of which each process has its own, made when it first uses it.
+    """A value that each process makes for itself when it first uses it.
 
-    Not earlier: gevent may replace the locks and queues of the standard library after a fork.
+    Not at import: gevent may replace the locks and queues of the standard library after a fork.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -65,7 +67,7 @@ class PerProcess(Generic[T]):
         self._made: tuple[Process, T] | None = None
 
     def __call__(self) -> T:
-        """This process's own."""
+        """The value of this process."""
         here, made = current(), self._made
         if made is None or made[0] is not here:
             with here.lock:
@@ -81,19 +83,19 @@ def lock() -> threading.RLock:
 
 
 def jitter_fraction() -> float:
-    """This process's own number in [0, 1)."""
+    """The random number of this process, in [0, 1)."""
     return current().jitter_fraction
 
 
 def register(forkable: Forkable) -> None:
-    """Have `forkable` renewed in each forked child, for as long as it lives."""
+    """Call `forkable.renew_in_child` in each forked child. Holds `forkable` weakly."""
     current()
     _forkables.add(forkable)
 
 
 def _entered() -> Process:
     pid = os.getpid()
-    # one step, without a lock: several threads of a child may come at once
+    # atomic, without a lock: several threads of a child may get here at once
     entered = _processes.setdefault(pid, Process())
     with entered.lock:
         if not entered.renewed:
@@ -111,5 +113,5 @@ def _forked() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # earlier than the first call, and certain: a process id may be used again
+    # Earlier than the first call, and reliable even if a process id is reused.
     os.register_at_fork(after_in_child=_forked)

@@ -1,7 +1,7 @@
-"""Log records and listeners: called in the pool, one after the other, so that none delays a call.
+"""Calls log handlers and listeners in the pool, one at a time, so that none delays a request.
 
-A log handler or a listener is code of the user's, which may block. It runs under no lock of ours,
-and in no thread that a request waits for.
+They are the user's code and may block. They run under no lock of ours, and never in a thread that a
+request waits for.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
     from evertoken.runtime import pool
 else:
-    # most processes have nothing to report that the log's level lets through
+    # most processes report nothing at their log level
     pool = lazy("evertoken.runtime.pool")
 
 _log = logging.getLogger("evertoken")
 
 MOST = 1000
-"""Calls that wait for their turn, beyond which the oldest are dropped: a handler may hang."""
+"""The most pending calls. If a handler hangs and there are more, the oldest are dropped."""
 
 EXIT_WAIT = 1.0
-"""Seconds that an exit of the process waits at most, for renewals and reports together."""
+"""Seconds that the exit of the process waits at most, for renewals and reports together."""
 
 
 class Reporter:
-    """Makes calls one after the other."""
+    """Makes calls one at a time."""
 
     def __init__(self) -> None:
         self._patience = EXIT_WAIT
@@ -44,12 +44,12 @@ class Reporter:
         self._turn = threading.Lock()  # held by the thread that makes the calls
 
     def tell(self, call: Callable[[], object]) -> None:
-        """Have `call` made soon; what it raises is dropped."""
+        """Queue `call`; an exception in it is dropped."""
         self._pending.append(call)
         pool.submit(pool.Task(self.catch_up, "reports"))
 
     def catch_up(self, seconds: float = 0.0) -> None:
-        """Make the calls here; if another thread does, wait for it, `seconds` at most."""
+        """Make the pending calls here. If another thread is making them, wait at most `seconds`."""
         while self._turn.acquire(timeout=seconds):
             try:
                 self._make_calls()
@@ -64,13 +64,13 @@ class Reporter:
                 self._pending.popleft()()
 
     def end(self) -> None:
-        """Have an exit wait for the renewals that run and for what they tell.
+        """At exit, wait for running renewals and their reports.
 
-        A process that posts a wrong password and ends with the error would otherwise not save the
-        refusal, and one that started a renewal would lose the token.
+        Otherwise a process that ends after a refused password would not save the refusal, and one
+        that started a renewal would lose the token.
         """
         if "evertoken.runtime.pool" not in sys.modules:
-            return  # nothing was ever to be done
+            return  # nothing was ever submitted
         start = clock.since_boot()
         pool.finish(self._patience)
         self.catch_up(max(0.0, self._patience - (clock.since_boot() - start)))
@@ -81,13 +81,13 @@ _reporter = process.PerProcess(Reporter)
 
 
 def tell(call: Callable[[], object]) -> None:
-    """Have `call` made soon, outside of all locks."""
+    """Queue `call`, to be made outside all locks."""
     _reporter().tell(call)
 
 
 def log(level: int, text: str, *values: object) -> None:
-    """Log `text` soon."""
-    # not `isEnabledFor`: it holds logging's own lock in Python code
+    """Queue a log record."""
+    # not `isEnabledFor`, which takes logging's lock in Python code
     if level >= _log.getEffectiveLevel():
         tell(functools.partial(_log.log, level, text, *values))
 
@@ -99,12 +99,12 @@ error = functools.partial(log, logging.ERROR)
 
 
 def catch_up(seconds: float) -> None:
-    """Make the waiting reports here; if another thread does, wait for it, `seconds` at most."""
+    """Make the pending reports here. If another thread is doing so, wait at most `seconds`."""
     _reporter().catch_up(seconds)
 
 
 def report_here() -> None:
-    """Report what waits, where no thread of the pool can."""
+    """Make the pending reports here if no pool thread can run."""
     if not threads.can_run():
         _reporter().catch_up()
 
@@ -114,6 +114,6 @@ def _end() -> None:
 
 
 atexit.register(_end)
-# earlier, and in a child of multiprocessing too; it has no public name
+# Runs earlier than atexit, and in children of multiprocessing too. It has no public name.
 with contextlib.suppress(AttributeError, RuntimeError):
     threading._register_atexit(_end)  # type: ignore[attr-defined]  # noqa: SLF001  as said

@@ -1,4 +1,4 @@
-"""One thread that submits a task to the pool for each manager that is due."""
+"""One thread that submits a check to the pool for each manager that is due."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ LONGEST_SLEEP = 30.0
 """Seconds the scheduler sleeps at most: the wall clock may be set, or the machine suspended."""
 
 LONGEST_ALONE = 120.0
-"""Seconds until a manager is looked at in any case: a sibling may have revoked its token."""
+"""Seconds after which a manager is checked in any case: a sibling may have revoked its token."""
 
 CLOCK_SET = 1.0
-"""Seconds by which the wall clock must leave the clock since boot to have been set."""
+"""Seconds. If the wall clock drifts further from the clock since boot, it has been set."""
 
 PAUSE = 5.0
-"""Seconds until the next look after one that raised."""
+"""Seconds until the next check after one that raised."""
 
 
 class Refreshable(Protocol):
-    """What is kept fresh."""
+    """An object that the scheduler keeps fresh."""
 
     @property
-    def place(self) -> str:
-        """The server or folder that a look may hang with."""
+    def resource(self) -> str:
+        """The server or folder that a check may hang on."""
 
     def refresh_if_due(self) -> float | None:
-        """Start a renewal if one is due; seconds until the next look. None: no more looks."""
+        """Start a renewal if one is due; returns seconds until the next check, None for never."""
 
 
 class Scheduler:
-    """Looks after any number of `Refreshable`s, which it holds weakly."""
+    """Checks any number of `Refreshable`s, which it holds weakly."""
 
     def __init__(self) -> None:
         self._due: dict[weakref.ref[Refreshable], float] = {}
         self._heap: list[tuple[float, int, weakref.ref[Refreshable]]] = []
         self._order = itertools.count()
         self._runs = False
-        # put() is one call of C code: a signal handler or the garbage collector may come in
+        # put() is a single call in C: a signal handler or the garbage collector may call it again
         self._told: queue.SimpleQueue[tuple[weakref.ref[Refreshable], float]] = queue.SimpleQueue()
 
     def look_at(self, kept: Refreshable, seconds: float) -> None:
-        """Have a look at `kept` in so many seconds, if none is due sooner."""
+        """Check `kept` in `seconds`, unless a check is due sooner."""
         due = clock.since_boot() + max(0.0, min(seconds, LONGEST_ALONE))
         self._told.put((weakref.ref(kept), due))
         if not self._runs:
@@ -68,15 +68,15 @@ class Scheduler:
             self._look_at_due()
 
     def _listen(self) -> None:
-        """Take in what is told, until something is due."""
+        """Receive requests for checks until a check is due."""
         # a timed wait does not advance while the machine is suspended, so each one is short
         left = LONGEST_SLEEP if not self._heap else self._heap[0][0] - clock.since_boot()
         try:
             kept, due = self._told.get(timeout=max(0.0, min(left, LONGEST_SLEEP)))
         except queue.Empty:
             return
-        # The sooner one stays: a renewal may end, and say when the next look is due, before the
-        # look that started it has returned. A look too many is harmless.
+        # The earlier time wins. A renewal may end and request its next check before the check that
+        # started it has returned. A superfluous check is harmless.
         if due < self._due.get(kept, math.inf):
             self._plan(kept, due)
 
@@ -85,7 +85,7 @@ class Scheduler:
         heapq.heappush(self._heap, (due, next(self._order), kept))
 
     def _bring_forward(self) -> None:
-        """Have all looks due now: by the wall clock, as it is set now, any token may be."""
+        """Make all checks due now: after the wall clock was set, any token may be due."""
         self._heap.clear()
         for kept in self._due:
             self._plan(kept, clock.since_boot())
@@ -101,7 +101,7 @@ class Scheduler:
     def _look(self, kept: weakref.ref[Refreshable]) -> None:
         alive = kept()
         if alive is not None:
-            pool.submit(pool.Task(functools.partial(self._refresh, kept), alive.place))
+            pool.submit(pool.Task(functools.partial(self._refresh, kept), alive.resource))
 
     def _refresh(self, kept: weakref.ref[Refreshable]) -> None:
         alive = kept()
@@ -110,7 +110,7 @@ class Scheduler:
         try:
             seconds = alive.refresh_if_due()
         except Exception as error:  # noqa: BLE001  a user's store may raise anything
-            # by its type alone: the text may quote a secret
+            # only its type: the text may quote a secret
             reports.error("keep_fresh failed, next try in %g s: %s", PAUSE, type(error).__name__)
             seconds = PAUSE
         if seconds is not None:
@@ -123,12 +123,12 @@ def _wall_ahead() -> float:
 
 
 def _nothing() -> None:
-    """A call that finds the token due renews it, and tries a thread again."""
+    """Nothing to do: a call that finds the token due renews it, and tries to start a thread."""
 
 
 _scheduler = process.PerProcess(Scheduler)
 
 
 def look_at(kept: Refreshable, seconds: float) -> None:
-    """Have the process's scheduler look at `kept` in so many seconds, if no look is due sooner."""
+    """Have the scheduler check `kept` in `seconds`, unless a check is due sooner."""
     _scheduler().look_at(kept, seconds)

@@ -1,4 +1,4 @@
-"""Whether threads can run in this process, and how one is started."""
+"""Whether threads can run in this process, and how to start one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def can_run() -> bool:
-    """Whether a daemon thread that is started now would run.
+    """Whether a daemon thread started now would run.
 
-    An isolated sub-interpreter refuses daemon threads, an ending interpreter starts none, and under
-    uWSGI without threads one stands still between two requests. uWSGI's master forks without
-    Python's hooks: a thread of it that waits for the interpreter's lock at that moment would leave
-    the worker a lock that nobody releases.
+    An isolated sub-interpreter refuses daemon threads, and an interpreter that is shutting down
+    starts none. Under uWSGI without threads, a thread does not run between requests. uWSGI's master
+    forks without Python's hooks: if one of its threads waited for the interpreter's lock at that
+    moment, the worker would inherit a lock that nobody releases.
     """
     allowed: Callable[[], bool] | None = getattr(_thread, "daemon_threads_allowed", None)
     if sys.is_finalizing() or (allowed is not None and not allowed()):
@@ -28,7 +28,7 @@ def can_run() -> bool:
 
 
 def start(call: Callable[[], None], name: str, *, otherwise: Callable[[], None]) -> None:
-    """Call `call` in a daemon thread; where none can start, call `otherwise` in some thread."""
+    """Call `call` in a daemon thread. If none can start, call `otherwise` in some thread."""
     if not can_run():
         otherwise()
         return
@@ -36,8 +36,8 @@ def start(call: Callable[[], None], name: str, *, otherwise: Callable[[], None])
     if threading.get_ident() != threading.main_thread().ident:
         begin()
         return
-    # `Thread.start` waits in Python code. An exception from a signal handler, which runs in the
-    # main thread alone, would leave the new thread's lock taken for ever.
+    # `Thread.start` waits in Python code. Signal handlers run in the main thread: an exception from
+    # one would leave the new thread's lock taken forever.
     try:
         _thread.start_new_thread(begin, ())
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""How callers wait for news from another thread, in steps that a signal handler cannot break."""
+"""How callers wait for a change in another thread; no signal handler can break it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Waiters:
-    """A condition without a lock around it.
+    """A condition variable without a lock around it.
 
-    `threading.Condition`, `Event` and `Future` hold a lock in Python code: an exception that a
-    signal handler raises there leaves it locked for ever. Here each step is one call of C code.
+    `threading.Condition`, `Event` and `Future` hold a lock in Python code: an exception raised
+    there by a signal handler leaves it locked forever. Here each step is a single call in C.
     """
 
     __slots__ = ("_releases",)
@@ -24,7 +24,7 @@ class Waiters:
         self._releases: deque[Callable[[], object]] = deque()
 
     def notify(self) -> None:
-        """Have all who wait look again; to be called after the change that they wait for."""
+        """Wake all waiting threads. Call it after the change that they wait for."""
         while self._releases:
             try:
                 release = self._releases.popleft()
@@ -46,10 +46,11 @@ class Waiters:
             self._releases.remove(release)
 
     def wait(self, ready: Callable[[], bool], seconds: float) -> bool:
-        """Block this thread until the next `notify`, `seconds` at most; returns `ready()` then."""
+        """Block this thread until the next `notify`, at most `seconds`; then return `ready()`."""
         mine = threading.Lock()
         mine.acquire()
         self.add(mine.release)
+        # checked only now: a change before the line above notified nobody
         if ready():
             return True
         mine.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
