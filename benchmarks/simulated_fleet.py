@@ -20,7 +20,7 @@ from evertoken.core.effects import Result, Source
 from evertoken.core.entry import Entry, join, next_generation
 from evertoken.core.instant import Instant
 from evertoken.core.state import Action
-from evertoken.stores.link import FIRST_PAUSE, JITTER, LONGEST_PAUSE
+from evertoken.stores.circuit_breaker import FIRST_PAUSE, JITTER, LONGEST_PAUSE
 from evertoken.stores.redis_lock import FIRST_POLL, LONGEST_POLL
 
 if TYPE_CHECKING:

@@ -65,7 +65,7 @@ class Wreck:
         self.seen.add(value)
         store = FileStore(self.folder)
         for suffix in (".lock", ".save"):
-            with store._locked(store._place(self.key, suffix), 0.0) as lock:
+            with store._locked(store._path_of(self.key, suffix), 0.0) as lock:
                 assert lock.hold is Hold.HELD, f"the {suffix} of a dead process is held"
         left = [path for path in self.folder.iterdir() if path.suffix == ".tmp"]
         assert len(left) <= 1, "leftover drafts are not swept"

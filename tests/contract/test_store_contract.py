@@ -302,7 +302,7 @@ def test_an_entry_that_no_key_opens_is_a_miss_said_once_and_replaced(
         caplog.clear()
         assert [store.load(KEY), store.load(KEY)] == [None, None]
         [warning] = caplog.messages
-        assert warning.endswith("is not used: no key given opens it")
+        assert warning.endswith("is not used: none of the encryption keys decrypts it")
         store.save(KEY, held(issued(now)))
         assert token_in(sealing(encryption_key=SECRET)) == PLANTED
 

@@ -44,7 +44,7 @@ def test_a_bounded_number_of_entries_that_cannot_be_used_is_remembered(  # F40
             valkey.client.set(store.entry_name(each), b"garbage")
             assert store.load(each) is None
             assert store.trouble(each) is not None
-        return len(store._flaws) + len(store._said)
+        return len(store._flaws) + len(store._logged)
 
     assert meet(identities(key, 0)) == meet(identities(key, MANY)) == 2 * redis.MAX_FLAWED
 
@@ -60,7 +60,7 @@ def test_a_bounded_number_of_locks_that_others_hold_is_remembered(  # F40
             valkey.client.set(f"evertoken:{{{each.digest()}}}:lock", "another's", px=lifetime)
             with store.lock(each, timeout=0.0) as held:
                 assert held is Hold.BUSY
-        return entries_in(store._locks._polls) + len(store._locks._said)
+        return entries_in(store._locks._polls) + len(store._locks._logged)
 
     first = meet(identities(key, 0))
     assert first >= redis_lock.MAX_WAITED_FOR
@@ -70,7 +70,7 @@ def test_a_bounded_number_of_locks_that_others_hold_is_remembered(  # F40
 def test_a_bounded_number_of_locks_in_doubt_is_remembered(  # F40, F27
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_lock, "MAX_DOUBTS", 3)
+    monkeypatch.setattr(redis_lock, "MAX_UNSETTLED", 3)
     locks = RedisStore(valkey.url)._locks
     names = [f"lock-{number}" for number in range(5)]
     with ExitStack() as held:
@@ -78,4 +78,4 @@ def test_a_bounded_number_of_locks_in_doubt_is_remembered(  # F40, F27
             assert held.enter_context(locks.held(name, timeout=0.0)) is Hold.HELD
         with valkey.frozen():
             held.close()
-    assert [claim.name for claim in locks._doubts.values()] == ["lock-2", "lock-1", "lock-0"]
+    assert [claim.name for claim in locks._unsettled.values()] == ["lock-2", "lock-1", "lock-0"]

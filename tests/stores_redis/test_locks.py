@@ -117,7 +117,7 @@ def test_waiting_grows_slower_and_slower(
 ) -> None:
     naps: list[float | None] = []
     monkeypatch.setattr(threading.Event, "wait", lambda _self, nap=None: naps.append(nap))
-    monkeypatch.setattr("evertoken.stores.link._within", lambda call, _seconds: call())
+    monkeypatch.setattr("evertoken.stores.circuit_breaker._within", lambda call, _seconds: call())
     valkey.client.set(lock_of(key), "held", px=60_000)
     store = RedisStore(valkey.url)
     for _ in range(12):
@@ -179,11 +179,11 @@ def test_a_release_that_got_no_answer_is_made_up_for(valkey: Valkey, key: TokenK
 def test_all_doubts_are_settled_at_the_next_contact(valkey: Valkey, key: TokenKey) -> None:
     store = RedisStore(valkey.url, timeout=0.2)
     with valkey.frozen(), store.lock(key, timeout=0):
-        store._server._link._closed_until = 0.0
+        store._server._breaker._open_until = 0.0
         with store.lock(key, timeout=0):
             pass
-    assert len(store._locks._doubts) == 2
-    eventually(lambda: store.load(key) is None and not store._locks._doubts)
+    assert len(store._locks._unsettled) == 2
+    eventually(lambda: store.load(key) is None and not store._locks._unsettled)
     assert not valkey.client.exists(lock_of(key))
 
 
@@ -193,7 +193,7 @@ def test_a_lock_that_was_never_asked_for_leaves_no_doubt(valkey: Valkey, key: To
         assert store.load(key) is None
         with store.lock(key, timeout=20) as held:
             assert held is Hold.ABSENT
-    assert not store._locks._doubts
+    assert not store._locks._unsettled
 
 
 def test_without_an_answer_a_waiter_renews_alone_and_a_try_is_put_off(  # F27

@@ -223,7 +223,7 @@ def test_a_sibling_adopts_once_redis_is_back(valkey: Valkey) -> None:
     with valkey.frozen():
         manager(grant, store).token()
     assert grant.requests == 1
-    eventually(lambda: store.load(grant.key) is None and not store._server._link._pause)
+    eventually(lambda: store.load(grant.key) is None and not store._server._breaker._pause)
     one = manager(grant, store, refresh_before=0).refresh()
     eventually(lambda: sibling.load(grant.key))
     assert manager(grant, sibling).token().value == one.value
@@ -252,7 +252,7 @@ def test_what_a_child_does_after_a_fork(valkey: Valkey, key: TokenKey) -> None:
     client = store._server._client
     store._locks.renew_in_child()
     store._server.renew_in_child()
-    assert not store._locks._doubts, "what the parent may hold is the parent's"
+    assert not store._locks._unsettled, "what the parent may hold is the parent's"
     own = Entry.of_token(Token("own", time.time(), time.time() + 60))
     eventually(lambda: shared(store, key, own))
     assert store._server._client is not client

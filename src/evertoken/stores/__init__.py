@@ -1,1 +1,1 @@
-"""Where the token of an identity is shared."""
+"""Stores that share the token of an identity: memory, files, Redis."""

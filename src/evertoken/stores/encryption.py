@@ -1,4 +1,4 @@
-"""Entries sealed for stores that others can read: Fernet, with rotation of keys."""
+"""Encryption of stored entries with Fernet, including key rotation."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
 EncryptionKey = str | bytes
-"""A Fernet key: 32 bytes in URL-safe base64, as `Fernet.generate_key()` makes it."""
+"""A Fernet key: 32 bytes in URL-safe base64, as returned by `Fernet.generate_key()`."""
 
 
 class Codec(Protocol):
-    """How the bytes of an entry are kept."""
+    """Converts between an entry's bytes and the bytes that are stored."""
 
     def seal(self, data: bytes) -> bytes:
-        """What is stored for `data`."""
+        """The bytes to store for `data`."""
 
     def unseal(self, stored: bytes) -> bytes | None:
-        """The data in `stored`; None where it was sealed otherwise, or changed."""
+        """The data in `stored`; None if it was sealed with another key, or modified."""
 
 
 class Plain:
-    """Kept as they are."""
+    """No encryption."""
 
     def seal(self, data: bytes) -> bytes:
         """`data` itself."""
@@ -38,13 +38,13 @@ class Plain:
 
 
 class Sealed:
-    """Encrypted and authenticated by Fernet (AES-128-CBC with HMAC-SHA256).
+    """Encrypts and authenticates with Fernet (AES-128-CBC with HMAC-SHA256).
 
-    The first key seals, all of them open: to rotate, put the new key first, and drop the old one
-    once the last token that it sealed has expired.
+    The first key encrypts; every key decrypts. To rotate, put the new key first, and drop the old
+    one once the last token sealed with it has expired.
 
     Raises:
-        ValueError: no key, or one that is none of Fernet's; the key itself is not shown.
+        ValueError: there is no key, or one is not a Fernet key. The error does not show the key.
         ImportError: the extra `encryption` is not installed.
     """
 
@@ -52,11 +52,11 @@ class Sealed:
         self._fernet = _fernet(keys)
 
     def seal(self, data: bytes) -> bytes:
-        """`data`, encrypted by the first key."""
+        """`data`, encrypted with the first key."""
         return self._fernet.encrypt(data)
 
     def unseal(self, stored: bytes) -> bytes | None:
-        """The data, if one of the keys sealed it."""
+        """The data, if it was sealed with one of the keys."""
         from cryptography.fernet import InvalidToken  # noqa: PLC0415  an extra
 
         try:
@@ -69,7 +69,7 @@ class Sealed:
 
 
 def codec(key: EncryptionKey | Sequence[EncryptionKey] | None) -> Codec:
-    """How a store with this `encryption_key` keeps its entries; raises as `Sealed` does."""
+    """The codec of a store with this `encryption_key`; raises like `Sealed`."""
     if key is None:
         return Plain()
     return Sealed([key] if isinstance(key, str | bytes) else key)
@@ -93,5 +93,5 @@ def _fernet(keys: Sequence[EncryptionKey]) -> MultiFernet:
                 "encryption_key must be a Fernet key, or a list of at least one: make one with "
                 "cryptography.fernet.Fernet.generate_key()"
             )
-    # outside of the except, whose error may quote the key
+    # outside the except block, whose error may quote the key
     raise fault

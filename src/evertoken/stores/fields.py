@@ -1,6 +1,6 @@
-"""Members of a JSON object, taken by exact type and within bounds.
+"""Reads members of a JSON object with exact types and bounds.
 
-Whoever may write to a store may leave anything in it. A value that could stop or mislead this
+Anyone who can write to a store can put anything in it. A value that could crash or mislead this
 process (a number that overflows, a text that breaks a log line or a header) raises ValueError.
 """
 
@@ -27,7 +27,7 @@ LONGEST_HASH = 128
 """Bytes of a hash or a salt."""
 
 LATEST = 2.0**33
-"""Unix seconds, in the year 2242: a later time is an invention."""
+"""Unix seconds, in the year 2242. A later time is not trusted."""
 
 HIGHEST_GENERATION = 2**63 - 1
 HIGHEST_COUNT = 2**32
@@ -38,7 +38,7 @@ _DIGEST = re.compile(r"[0-9a-f]{1,64}")
 
 
 class Fields:
-    """A JSON object whose members are taken by exact type; ValueError for anything else."""
+    """A JSON object whose members are read by exact type; anything else raises ValueError."""
 
     def __init__(self, value: object) -> None:
         if not isinstance(value, dict):
@@ -46,11 +46,11 @@ class Fields:
         self._members: Json = value
 
     def without(self, name: str) -> Json:
-        """The members but for `name`."""
+        """All members except `name`."""
         return {key: value for key, value in self._members.items() if key != name}
 
     def maybe(self, read: Callable[[str], T], name: str) -> T | None:
-        """What `read` makes of the member; None if it is null."""
+        """The member as read by `read`; None if it is null."""
         return None if self._member(name) is None else read(name)
 
     def part(self, name: str) -> Fields:
@@ -58,20 +58,20 @@ class Fields:
         return Fields(self._member(name))
 
     def parts(self, name: str, *, most: int) -> list[Fields]:
-        """A list of at most so many objects."""
+        """A list of at most `most` objects."""
         value = self._member(name)
         if isinstance(value, list) and len(value) <= most:
             return [Fields(each) for each in value]
         raise ValueError(name)
 
     def text(self, name: str) -> str:
-        """Any text: to be compared, and shown to nobody."""
+        """Any text. Only for comparison: it is not safe to show."""
         if isinstance(value := self._member(name), str):
             return value
         raise ValueError(name)
 
     def access_token(self, name: str) -> str:
-        """What a header can carry (RFC 6750 section 2.1)."""
+        """Characters that a header can carry (RFC 6750 section 2.1)."""
         return self._matching(name, _VISIBLE, LONGEST_SECRET)
 
     def refresh_token(self, name: str) -> str:
@@ -87,7 +87,7 @@ class Fields:
         return self._matching(name, _DIGEST, LONGEST_HASH)
 
     def words(self, name: str, *, most: int) -> str:
-        """At most so many characters for people to read, control characters escaped."""
+        """Text for people to read: at most `most` characters, control characters escaped."""
         if len(value := self.text(name)) <= most:
             return printable(value, most=most)
         raise ValueError(name)
@@ -109,7 +109,7 @@ class Fields:
         value = self._member(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(name)  # noqa: TRY004  one error for all garbage
-        # compared before it is converted: an integer may be too long for a float
+        # compared before the conversion: an integer may be too large for a float
         if low <= value <= high:
             return float(value)
         raise ValueError(name)
@@ -119,7 +119,7 @@ class Fields:
         return self.number(name, 0.0, LATEST)
 
     def reading(self, name: str) -> float:
-        """Seconds since boot; negative for what happened before."""
+        """Seconds since boot; negative for a time before boot."""
         return self.number(name, -LATEST, LATEST)
 
     def generation(self, name: str, low: int = 0) -> int:
@@ -150,7 +150,7 @@ class Fields:
 
 
 def printable(text: str, *, most: int) -> str:
-    """`text`, fit for a log: control characters escaped, cut to so many characters."""
+    """`text` made safe for a log: control characters escaped, cut to `most` characters."""
     cut = text[:most]
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
     return shown[:most]

@@ -1,4 +1,4 @@
-"""Files as a store: one JSON file per identity, shared by the processes of one machine."""
+"""A store of files: one JSON file per identity, shared by the processes of a machine."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     from evertoken.stores.encryption import EncryptionKey
     from evertoken.stores.file_lock import FileLock
 else:
-    # filelock takes a quarter of the import time of requests; a process that finds a token in the
-    # file does without it
+    # filelock takes a quarter of the import time of requests. A process that finds a token in the
+    # file does not need it.
     file_lock = lazy("evertoken.stores.file_lock")
     reports = lazy("evertoken.runtime.reports")
 
 _SUFFIXES = (".json", ".lock", ".save", ".tmp")
-"""Of what is read, locked twice, and written for an identity; what fails first is the cause."""
+"""Of the files of an identity, in the order of use: the first that fails is the cause."""
 
 MAX_REMEMBERED = 16_384
-"""Files whose content is remembered, and files that fail: more than one process serves at a time.
+"""The number of files whose content, or failure, is remembered; more than one process uses.
 
-Beyond it the file that was used longest ago is read again at its next use.
+If there are more, the least recently used file is read again at its next use.
 """
 
-SAVE_PATIENCE = 1.0
-"""Seconds to wait for another process that writes the same file."""
+SAVE_TIMEOUT = 1.0
+"""Seconds to wait while another process writes the same file."""
 
 
 class FileStore:
@@ -51,21 +51,23 @@ class FileStore:
 
     The folder and its missing parents are created with mode 0700, whatever the umask.
 
-    Three files per identity: `<id>.json`, `<id>.lock` (held during a renewal) and `<id>.save`
-    (held while the first is read, joined and replaced, since a renewal may go on without its lock).
-    Whatever the disk does, nothing is raised: the file is a miss, and requests go on from memory.
-    Each cause is said once in the log, and once that all is well again. A file that others can read
-    or write, that is owned by another user, linked, or no regular file is never trusted. A folder
-    that another user owns (root excepted), or that everyone or a group other than the process's own
-    can write to, is not used until that is mended: nothing in it is read, created or locked.
+    There are three files per identity: `<id>.json`, `<id>.lock` (locked during a renewal) and
+    `<id>.save` (locked while the first is read, joined and replaced, since a renewal may go on
+    without its own lock).
+    A disk failure raises nothing: the file counts as missing, and requests go on from memory. Each
+    cause is logged once, and so is the recovery. A file is not trusted if others can read or write
+    it, if another user owns it, or if it is a link or not a regular file. A folder is not used
+    while another user (except root) owns it, or while everyone or a group other than the process's
+    own can write to it: nothing in it is read, created or locked.
 
     Args:
-        directory: of the user's own, on this machine; may begin with `~`. A link to it is followed.
-        encryption_key: a Fernet key, or several of which the first seals and all open; needs the
-            extra `encryption`. What none of them opens is a miss, and is replaced.
+        directory: a local folder of the user's own; may begin with `~`. A link to it is followed.
+        encryption_key: a Fernet key, or several: the first encrypts, all decrypt. Needs the extra
+            `encryption`. An entry that none of them decrypts counts as missing, and is replaced.
 
     Raises:
-        ValueError: a malformed key; or the home folder of a `directory` with `~` is not known.
+        ValueError: a key is malformed, or `directory` begins with `~` and the home folder is
+            unknown.
         TypeError: `directory` is not a path.
         ImportError: the extra is not installed.
     """
@@ -83,31 +85,33 @@ class FileStore:
         self.directory = private_folders.expanded(directory)
         self._encrypts = encryption_key is not None
         self._codec = codec(encryption_key)
-        self._said = Once()
+        self._logged = Once()
         self._troubles: LRU[str] = LRU(MAX_REMEMBERED)
         self._seen: LRU[tuple[private_files.Signature, Entry | Flaw]] = LRU(MAX_REMEMBERED)
         self._locks: dict[TokenKey, FileLock] = {}
         self._removes_drafts = True
 
     def path(self, key: TokenKey) -> Path:
-        """Where the token of `key` is."""
-        return Path(self._place(key, ".json"))
+        """The path of the token file of `key`."""
+        return Path(self._path_of(key, ".json"))
 
     def load(self, key: TokenKey) -> Entry | None:
-        """The entry of `key`; if its file has not changed, at the cost of two `stat` calls."""
+        """The entry of `key`. Costs two `stat` calls if its file has not changed."""
         entry = self._read(key)
         return entry if isinstance(entry, Entry) else None
 
     def save(self, key: TokenKey, entry: Entry) -> Entry | None:
-        """Join `entry` to what the file holds, as one step among processes.
+        """Join `entry` to the one in the file, atomically among processes.
 
         Returns:
-            What the file holds afterwards; None if it could not be written, is being written by
-            another process for too long, or has a newer schema.
+            The entry that the file holds afterwards. None if the file could not be written, is
+            locked by another process for too long, or has a newer schema.
         """
-        with self._locked(self._place(key, ".save"), SAVE_PATIENCE) as lock:
+        with self._locked(self._path_of(key, ".save"), SAVE_TIMEOUT) as lock:
             if lock.hold is Hold.BUSY:
-                self._say(f"{self.path(key)} is being written by another process for too long")
+                self._warn_once(
+                    f"{self.path(key)} was not saved: another process is still writing it"
+                )
                 return None
             found = self._read(key)
             if found is Flaw.NEWER:
@@ -122,9 +126,10 @@ class FileStore:
     def lock(self, key: TokenKey, *, timeout: float) -> Iterator[Hold]:
         """Hold the lock of `key`; `BUSY` if another process holds it beyond `timeout` seconds.
 
-        `ABSENT` where the file system offers no lock, said once: each process then renews alone.
+        `ABSENT` if the file system does not support locks, which is logged once: each process then
+            renews alone.
         """
-        with self._locked(self._place(key, ".lock"), timeout) as lock:
+        with self._locked(self._path_of(key, ".lock"), timeout) as lock:
             if lock.hold is Hold.HELD:
                 self._locks[key] = lock
             try:
@@ -139,10 +144,10 @@ class FileStore:
         return lock is not None and lock.in_place()
 
     def trouble(self, key: TokenKey) -> str | None:
-        """Why it does not serve `key` for now; None: it does."""
+        """Why the store does not work for `key` at present; None if it does."""
         if not self._troubles:
             return None
-        paths = (*(self._place(key, suffix) for suffix in _SUFFIXES), str(self.directory))
+        paths = (*(self._path_of(key, suffix) for suffix in _SUFFIXES), str(self.directory))
         return next(filter(None, map(self._troubles.get, paths)), None)
 
     def __repr__(self) -> str:
@@ -156,17 +161,17 @@ class FileStore:
             )
         return type(self), (str(self.directory),)
 
-    def _place(self, key: TokenKey, suffix: str) -> str:
-        # no Path: it interns its parts, and Python 3.12 keeps what is interned for ever
+    def _path_of(self, key: TokenKey, suffix: str) -> str:
+        # not a Path: it interns its parts, and Python 3.12 never frees interned strings
         return os.path.join(self.directory, f"{key.digest()}{suffix}")
 
     def _read(self, key: TokenKey) -> Entry | Flaw | None:
         found = self._found(key)
-        # each time it is asked for, since the clock may have been set meanwhile
+        # at each read, since the clock may have been set meanwhile
         return demoted(found, clock.now().wall) if isinstance(found, Entry) else found
 
     def _found(self, key: TokenKey) -> Entry | Flaw | None:
-        path = self._place(key, ".json")
+        path = self._path_of(key, ".json")
         seen = self._seen.get(path)
         try:
             if seen is not None and seen[0] == private_files.signature(path):
@@ -195,11 +200,11 @@ class FileStore:
         return decode(data, key, boot=clock.boot_id(), wall=clock.now().wall)
 
     def _write(self, key: TokenKey, entry: Entry, *, alone: bool) -> bool:
-        """Replace the file; whether that was done."""
-        path, draft = self._place(key, ".json"), self._place(key, ".tmp")
+        """Replace the file; returns whether that succeeded."""
+        path, draft = self._path_of(key, ".json"), self._path_of(key, ".tmp")
         data = encode(entry, key, boot=clock.boot_id())
         if data is None:
-            self._say(f"the token file {path} is not written: {UNSTORABLE}")
+            self._warn_once(f"the token file {path} is not written: {UNSTORABLE}")
             return False
         try:
             private_files.replace(path, self._codec.seal(data), alone=alone)
@@ -208,7 +213,7 @@ class FileStore:
             return False
         self._note_success(draft)
         if not alone and self._removes_drafts:
-            # once: drafts of other names than the fixed one are found by a listing alone
+            # once per process: drafts with random names can only be found by listing the folder
             self._removes_drafts = False
             private_files.remove_abandoned_drafts(str(self.directory))
         return True
@@ -220,26 +225,26 @@ class FileStore:
         return file_lock.locked(path, timeout=timeout, note=note)
 
     def _note_error(self, path: str, error: OSError) -> None:
-        """Say it once, though every step of a save fails on a disk that is full."""
+        """Log it once, though every step of a save fails on a full disk."""
         what = f"token files in {self.directory} are not used for now: {error}"
-        # the folder's own, since any access to any file in it shows that it is trusted again
+        # by the folder: any successful access to a file in it shows that it is trusted again
         path = str(self.directory) if isinstance(error, private_folders.UntrustedFolder) else path
-        # a message may name a draft, whose name is another one each time
+        # not by the message, which may contain the random name of a draft
         self._note(path, what, cause=str(error.errno or error))
 
     def _note(self, path: str, what: str, *, cause: str = "") -> None:
         self._troubles.put(path, what)
-        self._say(what, cause=cause)
+        self._warn_once(what, cause=cause)
 
     def _note_success(self, path: str) -> None:
-        """Say once that all is well again: what comes then is a new trouble."""
+        """Log the recovery once; a later failure is then logged again."""
         if not self._troubles:
             return
         ended = [self._troubles.pop(place) for place in (path, str(self.directory))]
         if any(ended) and not self._troubles:
-            self._said.clear()
+            self._logged.clear()
             reports.info("token files in %s are used again", self.directory)
 
-    def _say(self, what: str, *, cause: str = "") -> None:
-        if self._said.first(cause or what):
+    def _warn_once(self, what: str, *, cause: str = "") -> None:
+        if self._logged.first(cause or what):
             reports.warning("%s", what)

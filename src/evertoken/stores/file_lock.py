@@ -1,4 +1,4 @@
-"""A lock on a file, between processes."""
+"""A file lock between processes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 POLL = 0.02
-"""Seconds between tries of a waiter; filelock's own 0.05 shows in the slowest first call."""
+"""Seconds between a waiter's tries. filelock's 0.05 would show in the slowest first call."""
 
 
 @dataclass(slots=True, eq=False)
 class FileLock:
-    """A lock that was asked for.
+    """An attempt to take a lock.
 
     Attributes:
         path: of the lock file.
-        hold: what came of it; `ABSENT` if the file system offers no lock.
-        descriptors: what the lock hangs on.
+        hold: the outcome; `ABSENT` if the file system does not support locks.
+        descriptors: the open files that hold the lock.
     """
 
     path: str
@@ -39,7 +39,7 @@ class FileLock:
     descriptors: list[int] = field(default_factory=list)
 
     def in_place(self) -> bool:
-        """Whether the file that was locked is still the one that others would lock."""
+        """Whether the locked file is still the one at `path`, which others would lock."""
         try:
             there = os.stat(self.path, follow_symlinks=False)
             return any(os.path.samestat(os.fstat(each), there) for each in self.descriptors)
@@ -51,12 +51,12 @@ class FileLock:
 def locked(
     path: str, *, timeout: float, note: Callable[[OSError | None], None]
 ) -> Iterator[FileLock]:
-    """Hold the lock at `path`, whose folder is made if it is missing.
+    """Hold the lock at `path`; its folder is created if missing.
 
     Args:
-        path: of a file that is there for its lock alone.
-        timeout: seconds to wait for another process that holds it.
-        note: told what fails, and None where the lock could be asked.
+        path: of a file that is used only as a lock.
+        timeout: seconds to wait while another process holds it.
+        note: called with an error, or with None if the lock could be tried.
     """
     asked = FileLock(path)
     lock = None
@@ -74,11 +74,12 @@ def locked(
 
 
 def _made(path: str, descriptors: list[int]) -> BaseFileLock:
-    """A lock of the system's; what it hangs on is appended to `descriptors`."""
+    """A lock of the operating system; its open files are appended to `descriptors`."""
     if not (filelock.has_fcntl or sys.platform == "win32"):
-        # filelock would take a soft lock, which outlives a killed holder and has no descriptor
+        # filelock would use a soft lock, which a killed process leaves behind, and has no
+        # descriptor
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), path)
-    # by default it falls back to a lock that outlives a killed holder
+    # the default falls back to a soft lock, which a killed process leaves behind
     return filelock.FileLock(
         path, mode=0o600, fallback_to_soft=False, on_acquired=descriptors.append
     )
@@ -87,12 +88,12 @@ def _made(path: str, descriptors: list[int]) -> BaseFileLock:
 def _acquired(lock: BaseFileLock, path: str, timeout: float) -> Hold:
     """Take `lock`, which is at `path`, within `timeout` seconds.
 
-    Not by its own waiting, which is by `time.sleep`: under libfaketime that fails, and a lock that
-    is held would look like none.
+    Without filelock's own waiting: it uses `time.sleep`, which fails under libfaketime, and a held
+    lock would look unsupported.
     """
     end = clock.since_boot() + timeout
     while True:
-        # at each try: filelock creates a folder that was removed meanwhile with the umask's mode
+        # at each try: filelock would create a folder removed meanwhile, with the umask's mode
         private_folders.make(os.path.dirname(path))
         private_files.check_plain(path)
         try:
@@ -102,8 +103,8 @@ def _acquired(lock: BaseFileLock, path: str, timeout: float) -> Hold:
                 return Hold.BUSY
             clock.sleep(min(POLL, left))
         except FileExistsError:
-            # From Python 3.14 on, pathlib takes a folder that it cannot look at for a file. The
-            # reason is that of the other steps, and is said once with theirs.
+            # From Python 3.14 on, pathlib takes an inaccessible folder for a file. `stat` raises
+            # the real error, so that it is logged once, together with those of the other steps.
             os.stat(os.path.dirname(path))
             raise
         else:
@@ -114,7 +115,7 @@ def _released(lock: BaseFileLock, descriptors: list[int]) -> OSError | None:
     try:
         lock.release()
     except OSError as error:
-        # filelock would keep it, and with it all others from renewing, until this process ends
+        # filelock would keep the lock, and block other processes, until this one ends
         with contextlib.suppress(OSError):
             private_files.let_go(*descriptors)
             lock.release()

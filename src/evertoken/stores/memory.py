@@ -1,4 +1,4 @@
-"""The process's memory as a store: managers of one identity share a token and a lock."""
+"""A store in the process's memory: managers of one identity share a token and a lock."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ else:
 
 
 class MemoryStore:
-    """Entries of up to `maxsize` identities, each kept while its token lives or a failure lasts.
+    """Keeps entries of up to `maxsize` identities, each until its token and its failures end.
 
-    A revocation and a login are kept for as long as there is room: a manager may come back long
-    after the token has expired.
+    Revocations and logins are kept while there is room: a manager may be used again long after the
+    token expired.
 
-    Managers share the process-wide one unless they are given one of their own. Those that share one
-    share a token only where their credentials match: the store remembers, by keyed fingerprints
-    that never leave it, whose credentials obtained the token of an identity.
+    Managers use the process-wide store unless they get another one. Managers with the same store
+    share a token only if their credentials match: the store remembers which credentials obtained
+    the token of an identity, by keyed fingerprints that never leave it.
     """
 
     name = "memory"
@@ -52,20 +52,21 @@ class MemoryStore:
     def renew_in_child(self) -> None:
         """Replace every lock: its holder may be a thread of the parent."""
         if not self._guard.acquire(blocking=False):
-            # that thread was amid a change, whose other half never comes
+            # that thread was in the middle of a change, which will never be completed
             self._empty()
         self._make_locks()
 
     def _empty(self) -> None:
-        # made with what is first put in: who finds a token in a file needs no `cachetools`
+        # created at the first write: a process that finds a token in a file does not load
+        # `cachetools`
         self._entries: TLRUCache[TokenKey, Entry] | None = None
         self._claims: TLRUCache[TokenKey, float] | None = None
-        # the one that asked last is the last
+        # least recently used first
         self._owners: dict[TokenKey, Owner] = {}
 
     def _make_locks(self) -> None:
         # Guards _entries, _claims, _owners and _locks. Reentrant, since a signal handler or a
-        # destructor may ask for a token while its own thread is in here.
+        # destructor may request a token while its own thread holds this lock.
         self._guard = threading.RLock()
         self._locks: weakref.WeakValueDictionary[TokenKey, threading.Lock] = (
             weakref.WeakValueDictionary()
@@ -77,7 +78,7 @@ class MemoryStore:
             return self._held(key)
 
     def save(self, key: TokenKey, entry: Entry) -> Entry:
-        """Join `entry` to what is held; returns the join."""
+        """Join `entry` to the stored one; returns the join."""
         with self._guard:
             joined = join_at(self._held(key) or NOTHING, entry, time.time())
             self._keep(key, joined)
@@ -96,7 +97,7 @@ class MemoryStore:
                 lock.release()
 
     def claim(self, key: TokenKey, *, seconds: float) -> bool:
-        """Whether this is the first claim on `key` for `seconds`."""
+        """Whether `key` was not claimed yet. The claim lasts for `seconds`."""
         with self._guard:
             if self._claims is None:
                 self._claims = cachetools.TLRUCache(
@@ -108,7 +109,7 @@ class MemoryStore:
             return True
 
     def owner(self, key: TokenKey) -> Owner | None:
-        """Whose credentials the token of `key` belongs to; None: nobody has used it yet."""
+        """The owner of the token of `key`; None if nobody has used it yet."""
         with self._guard:
             return self._owners.get(key)
 
@@ -122,14 +123,14 @@ class MemoryStore:
     ) -> bool:
         """Whether credentials may use a token of `key` that they did not obtain themselves.
 
-        Makes the asker the owner if there is none, unless `proof` is wanted: then only credentials
-        that have obtained a token in this process may.
+        If there is no owner, these credentials become the owner. With `proof`, only credentials
+        that have obtained a token in this process may use one.
 
         Args:
-            key: whose token.
+            key: the identity.
             source: where the credentials come from.
-            fingerprint: of the credentials, where they have been read.
-            proof: whether the owner must have obtained a token.
+            fingerprint: of the credentials, if they have been read.
+            proof: whether the owner must have obtained a token in this process.
         """
         with self._guard:
             owner = self._owners.get(key)
@@ -143,16 +144,16 @@ class MemoryStore:
             return owner.proven or not proof
 
     def obtained(self, key: TokenKey, source: Source, fingerprint: bytes | None) -> None:
-        """Make the credentials that obtained a token of `key` its owner."""
+        """Record that these credentials obtained a token of `key`, which makes them its owner."""
         with self._guard:
             owner = self._owners.get(key)
-            # other sources count only for the credentials that they were seen to give
+            # other sources stay only if they are known to give the same credentials
             if owner is None or fingerprint is None or owner.fingerprint != fingerprint:
                 owner = Owner((), fingerprint, proven=True)
             self._set_owner(key, owner.joined_by(source)._replace(proven=True))
 
     def recognise(self, key: TokenKey, owner: Owner, fingerprint: bytes) -> None:
-        """Note the fingerprint of `owner`, if the token of `key` is still theirs."""
+        """Record the fingerprint of `owner`, if it still owns the token of `key`."""
         with self._guard:
             if self._owners.get(key) == owner:
                 self._owners[key] = owner._replace(fingerprint=fingerprint)
@@ -161,7 +162,7 @@ class MemoryStore:
         self._owners.pop(key, None)
         self._owners[key] = owner
         while len(self._owners) > self._maxsize:
-            # with its entry, from memory: the next credentials that ask would get the token
+            # Drop its entry too: otherwise the next credentials that ask would get the token.
             forgotten_key = next(iter(self._owners))
             del self._owners[forgotten_key]
             if self._entries is not None:
@@ -185,7 +186,7 @@ def _wall() -> float:
 
 def _kept_until(_key: TokenKey, entry: Entry, _now: float) -> float:
     if entry.revoked_through > NOTHING_REVOKED or entry.login is not None:
-        # a holder of that token may come back long after, and a login outlives its tokens
+        # A manager may still hold a revoked token much later, and a login outlives its tokens.
         return math.inf
     ends = [each.until for each in entry.failures]
     return max(ends if entry.token is None else [entry.token.expires_at, *ends], default=-math.inf)
@@ -197,5 +198,5 @@ def _claimed_until(_key: TokenKey, seconds: float, now: float) -> float:
 
 @functools.cache
 def process_wide() -> MemoryStore:
-    """The store that managers of this process share."""
+    """The store that the managers of this process share by default."""
     return MemoryStore()

@@ -1,6 +1,7 @@
-"""File operations that follow nothing, wait for nothing and leave nothing half-written.
+"""File operations that follow no links, do not block and never leave a half-written file.
 
-Each one that reads or creates a file first checks that its folder is trusted (`private_folders`).
+Each operation that reads or creates a file first checks that its folder is trusted
+(`private_folders`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from evertoken.stores.record import MAX_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# absent on Windows, where links need a privilege and there are no FIFOs; only Windows has O_BINARY,
-# without which it changes line ends
+# Windows lacks these flags: links need a privilege there, and there are no FIFOs. Only Windows has
+# O_BINARY, without which it translates line ends.
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
@@ -29,26 +30,26 @@ _OWN = 0o600
 _SHARED_DRAFT = re.compile(r"[0-9a-f]+\.[0-9]+-[0-9a-f]+\.tmp")
 
 ABANDONED = 3600.0
-"""Seconds after which a draft belongs to a process that was killed."""
+"""Seconds after which a draft is assumed to be left by a killed process."""
 
 BUSY_TRIES, BUSY_WAIT = 10, 0.02
-"""How often, and seconds apart, a file is replaced that another process has open on Windows."""
+"""How often, and how many seconds apart, the replacement of an open file is tried on Windows."""
 
 
 class Untrusted(OSError):
-    """A path holds something that this user alone did not put there as a plain file."""
+    """The file at a path is not a private regular file of this user."""
 
 
 Signature = tuple[int, ...]
-"""Changes whenever a file is replaced, written, or given another mode or owner."""
+"""Changes whenever a file is replaced or written, or its mode or owner changes."""
 
 
 def signature(path: str) -> Signature:
-    """The signature of what stands at `path`, links not followed.
+    """The signature of the file at `path`; links are not followed.
 
     Raises:
-        FileNotFoundError: nothing does.
-        Untrusted: no private plain file of a sane size does.
+        FileNotFoundError: there is no file.
+        Untrusted: it is not a private regular file, or it is too large.
         UntrustedFolder: others can change its folder.
     """
     private_folders.check(os.path.dirname(path))
@@ -60,7 +61,7 @@ def check_plain(path: str) -> None:
 
     Raises:
         FileNotFoundError: there is no folder for it.
-        Untrusted: something else than a plain file of this user stands there.
+        Untrusted: it exists and is not a regular file of this user.
         UntrustedFolder: others can change its folder.
     """
     private_folders.check(os.path.dirname(path))
@@ -69,9 +70,9 @@ def check_plain(path: str) -> None:
 
 
 def read(path: str) -> tuple[Signature, bytes]:
-    """The whole file; raises as `signature` does. The file that is read is the one checked."""
+    """Read the whole file and check that very file. Raises like `signature`."""
     private_folders.check(os.path.dirname(path))
-    # without O_NONBLOCK the opening of a FIFO would wait for its writer
+    # without O_NONBLOCK, opening a FIFO would wait for a writer
     descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW | _NO_WAIT)
     try:
         found = _checked(os.fstat(descriptor), path)
@@ -81,20 +82,20 @@ def read(path: str) -> tuple[Signature, bytes]:
 
 
 def replace(path: str, data: bytes, *, alone: bool = False) -> None:
-    """Put `data` at `path` in one step, with mode 0600; a killed process leaves old or new.
+    """Write `data` to `path` atomically, with mode 0600.
 
     Args:
         path: of the file.
         data: its new content.
-        alone: whether this process alone may write `path` now. Its draft then has a fixed name,
-            so that the next writer finds and removes what a killed one left, without a listing of
-            the folder, which may hold thousands of files.
+        alone: whether no other process may write `path` now. The draft then has a fixed name, so
+            that the next writer finds and removes the draft of a killed one without listing the
+            folder, which may hold thousands of files.
 
     Raises:
         UntrustedFolder: others can change its folder.
         OSError: nothing was changed.
     """
-    # a folder that cannot be created fails here as it does for the lock: one cause, told once
+    # A folder that cannot be created fails here as for the lock: the same cause, logged once.
     private_folders.make(os.path.dirname(path))
     private_folders.check(os.path.dirname(path))
     stem, _ = os.path.splitext(path)
@@ -110,12 +111,12 @@ def replace(path: str, data: bytes, *, alone: bool = False) -> None:
 
 
 def remove_abandoned_drafts(folder: str) -> None:
-    """Remove the drafts in `folder` that processes without a lock left when they were killed.
+    """Remove drafts in `folder` left by processes that were killed while they had no lock.
 
-    It lists the folder, which may hold thousands of files: not for each file that is written.
+    Not for each write: it lists the folder, which may hold thousands of files.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as found:
-        # by the file system's own clock, which a server across the network may keep
+        # on the file system's own clock, which may be a file server's
         latest = os.stat(folder).st_mtime - ABANDONED
         for draft in found:
             if _SHARED_DRAFT.fullmatch(draft.name) and draft.stat().st_mtime < latest:
@@ -123,13 +124,13 @@ def remove_abandoned_drafts(folder: str) -> None:
 
 
 def restore_mode(descriptor: int) -> None:
-    """Give the owner of a new file what the umask took: a umask of 0777 leaves mode 0000."""
+    """Restore the owner's access to a new file, which a umask such as 0777 removes."""
     if os.fstat(descriptor).st_mode & _OWN != _OWN and hasattr(os, "fchmod"):
         os.fchmod(descriptor, _OWN)
 
 
 def others_can_write(found: os.stat_result) -> bool:
-    """Whether other users than this one and root can write to a file; never known on Windows."""
+    """Whether users other than this one and root can write to a file; False on Windows."""
     if not hasattr(os, "geteuid"):
         return False
     foreign = found.st_uid not in {os.geteuid(), 0}
@@ -137,7 +138,7 @@ def others_can_write(found: os.stat_result) -> bool:
 
 
 def let_go(*descriptors: int) -> None:
-    """Make `descriptors` refer to no file, so that no lock hangs on them; they stay open."""
+    """Point `descriptors` at the null device, which releases their locks; they stay open."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in descriptors:
         os.dup2(nothing, descriptor, inheritable=False)
@@ -146,7 +147,7 @@ def let_go(*descriptors: int) -> None:
 
 def _put_in_place(draft: str, path: str) -> None:
     for _ in range(BUSY_TRIES - 1):
-        # a sibling has the file open for as long as it takes to read it
+        # a sibling has the file open only while it reads it
         with contextlib.suppress(PermissionError):
             os.replace(draft, path)
             return
@@ -160,20 +161,20 @@ def _remove(draft: str) -> None:
 
 
 def _check_own(draft: str, written: os.stat_result) -> None:
-    # a process that took the lock after its file was removed may be writing a draft of this name
+    # if the lock file was removed, another process may hold a new lock and write this draft too
     if not os.path.samestat(os.stat(draft, follow_symlinks=False), written):
         raise OSError(errno.EBUSY, "another process writes the same draft", draft)
 
 
 def _write(path: str, data: bytes) -> os.stat_result:
-    """Write a new file; says which one it is."""
+    """Write a new file; returns its `stat`."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
     descriptor = os.open(path, flags, _OWN)
     try:
         restore_mode(descriptor)
         rest = memoryview(data)
         while rest:
-            # a full disk may take a part of what it is given, or nothing, again and again
+            # a full disk may write only a part, or nothing, each time
             if not (taken := os.write(descriptor, rest)):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             rest = rest[taken:]
@@ -192,8 +193,8 @@ def _chunks(descriptor: int) -> Iterator[bytes]:
 
 def _check_plain(found: os.stat_result, path: str) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise Untrusted(f"{path} is no plain file")
-    # none at all: a sibling replaced the file after it was opened here
+        raise Untrusted(f"{path} is not a regular file")
+    # zero links: a sibling replaced the file after it was opened here
     if found.st_nlink > 1:
         raise Untrusted(f"{path} has another name too (a hard link)")
     if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
@@ -202,9 +203,9 @@ def _check_plain(found: os.stat_result, path: str) -> None:
 
 def _checked(found: os.stat_result, path: str) -> Signature:
     _check_plain(found, path)
-    # Windows makes the mode up, and a file of its own is 0666 there
+    # on Windows the mode is made up: 0666 for a file of this user
     if hasattr(os, "geteuid") and stat.S_IMODE(found.st_mode) & 0o077:
-        raise Untrusted(f"{path} is open to others (mode {stat.S_IMODE(found.st_mode):04o})")
+        raise Untrusted(f"{path} is accessible to others (mode {stat.S_IMODE(found.st_mode):04o})")
     if found.st_size > MAX_BYTES:
         raise Untrusted(f"{path} is larger than {MAX_BYTES} bytes")
     return (

@@ -1,4 +1,4 @@
-"""Folders that only their user can change: found, created, and checked before they are trusted."""
+"""Finds, creates and checks folders that only their user can change."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ _OWN = 0o700
 
 
 class HomeUnknown(ValueError):
-    """A path begins with `~`, and that home folder is not known; says the remedy."""
+    """A path begins with `~`, and that home folder is unknown. The message names the remedy."""
 
 
 class UntrustedFolder(OSError):
-    """Other users can replace what is in a folder; says its mode or owner, and the remedy."""
+    """Other users can change a folder. The message names its mode or owner, and the remedy."""
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """`path`, with a `~` at its beginning replaced by the home folder.
+    """`path` with a leading `~` replaced by the home folder.
 
     Raises:
-        HomeUnknown: HOME is not set, and the user has no passwd entry, as in many containers; or
-            the user that is named after `~` does not exist.
+        HomeUnknown: HOME is not set and the user has no passwd entry, as in many containers; or the
+            user named after `~` does not exist.
     """
     given = Path(path)
     try:
         return given.expanduser()
     except RuntimeError:
-        # what Python says names neither the path nor a remedy
+        # Python's message names neither the path nor a remedy
         raise HomeUnknown(
             f"no home folder is known for {given.parts[0]} in {given}: set HOME, or give an "
             "absolute path"
@@ -38,12 +38,12 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def make(path: str | Path) -> None:
-    """Create the folder `path` and its missing parents, each with mode 0700 whatever the umask.
+    """Create the folder `path` and its missing parents with mode 0700, whatever the umask.
 
-    Folders that exist keep their mode. A folder that another process creates meanwhile is fine.
+    Existing folders keep their mode. Another process may create the same folders at the same time.
 
     Raises:
-        OSError: a folder cannot be created, or something else has its name.
+        OSError: a folder cannot be created, or a file has its name.
     """
     if os.path.isdir(path):
         return
@@ -55,9 +55,9 @@ def make(path: str | Path) -> None:
 
 
 def check(path: str | Path) -> None:
-    """Make sure that only this user and root can change what is in the folder `path`.
+    """Check that only this user and root can change the contents of the folder `path`.
 
-    A link to the folder is followed. Nothing is checked on Windows, whose modes say nothing.
+    A link to the folder is followed. Nothing is checked on Windows, where modes mean nothing.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -70,11 +70,11 @@ def check(path: str | Path) -> None:
 
 
 def distrusted(found: os.stat_result, *, uid: int, gid: int) -> str | None:
-    """Why the user `uid` with the primary group `gid` does not trust a folder; None: it is trusted.
+    """Why the user `uid` with primary group `gid` does not trust a folder; None if it is trusted.
 
-    Write access of `gid` itself is accepted: where each user has a group of their own, folders are
-    often created with mode 0775, and some container platforms give a process no other access.
-    The sticky bit changes nothing: it keeps others from removing files, not from adding them.
+    Write access for `gid` itself is accepted: if each user has their own group, folders are often
+    created with mode 0775, and some container platforms give a process no other access. The sticky
+    bit makes no difference: it prevents others from removing files, but not from adding them.
     """
     mode = f"mode {stat.S_IMODE(found.st_mode):04o}"
     if found.st_uid not in {uid, 0}:
@@ -87,11 +87,11 @@ def distrusted(found: os.stat_result, *, uid: int, gid: int) -> str | None:
 
 
 def _remedy(found: os.stat_result, path: str | Path, uid: int) -> str:
-    import shlex  # noqa: PLC0415  it costs every start a millisecond, and few ever need it
+    import shlex  # noqa: PLC0415  it takes a millisecond, and is rarely needed
 
     if found.st_uid not in {uid, 0}:
         return "choose a folder of your own"
-    # one that is shared on purpose, such as /tmp, must stay writable
+    # a folder that is shared on purpose, such as /tmp, must stay writable
     if found.st_uid != uid or found.st_mode & stat.S_ISVTX:
         return "choose a new folder inside it"
     return f"run `chmod go-w {shlex.quote(str(path))}` or choose another folder"
@@ -101,11 +101,11 @@ def _make_level(path: Path) -> None:
     try:
         os.mkdir(path, _OWN)
     except FileExistsError:
-        # another process was faster, or something else has this name; a disk that fails says so
-        # here, where `isdir` would call it a file
+        # Another process was faster, or a file has this name. `stat` raises the error of a failing
+        # disk, which `isdir` would hide.
         if not stat.S_ISDIR(os.stat(path).st_mode):
             raise
         return
-    # a umask such as 0277 removes permissions that the owner needs, too
+    # a umask such as 0277 also removes permissions of the owner
     if os.lstat(path).st_mode & _OWN != _OWN:
         os.chmod(path, _OWN)

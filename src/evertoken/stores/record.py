@@ -1,9 +1,9 @@
-"""Entry to bytes and back, strictly: any bytes decode to an entry or to a named flaw.
+"""Encodes an entry to bytes, and decodes any bytes to an entry or a named flaw.
 
-The record is one JSON object: `schema`, `checksum` over all the rest, `key` (a digest of the
-identity), `boot` (which boot the readings of the clock since boot belong to), and the members of
-the entry. Schema 1 is read too; whatever is written is schema 2. Version 0.1.0 takes that for a
-newer schema, and goes on from memory beside it.
+The record is one JSON object: `schema`, `checksum` over the rest, `key` (a digest of the identity),
+`boot` (the boot that readings of the clock since boot belong to), and the members of the entry.
+Schemas 1 and 2 are read; schema 2 is written. Version 0.1.0 ignores it as a newer schema, and works
+from memory.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ if TYPE_CHECKING:
     from evertoken.stores import schema_1
     from evertoken.stores.fields import Json
 else:
-    # a record of version 0.1.0 is read once, and replaced by the next save
+    # a record of version 0.1.0 is read once, then replaced by the next save
     schema_1 = lazy("evertoken.stores.schema_1")
 
 SCHEMA = 2
 MAX_BYTES = 1 << 20
-"""Bytes that a store reads at most: a token of 512 KiB fits, sealed too, which adds a third."""
+"""The most bytes that a store reads. A token of 512 KiB fits, even sealed, which adds a third."""
 
-UNSTORABLE = "the token has characters that no header may carry, or it is too long"
-"""Why an entry is not encoded, nearly always."""
+UNSTORABLE = "the token is too long, or has characters that are not allowed in a header"
+"""The usual reason why an entry cannot be encoded."""
 
 
 class Flaw(enum.Enum):
-    """Why bytes are not an entry."""
+    """Why bytes do not decode to an entry."""
 
     GARBAGE = "it is not a record of this library, or it is damaged"
     NEWER = "a newer version of this library wrote it"
     FOREIGN = "it belongs to another identity"
-    SEALED = "no key given opens it"
+    SEALED = "none of the encryption keys decrypts it"
 
 
 def encode(entry: Entry, key: TokenKey, *, boot: str | None) -> bytes | None:
-    """The bytes of `entry`; None if they would be read back as garbage.
+    """The bytes of `entry`; None if they would not decode.
 
-    A grant of a user's own may return a token with a space in it, or one of a megabyte. Written,
-    it would hide the revocations and failures beside it.
+    A custom grant may return a token with a space in it, or of a megabyte. If that were written,
+    the revocations and failures beside it would become unreadable.
 
     Args:
-        entry: what is known.
+        entry: the entry to encode.
         key: the identity that it belongs to.
-        boot: names the boot that its readings of the clock since boot belong to.
+        boot: the boot id that its readings of the clock since boot belong to.
     """
     body: Json = {
         "schema": SCHEMA,
@@ -72,10 +72,10 @@ def decode(data: bytes, key: TokenKey, *, boot: str | None, wall: float) -> Entr
     """The entry in `data`.
 
     Args:
-        data: what a store holds.
-        key: the identity that it should belong to.
-        boot: names this boot; readings of the clock since another one are left out.
-        wall: the time in Unix seconds, by the clock that the times in `data` are on.
+        data: the stored bytes.
+        key: the identity that the record must belong to.
+        boot: the current boot id; readings from another boot are dropped.
+        wall: the time in Unix seconds, on the clock that the times in `data` are on.
     """
     entry = _decoded(data, key, boot)
     return entry if isinstance(entry, Flaw) else _believable(entry, wall)
@@ -91,7 +91,7 @@ def _decoded(data: bytes, key: TokenKey, boot: str | None) -> Entry | Flaw:
 
 
 def _entry(fields: Fields, key: TokenKey, boot: str | None) -> Entry | Flaw:
-    # before the checksum: only the schema says what that would have to cover
+    # before the checksum, whose definition depends on the schema
     schema = fields.integer("schema")
     if schema > SCHEMA:
         return Flaw.NEWER
@@ -110,7 +110,7 @@ def _entry(fields: Fields, key: TokenKey, boot: str | None) -> Entry | Flaw:
 def _believable(entry: Entry, wall: float) -> Entry | Flaw:
     """`entry` without a token from the far future.
 
-    The rest stays: it is this clock that may be wrong, and a login cannot be obtained again.
+    The rest stays: this machine's clock may be the wrong one, and a login cannot be obtained again.
     """
     latest = wall + LONGEST_LIFETIME + FUTURE_TOLERANCE
     if entry.token is None or entry.token.expires_at <= latest:
@@ -130,7 +130,7 @@ def _dump(body: Json) -> bytes:
 def _unique(pairs: list[tuple[str, object]]) -> Json:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a member stands twice")
+        raise ValueError("duplicate member")
     return members
 
 

@@ -1,4 +1,4 @@
-"""Redis or Valkey as a store: shared by the processes of many machines, and never needed."""
+"""A store in Redis or Valkey, shared by many machines. Requests go on without it if it is down."""
 
 from __future__ import annotations
 
@@ -31,28 +31,30 @@ if TYPE_CHECKING:
     from evertoken.stores.redis_client import Server
 
 TRIES = 5
-"""How often a save begins anew because another one came in between."""
+"""How often a save is tried again after another process saved in between."""
 
 MAX_FLAWED = 1024
-"""Entries that cannot be used, of which the reason is remembered."""
+"""The number of unusable entries whose reason is remembered."""
 
 SHORTEST_KEEP = 1.0
-"""Seconds for which even an expired token is kept, for those who waited for it."""
+"""Seconds for which even an expired token is kept, for callers that waited for it."""
 
 REVOCATION_KEPT = 24 * 3600.0
-"""Seconds for which a revocation is kept at least: a renewal under way, or a sibling that was out
-of reach, may still bring the dead token."""
+"""Seconds for which a revocation is kept at least: a renewal in flight, or a sibling that was
+disconnected, may still save the dead token.
+"""
 
 LOGIN_KEPT = LONGEST_LIFETIME
-"""Seconds for which a login is kept that nobody renews."""
+"""Seconds for which an unused login is kept."""
 
 _LOAD = """
 local time = redis.call('TIME')
 return {redis.call('GETRANGE', KEYS[1], 0, ARGV[1]), time[1], time[2]}
 """
 
-# The whole value is compared: nothing shorter tells two entries apart after a key has expired. A
-# revocation is kept for as long as what stood there: siblings may hold the dead token so long.
+# The whole value is compared: after a key has expired, nothing shorter identifies an entry. A
+# revocation is kept at least as long as the entry it replaces, since siblings may hold the dead
+# token until then.
 _REPLACE = """
 if redis.call('GETRANGE', KEYS[1], 0, ARGV[4]) ~= ARGV[1] then return 0 end
 local keep = tonumber(ARGV[3])
@@ -63,7 +65,7 @@ return 1
 
 
 class _Stored(NamedTuple):
-    """What the server holds, empty for nothing, and its time when it said so."""
+    """The stored bytes, empty if there are none, and the server's time when it sent them."""
 
     value: bytes
     reading: Reading
@@ -72,33 +74,34 @@ class _Stored(NamedTuple):
 class RedisStore:
     """Shares tokens through Redis or Valkey: one grant per lifetime for a fleet of machines.
 
-    Two keys per identity, in one slot of a cluster and without a user's name:
-    `<prefix>{<id>}:token`, which expires when nobody needs it any more, and
-    `<prefix>{<id>}:lock`, held during a renewal. Every question to the server ends within
-    `timeout`, or twice that until it has answered once, whatever it does (a save asks two), and
-    nothing is raised: requests go on from memory, one warning says so, and one notice when it is
-    over. A server that gives no answer is left alone for a second, then for up to 30.
+    There are two keys per identity, in one slot of a cluster and without a user name:
+    `<prefix>{<id>}:token`, which expires once nobody needs it, and `<prefix>{<id>}:lock`, held
+    during a renewal. Each command ends within `timeout`, or twice that until the server has
+    answered once (a save takes two commands). Failures raise nothing: requests go on from memory,
+    and the failure and the recovery are each logged once. After a command without an answer nothing
+    is sent for a second, then for up to 30.
 
-    A process that dies with the lock keeps others from a renewal for `lease` seconds at most; those
-    that have no token wait for half of their manager's `timeout`, and go on without the lock then.
-    A holder that outlives its lease costs one more grant; an older token never replaces a newer
-    one. The clocks of the machines need not agree: times are kept on the server's clock.
+    If a process dies while it holds the lock, others cannot take it for up to `lease` seconds.
+    Callers without a token wait for half of their manager's `timeout`, and then go on without the
+    lock. A process that holds the lock longer than its lease costs one more grant; an older token
+    never replaces a newer one. The machines' clocks need not agree: times are stored on the
+    server's clock.
 
     Args:
-        client: a `redis.Redis`, a `redis.RedisCluster`, what `Sentinel.master_for` returns, or a
-            URL (`redis://`, `rediss://`, `unix://`). The store makes a client of its own like it,
-            with short timeouts and without retries.
-        prefix: begins each key; without braces.
-        encryption_key: a Fernet key, or several of which the first seals and all open; needs the
-            extra `encryption`. What none of them opens is a miss, and is replaced.
-        lease: seconds; longer than a grant may last.
-        timeout: seconds that an operation lasts at most.
-        recheck: seconds between two reads of a process whose token is fresh: for so long a token
-            that was revoked elsewhere may still be sent.
+        client: a `redis.Redis`, a `redis.RedisCluster`, the result of `Sentinel.master_for`, or a
+            URL (`redis://`, `rediss://`, `unix://`). The store makes its own client for the same
+            server, with short timeouts and without retries.
+        prefix: the beginning of each key; must not contain braces.
+        encryption_key: a Fernet key, or several: the first encrypts, all decrypt. Needs the extra
+            `encryption`. An entry that none of them decrypts counts as missing, and is replaced.
+        lease: seconds after which the lock expires; must exceed the longest grant.
+        timeout: seconds that a command takes at most.
+        recheck: seconds between two reads by a process whose token is fresh. Until the next read, a
+            token revoked elsewhere may still be sent.
 
     Raises:
-        ValueError: a malformed URL, prefix or key, or a number of seconds that is not above 0.
-        TypeError: `client` is none of these.
+        ValueError: a URL, prefix or key is malformed, or a number of seconds is not above 0.
+        TypeError: `client` is none of the above.
         ImportError: an extra is not installed.
     """
 
@@ -130,27 +133,27 @@ class RedisStore:
         self._codec = codec(encryption_key)
         self._server = _server(client, timeout=timeout)
         self._locks = Locks(self._server, lease=lease)
-        self._said = Once()
+        self._logged = Once()
         self.ahead = 0.0
         self._flaws: LRU[str] = LRU(MAX_FLAWED)
         process.register(self._locks)
 
     def load(self, key: TokenKey) -> Entry | None:
-        """The entry of `key`, on this machine's clock; None also while the server gives no answer.
+        """The entry of `key`, on this machine's clock; None also if the server does not answer.
 
-        The server is asked once: its clock is read together with the entry.
+        One script reads the entry and the server's clock together.
         """
         self._locks.settle()
         stored = self._read(key)
         found = None if stored is None else self._opened(key, stored)
-        return stored.reading.arrived(found) if stored and isinstance(found, Entry) else None
+        return stored.reading.to_local(found) if stored and isinstance(found, Entry) else None
 
     def save(self, key: TokenKey, entry: Entry) -> Entry | None:
-        """Join `entry` to what is held, as one step among machines, on the server's clock.
+        """Join `entry` to the stored one, atomically among machines, on the server's clock.
 
         Returns:
-            What is held afterwards, on this machine's clock; None if the server gives no answer or
-            refuses, if others always came in between, or if it holds a newer schema.
+            The stored entry, on this machine's clock. None if the server does not answer or
+            refuses, if other processes kept saving in between, or if the stored schema is newer.
         """
         for _ in range(TRIES):
             stored = self._read(key)
@@ -158,31 +161,30 @@ class RedisStore:
             if stored is None or found is Flaw.NEWER:
                 return None
             held = found if isinstance(found, Entry) else NOTHING
-            joined = join_at(held, stored.reading.sent(entry), stored.reading.server)
+            joined = join_at(held, stored.reading.to_server(entry), stored.reading.server)
             replaced = self._replace(key, stored, joined) if adds(joined, held) else 1
             if replaced != 0:
-                return stored.reading.arrived(joined) if replaced == 1 else None
+                return stored.reading.to_local(joined) if replaced == 1 else None
         return None
 
     def trouble(self, key: TokenKey) -> str | None:
-        """Why it does not serve `key` for now; None: it does."""
+        """Why the store does not work for `key` at present; None if it does."""
         return self._server.trouble or self._flaws.get(self.entry_name(key))
 
     def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[Hold]:
         """Hold the lock of `key`; `BUSY` if another holds it beyond `timeout` seconds.
 
-        If the server gives no answer, or refuses, a caller that waits gets `ABSENT`, since each
-        process then renews alone. With a `timeout` of 0 it gets `BUSY`, since the server may be
-        back at the next try.
+        If the server does not answer, or refuses, the result is `ABSENT`: each process then renews
+        alone. With a `timeout` of 0 it is `BUSY`: the server may have recovered at the next try.
         """
         return self._locks.held(self._name(key, "lock"), timeout=timeout)
 
     def still_held(self, key: TokenKey) -> bool:
-        """Whether the lease of the lock that was taken here has not ended; asks the server."""
+        """Whether the lock taken here is still held. Asks the server."""
         return self._locks.still_held(self._name(key, "lock"))
 
     def entry_name(self, key: TokenKey) -> str:
-        """The Redis key in which the entry of `key` is."""
+        """The Redis key of the entry of `key`."""
         return self._name(key, "token")
 
     def __repr__(self) -> str:
@@ -200,7 +202,7 @@ class RedisStore:
         return f"{self._prefix}{{{key.digest()}}}:{suffix}"
 
     def _read(self, key: TokenKey) -> _Stored | None:
-        """What is stored; None without an answer."""
+        """The stored bytes; None if the server does not answer."""
         asked = clock.now()
         answer = self._server.ask("load", "EVAL", _LOAD, 1, self.entry_name(key), MAX_BYTES)
         if not isinstance(answer, list):
@@ -212,7 +214,7 @@ class RedisStore:
         return _Stored(value, reading)
 
     def _opened(self, key: TokenKey, stored: _Stored) -> Entry | Flaw | None:
-        """What `stored` says, on the server's clock; a flaw is said once."""
+        """The entry in `stored`, on the server's clock. A flaw is logged once."""
         name = self.entry_name(key)
         self._flaws.pop(name)
         if not stored.value:
@@ -226,23 +228,23 @@ class RedisStore:
             return demoted(found, now)
         flaw = f"the entry {name} is not used: {found.value}"
         self._flaws.put(name, flaw)
-        self._say(flaw)
+        self._warn_once(flaw)
         return found
 
     def _replace(self, key: TokenKey, before: _Stored, entry: Entry) -> object:
-        """Put `entry` in place of `before`: 1 if that was done, 0 if another stands there now."""
+        """Replace `before` with `entry`: 1 if that was done, 0 if another entry is stored now."""
         name = self.entry_name(key)
         data = encode(entry, key, boot=clock.boot_id())
         if data is None:
-            self._say(f"the entry {name} is not written: {UNSTORABLE}")
+            self._warn_once(f"the entry {name} is not written: {UNSTORABLE}")
             return None
         keep = int(1000 * _keep(entry, before.reading.server))
         revoked = int(entry.revoked_through > NOTHING_REVOKED)
         values = before.value, self._codec.seal(data), keep, MAX_BYTES, revoked
         return self._server.ask("save", "EVAL", _REPLACE, 1, name, *values)
 
-    def _say(self, what: str) -> None:
-        if self._said.first(what):
+    def _warn_once(self, what: str) -> None:
+        if self._logged.first(what):
             reports.warning("%s", what)
 
 
@@ -258,7 +260,7 @@ def _server(client: Redis | RedisCluster | str, *, timeout: float) -> Server:
 
 
 def _keep(entry: Entry, now: float) -> float:
-    """Seconds for which the server keeps `entry`."""
+    """Seconds after which the server may drop `entry`."""
     ends = [now + SHORTEST_KEEP]
     if entry.token is not None:
         ends.append(entry.token.expires_at)
@@ -266,6 +268,6 @@ def _keep(entry: Entry, now: float) -> float:
         ends.append(now + REVOCATION_KEPT)
     if entry.login is not None:
         ends.append(now + LOGIN_KEPT)
-    # twice its pause: a failure soon after doubles it, whichever process meets that one
+    # twice its pause, so that a process that fails soon after still finds it, and doubles the pause
     ends += [2 * each.until - each.at for each in entry.failures]
     return max(ends) - now

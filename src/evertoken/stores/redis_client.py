@@ -1,4 +1,4 @@
-"""A Redis client of the store's own, like the user's: short timeouts, no retries, plain bytes."""
+"""The store's own Redis client, made from the user's: short timeouts, no retries, plain bytes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from evertoken.runtime import process
-from evertoken.stores.link import Link, Lost
+from evertoken.stores.circuit_breaker import CircuitBreaker, NoAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 SOCKET_SHARE = 0.8
-"""A socket waits for so much of an operation's time, so that it has ended when that has."""
+"""Share of a command's timeout that a socket waits, so that the socket gives up first."""
 
 _PLUMBING = frozenset(
     {
@@ -39,30 +39,30 @@ _PLUMBING = frozenset(
         "retry_on_timeout",
     }
 )
-"""What belongs to the user's pool and its retries, not to how a server is reached."""
+"""Options of the user's pool and its retries, which do not say how the server is reached."""
 
 Options = dict[str, Any]
-"""Options of connections, which redis-py itself passes on untyped."""
+"""Connection options; redis-py has no types for them."""
 
 
 class Client(Protocol):
-    """What the store needs of a client."""
+    """The part of a client that the store needs."""
 
     def execute_command(self, *args: str | bytes | int) -> object:
         """The server's answer."""
 
 
 class Server:
-    """A Redis server, asked one command at a time: each bounded in time, none raising.
+    """Sends commands to a Redis server. Each is bounded in time, and none raises.
 
     Args:
-        source: as in `maker`, and so are the errors raised.
-        timeout: seconds that a command takes at most; the first one, twice that.
+        source: as in `maker`, which also lists the errors.
+        timeout: seconds that a command takes at most; twice that until the first answer.
     """
 
     def __init__(self, source: Redis | RedisCluster | str, *, timeout: float) -> None:
         self._make = maker(source, timeout=timeout)
-        self._link = Link(
+        self._breaker = CircuitBreaker(
             "Redis", timeout=timeout, refusals=(ResponseError,), quotable=(RedisError, OSError)
         )
         self._client: Client | None = None
@@ -70,41 +70,41 @@ class Server:
         process.register(self)
 
     def renew_in_child(self) -> None:
-        """Connect anew: the parent's connections are its own."""
-        self._link.renew_in_child()
-        # kept, since its destructor takes locks that a thread of the parent may have held
+        """Drop the client: its connections belong to the parent."""
+        self._breaker.renew_in_child()
+        # Kept alive: its destructor takes locks that a thread of the parent may have held.
         self._inherited.append(self._client)
         self._client = None
 
-    def ask(self, purpose: str, *command: str | bytes | int) -> object | Lost:
-        """The answer to `command`, which does what `purpose` says."""
-        return self._link.call(purpose, lambda: self._connected().execute_command(*command))
+    def ask(self, purpose: str, *command: str | bytes | int) -> object | NoAnswer:
+        """The answer to `command`; `purpose` names it when a refusal is logged."""
+        return self._breaker.call(purpose, lambda: self._connected().execute_command(*command))
 
     @property
     def trouble(self) -> str | None:
-        """Why it is not used for now, without a secret; None: it is."""
-        return self._link.trouble
+        """Why the server is not used at present, without secrets; None if it is used."""
+        return self._breaker.trouble
 
     def _connected(self) -> Client:
-        # within the bounds of a call, since a client of a cluster explores it when it is made
+        # inside a bounded call, since a cluster client discovers the cluster when it is made
         if self._client is None:
             self._client = self._make()
         return self._client
 
 
 def maker(source: Redis | RedisCluster | str, *, timeout: float) -> Callable[[], Client]:
-    """Makes clients that reach the same server as `source`, a client or a URL, does.
+    """Return a function that makes clients for the server of `source`, a client or a URL.
 
-    `source` keeps its settings and its connections. Calling the maker may connect (a cluster is
-    explored), and raises what redis-py raises.
+    `source` itself is not changed. Making a client may connect (to discover a cluster), and may
+    raise redis-py's errors.
 
     Args:
-        source: for Sentinel, what `Sentinel.master_for` returns.
-        timeout: seconds for which an operation lasts.
+        source: for Sentinel, the result of `Sentinel.master_for`.
+        timeout: seconds that a command takes at most.
 
     Raises:
-        TypeError: `source` is neither, or an asyncio client.
-        ValueError: a URL of which redis-py cannot use a parameter; the parameter is named.
+        TypeError: `source` is neither, or is an asyncio client.
+        ValueError: redis-py does not accept a parameter of the URL; the error names it.
     """
     if isinstance(source, str):
         source = Redis.from_url(source)
@@ -137,7 +137,7 @@ def _sentinel(sentinel: Sentinel, wait: float) -> Sentinel:
     own = Sentinel(  # type: ignore[no-untyped-call]  # likewise
         [],
         min_other_sentinels=sentinel.min_other_sentinels,
-        # it has no public name
+        # not public
         force_master_ip=getattr(sentinel, "_force_master_ip", None),
     )
     own.sentinels = [_of_single(each, wait) for each in sentinel.sentinels]
@@ -160,17 +160,17 @@ def _of_cluster(source: RedisCluster, wait: float) -> RedisCluster:
 
 
 def _for_nodes(options: Options) -> Options:
-    """`options` as a cluster client takes them that is made from nodes, not from a URL."""
+    """`options` for a cluster client that is made from nodes, not from a URL."""
     own = {"host", "port", "db", "redis_connect_func", "connection_class"}
     kept = {name: value for name, value in options.items() if name not in own}
-    # of a rediss:// URL, only the class of its connections is left
+    # only the connection class shows that the URL was rediss://
     if options.get("connection_class") is SSLConnection:
         kept["ssl"] = True
     return kept
 
 
 def _quick(given: Mapping[str, object], wait: float) -> Options:
-    """The connection options in `given`, without what would make an operation last longer."""
+    """The connection options in `given`, without those that make a command take longer."""
     return {
         **{name: value for name, value in given.items() if name not in _PLUMBING},
         "socket_timeout": wait,
@@ -178,8 +178,8 @@ def _quick(given: Mapping[str, object], wait: float) -> Options:
         "retry": Retry(NoBackoff(), 0),
         "retry_on_error": [],
         "decode_responses": False,
-        # two commands less per connection, and no search for redis-py's own version
+        # saves two commands per connection, and the lookup of redis-py's version
         "driver_info": None,
-        # during a maintenance they would stretch the timeouts
+        # these would extend the timeouts during a maintenance
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }

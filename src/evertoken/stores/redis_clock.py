@@ -1,7 +1,7 @@
-"""Moves the times of an entry between this machine's clocks and the server's.
+"""Converts the times of an entry between this machine's clocks and the Redis server's.
 
-Machines that share a Redis need not agree on the time: what is stored is on the server's clock, and
-each machine works out what is left of a lifetime from the time that the server tells it.
+Machines that share a Redis server need not agree on the time: entries are stored on the server's
+clock, and each machine computes the remaining lifetime from the server's time.
 """
 
 from __future__ import annotations
@@ -17,50 +17,52 @@ if TYPE_CHECKING:
 
 
 class Reading(NamedTuple):
-    """One moment on the server's clock, and when it was asked for and told on this machine's.
+    """A reading of the server's clock, with this machine's time before and after it.
 
-    The moment lies somewhere between the two. Ages are counted on the clock since boot where it
-    is known: a wall clock that was set since would make a token younger or older than it is.
+    The reading was taken between the two. Ages are counted on the clock since boot if possible:
+    setting the wall clock would make a token look younger or older.
 
     Attributes:
         server: in Unix seconds.
-        asked, told: on both clocks of this machine.
+        asked, answered: before and after, on both clocks of this machine.
     """
 
     server: float
     asked: Instant
-    told: Instant
+    answered: Instant
 
     @property
     def ahead(self) -> float:
-        """Seconds by which the server's clock is ahead of this machine's."""
-        return self.server - self.told.wall
+        """Seconds by which the server's clock is ahead of this machine's wall clock."""
+        return self.server - self.answered.wall
 
-    def arrived(self, entry: Entry) -> Entry:
-        """`entry` on this machine's clocks; nothing in it is younger than it is."""
-        token = None if entry.token is None else self._arrived_token(entry.token)
-        failures = tuple(map(self._arrived_failure, entry.failures))
+    def to_local(self, entry: Entry) -> Entry:
+        """`entry` on this machine's clocks. The error makes it older, never younger."""
+        token = None if entry.token is None else self._local_token(entry.token)
+        failures = tuple(map(self._local_failure, entry.failures))
         return replace(entry, token=token, failures=failures)
 
-    def sent(self, entry: Entry) -> Entry:
-        """`entry` on the server's clock; nothing in it is younger than it is."""
-        token = None if entry.token is None else self._sent_token(entry.token)
-        return replace(entry, token=token, failures=tuple(map(self._sent_failure, entry.failures)))
+    def to_server(self, entry: Entry) -> Entry:
+        """`entry` on the server's clock. The error makes it older, never younger."""
+        token = None if entry.token is None else self._server_token(entry.token)
+        return replace(
+            entry, token=token, failures=tuple(map(self._server_failure, entry.failures))
+        )
 
-    def _arrived_token(self, token: Token) -> Token:
+    def _local_token(self, token: Token) -> Token:
         return _dated(token, self.asked.wall - (self.server - token.issued_at))
 
-    def _arrived_failure(self, failure: Failure) -> Failure:
+    def _local_failure(self, failure: Failure) -> Failure:
         return _begun(failure, self.asked.wall - (self.server - failure.at))
 
-    def _sent_token(self, token: Token) -> Token:
+    def _server_token(self, token: Token) -> Token:
         return _dated(token, self.server - self._age(token.issued_at, token.issued_boot))
 
-    def _sent_failure(self, failure: Failure) -> Failure:
+    def _server_failure(self, failure: Failure) -> Failure:
         return _begun(failure, self.server - self._age(failure.at, failure.at_boot))
 
     def _age(self, wall: float, boot: float | None) -> float:
-        return self.told.wall - wall if boot is None else self.told.boot - boot
+        return self.answered.wall - wall if boot is None else self.answered.boot - boot
 
 
 def _dated(token: Token, issued_at: float) -> Token:

@@ -1,4 +1,4 @@
-"""Locks in Redis: a lease with a random value, released by its owner alone."""
+"""Locks in Redis: a key with a lease and a random value, released only by its owner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from evertoken.core.hold import Hold
 from evertoken.lru import LRU, Once
 from evertoken.runtime import clock, reports
-from evertoken.stores.link import Lost
+from evertoken.stores.circuit_breaker import NoAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from evertoken.stores.redis_client import Server
 
 FIRST_POLL = 0.05
-"""Seconds between a waiter's first two tries; they grow by half each time."""
+"""Seconds between a waiter's first two tries; the interval grows by half each time."""
 
 LONGEST_POLL = 1.0
-"""Seconds up to which they grow: ten thousand waiters are ten thousand tries a second at most."""
+"""Seconds up to which the interval grows: 10,000 waiters try at most 10,000 times a second."""
 
 MAX_WAITED_FOR = 1024
-"""Locks for which the interval between tries is remembered; any other starts at `FIRST_POLL`."""
+"""The number of locks whose interval is remembered; any other starts at `FIRST_POLL`."""
 
-MAX_DOUBTS = 256
-"""Locks that are released once the server is back; the lease ends any others."""
+MAX_UNSETTLED = 256
+"""The number of locks that are released once the server recovers; the lease ends any others."""
 
 _LOCK = """
 local set = redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
@@ -42,47 +42,46 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 """
 
-_ENDLESS = -1  # what PTTL says of a key that does not expire
+_ENDLESS = -1  # PTTL of a key that does not expire
 
 
 @dataclass(slots=True, eq=False)
 class _Claim:
-    """One try to hold a lock; `perhaps` while the server may hold it for us."""
+    """An attempt to take a lock; `maybe_held` while the server may have granted it."""
 
     name: str
     value: str
-    perhaps: bool = False
+    maybe_held: bool = False
 
 
 class Locks:
-    """Locks that end by themselves after `lease` seconds, whatever became of their holder.
+    """Locks that expire after `lease` seconds, whatever happens to their holder.
 
-    A command that got no answer may still be carried out when the server wakes, and then nobody
-    knows that he holds the lock. So whatever may be held is released once the server answers
-    again, by a comparison with its value; the lease ends it at the latest. Beyond `MAX_DOUBTS` of
-    them the oldest is left to its lease.
+    A command that timed out may still run once the server recovers, and take the lock without its
+    client knowing. Each lock that may be held that way is therefore released, if its value still
+    matches, once the server answers again; the lease ends it at the latest. If there are more than
+    `MAX_UNSETTLED`, the oldest is left to its lease.
     """
 
     def __init__(self, server: Server, *, lease: float) -> None:
         self._server = server
         self._lease = lease
-        self._doubts: LRU[_Claim] = LRU(MAX_DOUBTS)
+        self._unsettled: LRU[_Claim] = LRU(MAX_UNSETTLED)
         self._held: dict[str, _Claim] = {}
         self._polls: LRU[float] = LRU(MAX_WAITED_FOR)
-        self._said = Once()
+        self._logged = Once()
 
     def renew_in_child(self) -> None:
-        """Leave to the parent what it may hold."""
-        self._doubts = LRU(MAX_DOUBTS)
+        """Forget the parent's locks, which only the parent may release."""
+        self._unsettled = LRU(MAX_UNSETTLED)
         self._held = {}
 
     @contextlib.contextmanager
     def held(self, name: str, *, timeout: float) -> Iterator[Hold]:
         """Hold the lock in the key `name`; `BUSY` if another holds it beyond `timeout` seconds.
 
-        If the server offers none, a caller that waits gets `ABSENT`: each process then renews
-        alone. One that only tries (a `timeout` of 0) gets `BUSY`: the server may be back at its
-        next try.
+        If the server does not answer, the result is `ABSENT`: each process then renews alone. With
+        a `timeout` of 0 it is `BUSY`: the server may have recovered at the next try.
         """
         self.settle()
         claim = _Claim(name, secrets.token_hex(16))
@@ -94,19 +93,19 @@ class Locks:
         finally:
             if self._held.get(name) is claim:
                 del self._held[name]
-            if claim.perhaps:
+            if claim.maybe_held:
                 self._release(claim)
 
     def still_held(self, name: str) -> bool:
-        """Whether the lock in the key `name` that was taken here has not been lost."""
+        """Whether the lock in the key `name`, taken here, is still held."""
         claim = self._held.get(name)
         if claim is None:
             return False
         return self._server.ask("lock", "GET", name) == claim.value.encode()
 
     def settle(self) -> None:
-        """Release what may have come to be held by a command that got no answer."""
-        for claim in self._doubts.values():
+        """Release locks that a command without an answer may have taken."""
+        for claim in self._unsettled.values():
             if not self._release(claim):
                 return
 
@@ -115,7 +114,7 @@ class Locks:
         while (answer := self._try(claim)) is False:
             pause = self._next_poll(claim.name)
             left = end - clock.since_boot()
-            # Event.wait, since under libfaketime time.sleep() fails with EINVAL
+            # Event.wait, since time.sleep fails with EINVAL under libfaketime
             threading.Event().wait(max(0.0, min(pause, left)))
             if pause >= left:
                 return Hold.BUSY
@@ -124,36 +123,36 @@ class Locks:
             return Hold.HELD
         return Hold.ABSENT if timeout > 0 else Hold.BUSY
 
-    def _try(self, claim: _Claim) -> bool | Lost:
-        claim.perhaps = True
+    def _try(self, claim: _Claim) -> bool | NoAnswer:
+        claim.maybe_held = True
         lease = max(1, int(self._lease * 1000))
         answer = self._server.ask("lock", "EVAL", _LOCK, 1, claim.name, claim.value, lease)
-        if isinstance(answer, Lost):
-            claim.perhaps = answer is Lost.UNANSWERED
+        if isinstance(answer, NoAnswer):
+            claim.maybe_held = answer is NoAnswer.UNANSWERED
             return answer
         if not isinstance(answer, int):
             return True
-        claim.perhaps = False
+        claim.maybe_held = False
         if answer != _ENDLESS:
             return False
-        if self._said.first(claim.name):
+        if self._logged.first(claim.name):
             reports.warning(
-                "the key %s is no lock, it has no end: renewing without one", claim.name
+                "the key %s does not expire, so it is not a lock: renewing without one", claim.name
             )
-        return Lost.REFUSED
+        return NoAnswer.REFUSED
 
     def _next_poll(self, name: str) -> float:
-        """The pause of a waiter, which goes on growing where one call waited in vain."""
+        """The pause until a waiter's next try; it keeps growing across calls that timed out."""
         pause = self._polls.get(name) or FIRST_POLL
         self._polls.put(name, min(pause * 1.5, LONGEST_POLL))
-        # longer, never shorter: processes that began together must not ask together
+        # jitter, only upwards: processes that began together must not try together
         return pause * (1 + random.random() / 2)  # noqa: S311  it spreads load
 
     def _release(self, claim: _Claim) -> bool:
-        """Release it now, or leave it to the next contact; whether the server answered."""
-        self._doubts.put(claim.value, claim)
+        """Release it now, or once the server answers again. Returns whether it answered."""
+        self._unsettled.put(claim.value, claim)
         answer = self._server.ask("unlock", "EVAL", _UNLOCK, 1, claim.name, claim.value)
-        if answer in {Lost.UNASKED, Lost.UNANSWERED}:
+        if answer in {NoAnswer.NOT_SENT, NoAnswer.UNANSWERED}:
             return False
-        self._doubts.pop(claim.value)
+        self._unsettled.pop(claim.value)
         return True

@@ -1,7 +1,7 @@
-"""Reads the records of schema 1 (version 0.1.0), which had no generations.
+"""Reads records of schema 1 (version 0.1.0), which has no generations.
 
-A token, a failure and a revocation get the second in which they began as their generation: the
-lowest one that this version would have given them.
+The generation of a token, a failure or a revocation becomes the second in which it began: the
+lowest one that this version would have assigned.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def read_entry(fields: Fields, *, same_boot: bool) -> Entry:
     """
     token = fields.maybe(lambda name: _token(fields.part(name), same_boot=same_boot), "token")
     entry = fields.maybe(lambda name: _refusal(fields.part(name), same_boot=same_boot), "refusal")
-    # joined, since the token in a refusal may be the one that was revoked
+    # joined, since the refusal may revoke this very token
     return join(Entry(token=token), entry or NOTHING)
 
 
@@ -49,7 +49,7 @@ def _token(fields: Fields, *, same_boot: bool) -> Token:
 
 
 def _refusal(fields: Fields, *, same_boot: bool) -> Entry:
-    """What schema 1 called a refusal: a failure, a tombstone, or both."""
+    """A "refusal" of schema 1: a failure, a tombstone, or both."""
     revoked = fields.maybe(lambda name: int(fields.part(name).time("issued_at")), "forgets")
     failed = fields.maybe(lambda _: _failure(fields, same_boot=same_boot), "error")
     return Entry(

@@ -1,4 +1,4 @@
-"""The members of a record of schema 2: one entry of the core."""
+"""Reads and writes the members of schema 2: one `Entry`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from evertoken.stores import stored_error
     from evertoken.stores.fields import Fields, Json
 else:
-    # most records hold a token alone
+    # most records hold only a token
     failures, logins, stored_error = map(
         lazy, ("evertoken.core.failure", "evertoken.core.login", "evertoken.stores.stored_error")
     )
 
 _SHARED = {kind.value: kind for kind in (FailureKind.REFUSED, FailureKind.UNAVAILABLE)}
-"""The kinds of failures that are stored, by their names there."""
+"""The kinds of failures that are stored, by their stored names."""
 
 
 def entry_fields(entry: Entry) -> Json:
@@ -44,7 +44,7 @@ def read_entry(fields: Fields, *, same_boot: bool) -> Entry:
     Raises:
         ValueError: a member is missing, of another type, or out of bounds.
     """
-    # an outage beside the refusals
+    # one outage besides the refusals
     failures = fields.parts("failures", most=KEPT + 1)
     entry = Entry(
         token=fields.maybe(lambda name: _token(fields.part(name), same_boot=same_boot), "token"),
@@ -57,15 +57,15 @@ def read_entry(fields: Fields, *, same_boot: bool) -> Entry:
 
 
 def checked_token(token: Token) -> Token:
-    """`token`, if its lifetime can be true; ValueError if not."""
-    # a second more, as in `Token.plausible`
+    """`token`, if its lifetime is plausible; else ValueError."""
+    # one second of tolerance, as in `Token.plausible`
     if 0 <= token.lifetime < LONGEST_LIFETIME + 1:
         return token
     raise ValueError("lifetime")
 
 
 def checked_failure(failure: Failure) -> Failure:
-    """`failure`, if it ends as soon as failures do; ValueError if not."""
+    """`failure`, if it does not last too long; else ValueError."""
     if 0 <= failure.until - failure.at <= failures.LONGEST_WAIT:
         return failure
     raise ValueError("until")
@@ -126,7 +126,7 @@ def _failure_fields(failure: Failure) -> Json:
     return {
         "kind": failure.kind.value,
         "at": failure.at,
-        # a policy may wait longer than siblings believe; a second less, since doubles are rounded
+        # A policy may wait longer than siblings accept. One second less, since doubles are rounded.
         "until": min(failure.until, failure.at + failures.LONGEST_WAIT - 1),
         "error": stored_error.error_fields(failure.error),
         "count": failure.count,

@@ -1,4 +1,4 @@
-"""The error of a failure, as it is stored: the same in every schema."""
+"""Reads and writes the error of a failure, in the same form for every schema."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ LONGEST_MESSAGE = 1000
 """Characters of an error's message."""
 
 LONGEST_WORDS = 200
-"""Characters of what an error quotes: an error code, a description, a media type."""
+"""Characters of an error code, a description or a media type."""
 
 _KINDS: dict[str, type[TokenError]] = {
     kind.__name__: kind for kind in (GrantRefused, GrantUnavailable, InvalidTokenResponse)
 }
-"""The kinds of errors that are stored, by their names there."""
+"""The kinds of errors that are stored, by their stored names."""
 
 _STATUSES = 100, 999
 
 
 def error_fields(error: TokenError) -> Json:
-    """What is stored of `error`: cut and cleaned, so that reading it back never fails."""
-    # a grant may raise a kind of its own, which siblings need not know
+    """The members that store `error`, cut and cleaned so that they can always be read back."""
+    # a grant may raise its own kind, which siblings may not know
     names = (name for name, kind in _KINDS.items() if isinstance(error, kind))
     return {
         "kind": next(names, "GrantUnavailable"),
@@ -79,7 +79,7 @@ def _status(status: int | None) -> int | None:
 
 
 def _pause(seconds: float | None) -> float | None:
-    # a server may ask for a century
+    # a server may ask for a wait of a century
     if seconds is None or math.isnan(seconds):
         return None
     return min(max(seconds, 0.0), LONGEST_WAIT)
