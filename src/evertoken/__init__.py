@@ -1,6 +1,6 @@
 """A bearer token that is always fresh: for `requests`, across threads and processes.
 
-Names are loaded when they are asked for: `--help` and a worker that only forks need no HTTP client.
+Names are loaded at their first use: `--help` and a process that only forks load no HTTP client.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ __all__ = [
     "squadrun",
 ]
 
-_ROOMS = {
+_MODULES = {
     "auth": ["BearerAuth"],
     "errors": [
         "ConfigurationError",
@@ -77,21 +77,21 @@ _ROOMS = {
 }
 
 
-# a type checker reads the imports above instead, and so finds a misspelt name
+# hidden from type checkers, which read the imports above and so find misspelt names
 if not TYPE_CHECKING:  # pragma: no branch
 
     def __getattr__(name: str) -> object:
         if name == "__version__":
             return globals().setdefault(name, _version())
-        rooms = (room for room, names in _ROOMS.items() if name in names)
-        room = name if name == "squadrun" else next(rooms, None)
-        if room is None:
+        homes = (home for home, names in _MODULES.items() if name in names)
+        home = name if name == "squadrun" else next(homes, None)
+        if home is None:
             raise AttributeError(f"module 'evertoken' has no attribute {name!r}")
-        from evertoken.runtime.lazy import loading  # noqa: PLC0415  threading: not by the bare import
+        from evertoken.runtime.lazy import loading  # noqa: PLC0415  imports threading
 
         with loading:
-            module = import_module(f"evertoken.{room}")
-        value = globals()[name] = module if room == name else getattr(module, name)
+            module = import_module(f"evertoken.{home}")
+        value = globals()[name] = module if home == name else getattr(module, name)
         return value
 
 

@@ -1,4 +1,4 @@
-"""What another HTTP client than `requests` needs in place of `BearerAuth`."""
+"""Names the replacement for `BearerAuth` in HTTP clients other than `requests`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ADAPTERS = {
 
 
 def wrong_client(request: object) -> TypeError:
-    """The error to raise where `request` is not one of `requests`; names the right adapter."""
+    """The error for a `request` of another HTTP client than `requests`; names its adapter."""
     client = type(request).__module__.partition(".")[0]
     adapter = _ADAPTERS.get(client)
     remedy = "" if adapter is None else f"use {adapter}, or "

@@ -1,4 +1,4 @@
-"""BearerAuth: adds the token to requests for its origins, and has a refused one sent again."""
+"""BearerAuth: adds the token to requests for its origins, and replays a request after a 401."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from requests.auth import AuthBase
 from evertoken import mistakes, proxies, urls
 from evertoken.core.state import EMPTY
 from evertoken.errors import InsecureURL, TokenError, discreet
-from evertoken.hooks import BEARER, Handler, Hook, spelled
+from evertoken.hooks import BEARER, Handler, Hook, with_scheme
 from evertoken.origins import origin_of, origins_of
 from evertoken.runtime.lazy import lazy
 from evertoken.warn_once import WarnOnce
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
     from evertoken.engine.manager import TokenManager
     from evertoken.engine.renewer import Renewer
 else:
-    # most processes never meet an error
+    # most processes never need these
     adapters, requests_errors = lazy("evertoken.adapters"), lazy("evertoken.requests_errors")
 
 _SCHEME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""A token of HTTP (RFC 9110 section 11.1)."""
+"""An auth-scheme (RFC 9110 section 11.1)."""
 
 
 class BearerAuth(AuthBase):
     """`requests` authentication with the manager's token, bound to its origins.
 
-    It replaces an `Authorization` header that the request or the session carries, as `requests`
-    documents for `auth=`. A request to any other origin passes through untouched, with one warning
-    per origin (the last 1,024 are remembered). A redirect from one of the origins to another takes
-    the token along; any other drops it.
+    It replaces an `Authorization` header of the request or the session, as `requests` documents for
+    `auth=`. A request to any other origin is not changed, and is logged once per origin (the last
+    1,024 are remembered). A redirect between two of the origins keeps the token; any other drops
+    it.
 
-    Where the API's answer means a dead token, the token is renewed and the request sent once more
-    with the same body. Where that body cannot be read again, or no other token is available, the
-    answer comes back as it is. An adapter with `Retry(status_forcelist=[401])` hides such an
-    answer: it sends the dead token again.
+    If the API's answer means that the token is dead, the token is renewed and the request is sent
+    once more with the same body. If the body cannot be read again, or no other token is available,
+    the caller gets that answer. An adapter with `Retry(status_forcelist=[401])` hides the answer
+    from this class, and sends the dead token again.
 
-    A request to an `http://` origin on loopback raises `InsecureURL` if the environment names a
-    proxy for it, since the token would leave the machine in plain text. Proxies of the session
-    cannot be seen before a request is sent; they are warned of afterwards.
+    A request to an `http://` origin on loopback raises `InsecureURL` if the environment sets a
+    proxy for it, since the token would leave the machine in plain text. A proxy of the session is
+    only known once the request has been sent; it is logged as a warning.
 
     ```python
     session.auth = BearerAuth(
@@ -61,18 +61,20 @@ class BearerAuth(AuthBase):
     ```
 
     Args:
-        manager: hands out the token.
-        origins: URLs whose scheme, host and port get the token; None: that of the token URL.
-        retry_statuses: answers that mean a dead token; `()`: none does by its status.
-        is_unauthorized: a predicate on the responses of these origins: whether one with any other
-            status means a dead token. It may read the body, also of a request with `stream=True`.
-            If it raises, the answer is handed back, with one warning for each kind of exception.
-        scheme: the word before the token in `Authorization`, for APIs that want `Token`, say.
+        manager: provides the token.
+        origins: URLs whose scheme, host and port receive the token; None: the origin of the token
+        URL.
+        retry_statuses: statuses that mean that the token is dead; `()` for none.
+        is_unauthorized: a predicate on responses of these origins with any other status: whether
+            the token is dead. It may read the body, even with `stream=True`. If it raises, the
+            caller gets the response, and a warning is logged once per kind of exception.
+        scheme: the word before the token in `Authorization`, for APIs that expect `Token`, for
+        example.
         allow_http: allow `http://` origins beyond loopback, where the token travels in plain text.
 
     Raises:
         InsecureURL: an origin is not an https URL.
-        ValueError: there is no origin, and the grant has no token URL; or `scheme` is not one word.
+        ValueError: there is no origin and the grant has no token URL, or `scheme` is not one word.
         TypeError: `manager` is not a `TokenManager`; the error names the remedy.
     """
 
@@ -114,18 +116,18 @@ class BearerAuth(AuthBase):
         self._handler = Handler(
             manager, covered, self.retry_statuses, is_unauthorized, scheme, WarnOnce()
         )
-        # these are on the path of each request
+        # copied here because each request reads them
         self._prefixes, self._loopback = covered.prefixes, covered.loopback
-        # the header of a snapshot has the scheme Bearer: with another one, `_header` makes it
+        # A snapshot's header has the scheme Bearer; for another scheme `_header` is always called.
         self._renewer: Renewer | _NeverFresh = manager.renewer if scheme == BEARER else _never_fresh
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Set `Authorization` (RFC 6750 section 2.1); waits only when no usable token exists.
+        """Set `Authorization` (RFC 6750 section 2.1); waits only if no token is usable.
 
         Raises:
             InsecureURL: a proxy would receive the token of an `http://` origin on loopback.
-            TokenError: there is no token, as `TokenManager.token` says.
-            TypeError: the request is one of another HTTP client; the error names its adapter.
+            TokenError: no token is available; see `TokenManager.token`.
+            TypeError: the request belongs to another HTTP client; the error names its adapter.
 
         The first two are a `requests.RequestException` too.
         """
@@ -140,22 +142,22 @@ class BearerAuth(AuthBase):
             or self._admits(url)
         ):
             return request
-        # the public test for a header raises and catches inside: it costs more than all the rest
+        # The public `in` test raises and catches an exception, which costs more than all the rest.
         try:
-            fields = request.headers._store  # noqa: SLF001  as said above
+            fields = request.headers._store  # noqa: SLF001  see above
         except AttributeError:
             fields = None
-        # outside of the handler: what is raised now would have a context
+        # outside the except block: an exception raised in it would get a context
         if fields is None or "authorization" in fields:
-            return self._signed_anew(request)
+            return self._replace_auth(request)
         snapshot = self._renewer.snapshot
         if snapshot.fresh_from <= time.time() < snapshot.fresh_until:
-            # as `headers[…] = …` would, without its call
+            # what `headers[…] = …` does, without the call
             fields["authorization"] = ("Authorization", snapshot.header)
         else:
             request.headers["Authorization"] = self._header()
         hooks = request.hooks
-        # append() would make room for more, which costs a tenth of the whole path
+        # a new list, since append() over-allocates, which costs a tenth of the whole path
         hooks["response"] = [self._handler, *hooks["response"]]
         return request
 
@@ -176,22 +178,22 @@ class BearerAuth(AuthBase):
 
     def _header(self) -> str:
         try:
-            return spelled(self.manager.header(), self.scheme)
+            return with_scheme(self.manager.header(), self.scheme)
         except TokenError as raised:
             error = raised.again()
-        # outside of the handler: `raised` would be its context
+        # outside the except block: `raised` would become its context
         raise requests_errors.for_requests(error)
 
-    def _signed_anew(self, request: PreparedRequest) -> PreparedRequest:
-        """Replace `Authorization`, and the hook of whoever set it, by public names alone."""
+    def _replace_auth(self, request: PreparedRequest) -> PreparedRequest:
+        """Replace the header and the hook of an earlier auth, using only public names."""
         request.headers["Authorization"] = self._header()
         others = [hook for hook in request.hooks["response"] if not isinstance(hook, Hook)]
-        # first, so that hooks of the caller's own see the answer to the replay
+        # first, so that the caller's own hooks see the answer to the replay
         request.hooks["response"] = [self._handler, *others]
         return request
 
     def _admits(self, url: str) -> bool:
-        """Whether the token goes to `url`, if its beginning alone does not say so.
+        """Whether the token goes to `url`, for URLs that `__call__` cannot decide by prefix.
 
         Raises:
             InsecureURL: it is an `http://` URL on loopback, and a proxy would receive the token.
@@ -212,14 +214,14 @@ class BearerAuth(AuthBase):
         return True
 
     def _warn_of(self, url: str) -> None:
-        # what is not a URL cannot be sent either, and that is for `requests` to say
+        # `requests` itself raises for an invalid URL
         if (origin := origin_of(url)) is not None:
             ours = ", ".join(sorted(self.origins))
             self._handler.warn(origin, f"no token is sent to {origin}: it is not one of {ours}")
 
 
 class _NeverFresh:
-    """Stands for a renewer whose snapshot never is fresh."""
+    """A stand-in for a renewer whose snapshot is never fresh."""
 
     snapshot: Snapshot = EMPTY
 
@@ -228,6 +230,6 @@ _never_fresh = _NeverFresh()
 
 
 def _token_url(manager: TokenManager) -> str:
-    # a key may ask callables for the user name, which is not to happen before the first grant
+    # not the key, which may call a user's callable before the first grant
     url: object = getattr(manager.grant, "token_url", None)
     return url if isinstance(url, str) else manager.grant.key.token_url

@@ -1,4 +1,4 @@
-"""One reading of a grant's credentials: the identity, the request and the memory of a refusal."""
+"""One reading of a grant's credentials, which a whole renewal uses."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What a grant's credentials were at one moment.
+    """A grant's credentials at one moment.
 
-    A renewal reads them once, before it takes any lock: were they read again, a token could be
-    stored under another user, and a refusal remembered for a password that was never posted.
+    A renewal reads them once, before it takes any lock. If it read them again, it could store a
+    token under another user, or remember a refusal for a password that was never posted.
 
     Attributes:
-        key: whose token they ask for.
-        source: where they came from.
-        fingerprint: tells them from others inside this process; None where that takes a slow hash.
-        request: posts them once and returns the token, as `Grant.request` does.
-        tag: a slow salted hash of them, as `Grant.credentials_tag` makes it.
+        key: the identity that they request a token for.
+        source: where they came from, as `ownership.source` describes it.
+        fingerprint: identifies them inside this process; None if that takes a slow hash.
+        request: posts them once and returns the token, like `Grant.request`.
+        tag: a slow salted hash of them, like `Grant.credentials_tag`.
     """
 
     key: TokenKey
@@ -38,13 +38,13 @@ class Credentials:
 
 @runtime_checkable
 class ReadableGrant(Protocol):
-    """A grant whose credentials are read once for all that a renewal does with them.
+    """A grant whose credentials are read once per renewal.
 
-    Without it, credentials that change in the middle of a renewal are noticed at the next one.
+    With any other grant, credentials that change during a renewal are noticed at the next one.
     """
 
     def read(self) -> Credentials:
-        """The credentials as they are now.
+        """Read the credentials now.
 
         Raises:
             TokenError: a credential cannot be read.
@@ -52,7 +52,7 @@ class ReadableGrant(Protocol):
 
 
 def read(grant: Grant) -> Credentials:
-    """The credentials of `grant` now; raises what its callables raise."""
+    """Read the credentials of `grant` now; its callables may raise."""
     if isinstance(grant, ReadableGrant):
         return grant.read()
     return Credentials(

@@ -1,7 +1,7 @@
-"""The errors that the library raises; `capture` keeps one as a value, `discreet` bares its frames.
+"""The library's errors; `capture` returns them as values, `discreet` keeps secrets out of frames.
 
-No HTTP library is loaded here. Where an error leaves an HTTP client, that client's edge makes it
-one of the client's own exceptions too: `requests_errors` does so for `requests`.
+No HTTP library is loaded here. An error that leaves an HTTP client also becomes one of that
+client's exceptions; `requests_errors` does this for `requests`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ P = ParamSpec("P")
 class TokenError(Exception):
     """No usable token is available.
 
-    It carries no request, no response and no cause: the exception of an HTTP client holds the
-    request with the password in its body, so none is ever chained here.
+    It carries no request, response or cause: an HTTP client's exception holds the request, whose
+    body has the password, so it is never chained here.
 
     Attributes:
         status: the HTTP status of the token endpoint's answer.
@@ -30,11 +30,11 @@ class TokenError(Exception):
         error: the OAuth error code (RFC 6749 section 5.2).
         description: the server's own words, control characters escaped, at most 200 characters;
             withheld if they may repeat a credential.
-        retry_after: how long the server asked to be left alone, in seconds.
-        transient: whether another try soon may help.
-        local: whether it happened before anything was sent (a credential could not be read, DNS,
-            a refused connection, distrusted TLS, a proxy): it says nothing of the endpoint, and
-            does not keep other processes from asking.
+        retry_after: the seconds for which the server asked to wait (`Retry-After`).
+        transient: whether a retry soon may help.
+        local: whether it happened before anything was sent (an unreadable credential, DNS, a
+            refused connection, an untrusted certificate, a proxy). It says nothing about the
+            endpoint, so other processes still send requests.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TokenError(Exception):
         self.local = local
 
     def __reduce__(self) -> tuple[Callable[..., TokenError], tuple[object, ...]]:
-        # the default calls the constructor with the message, which a subclass may not take
+        # the default calls the constructor with the message, which a subclass may not accept
         return rebuild, (type(self), str(self), dict(self.__dict__))
 
     def again(self) -> Self:
@@ -68,40 +68,41 @@ class TokenError(Exception):
 
 
 class GrantRefused(TokenError):
-    """The token endpoint judged the credentials, whatever the status of its answer.
+    """The token endpoint refused the credentials, whatever the status of its answer.
 
-    Only `invalid_grant`, `invalid_client` and `unauthorized_client` do that (RFC 6749 section 5.2).
-    It is remembered for the refusal cool-down, since the next try could lock the account.
+    Its error code is `invalid_grant`, `invalid_client` or `unauthorized_client` (RFC 6749 section
+    5.2). The error is remembered for the refusal cool-down, since another try could lock the
+    account.
     """
 
 
 class GrantUnavailable(TokenError):
-    """No answer to the question: network, TLS, proxy, any 5xx, or a 4xx without a verdict.
+    """No verdict from the token endpoint: network, TLS, proxy, any 5xx, or another 4xx.
 
-    `transient` is false for distrusted TLS, for a proxy's 407, and where the endpoint calls the
-    request itself wrong (`invalid_request`, `invalid_scope`, `unsupported_grant_type`).
+    `transient` is false for an untrusted certificate, for a proxy's 407, and if the endpoint
+    rejects the request itself (`invalid_request`, `invalid_scope`, `unsupported_grant_type`).
     """
 
 
 class InvalidTokenResponse(TokenError):
-    """The endpoint answered, but not with a usable token (RFC 6749 section 5.1), or with a 3xx."""
+    """The endpoint answered without a usable token (RFC 6749 section 5.1), or with a 3xx."""
 
 
 class RefreshTimeout(TokenError, TimeoutError):
-    """The caller's own timeout passed before a token was there. The renewal itself goes on."""
+    """No token arrived within the caller's timeout. The renewal goes on."""
 
 
 class RevocationFailed(TokenError):
     """The server did not confirm a revocation (RFC 7009), or there is no `revoke_url`.
 
-    The tokens are dropped locally all the same.
+    The tokens are still dropped locally.
     """
 
 
 class InsecureURL(TokenError, ValueError):
-    """A request would send a secret off this machine in plain text.
+    """A request would send a secret over the network in plain text.
 
-    Its URL is `http://`, and neither on loopback nor covered by `allow_http`; or it is on loopback,
+    Its URL is `http://` and neither on loopback nor allowed by `allow_http`, or it is on loopback
     and the environment would send it through a proxy.
     """
 
@@ -116,28 +117,30 @@ class ConfigurationError(TokenError, ValueError):
 def capture(call: Callable[[], T]) -> T | TokenError:
     """Return what `call` returns, or its error without traceback, context or cause.
 
-    Whatever else a grant or a credential's callable raises may quote a secret, so only its type is
-    told.
+    Any other exception of a grant or of a credential's callable may quote a secret, so the error
+    only names its type.
     """
     try:
         return call()
     except TokenError as raised:
-        # not kept in a variable: its traceback holds this frame, and with it those that hold a form
+        # Not kept in a variable: its traceback holds this frame, and so the frames that hold a
+        # form.
         return raised.again()
-    # Ctrl-C is not the callable's
+    # Ctrl-C is meant for the program
     except (KeyboardInterrupt, GeneratorExit):
         raise
-    # the panic of a library in Rust, sys.exit(): it ends no thread of ours, and its caller is told
+    # a panic of a Rust library, sys.exit(): it must not end a pool thread, and the caller gets an
+    # error
     except BaseException as raised:  # noqa: BLE001  it may raise anything
         name = type(raised).__name__
-    return GrantUnavailable(f"the renewal could not be done: {name}", transient=True, local=True)
+    return GrantUnavailable(f"the renewal failed: {name} was raised", transient=True, local=True)
 
 
 def discreet(call: Callable[P, T]) -> Callable[P, T]:
-    """Return `call`, with errors whose traceback has no frame that was given a secret.
+    """Wrap `call` so that the traceback of its errors has no frame that was given a secret.
 
-    Debuggers and error reporters show the local variables of each frame. The traceback ends where
-    `call` was called; cause and context are cut, since they have frames of their own.
+    Debuggers and error reporters show the local variables of each frame. The traceback ends at the
+    caller of `call`; cause and context are removed, since they have frames of their own.
     """
 
     @functools.wraps(call)
@@ -147,12 +150,12 @@ def discreet(call: Callable[P, T]) -> Callable[P, T]:
         except Exception as raised:  # noqa: BLE001  raised again below
             error = raised.with_traceback(None)
         error.__cause__ = error.__context__ = None
-        # of this frame, which the traceback holds
+        # local variables of this frame, which the traceback holds
         del arguments, options
         try:
             raise error
         finally:
-            # a cycle with its own traceback
+            # breaks the cycle with its own traceback
             del error
 
     return wrapper
@@ -161,10 +164,10 @@ def discreet(call: Callable[P, T]) -> Callable[P, T]:
 def rebuild(kind: type[E], message: str, attributes: dict[str, object]) -> E:
     """Return an error of `kind` with `message` and `attributes`, without calling its constructor.
 
-    A subclass may have a constructor with other parameters.
+    A subclass may have other constructor parameters.
     """
-    # with several built-in bases `kind.__new__` may be one that refuses `kind`; that of the base
-    # whose memory layout it has never does
+    # With several built-in bases `kind.__new__` may reject `kind`. The one of the base that
+    # determines the memory layout never does.
     new = cast("Callable[..., E]", kind.__base__.__new__)
     error = new(kind, message)
     TokenError.__init__(error, message)

@@ -1,4 +1,4 @@
-"""What happened, as small frozen values without a secret."""
+"""Events for `on_event`: small frozen values without secrets."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _log = logging.getLogger("evertoken")
 
 @dataclass(frozen=True, slots=True)
 class TokenRenewed:
-    """A later token is in use.
+    """A newer token is in use.
 
     Attributes:
-        source: `"grant"`, or the store it was adopted from: `"memory"`, `"file"`, `"redis"` …
+        source: `"grant"`, or the store that it was adopted from: `"memory"`, `"file"`, `"redis"` …
         seconds: how long the renewal took.
         lifetime: of the token, in seconds.
-        expires_at: when it ends, in Unix seconds: an adopted one has lived for a while.
+        expires_at: when it expires, in Unix seconds. An adopted token may be older than this event.
     """
 
     source: str
@@ -36,7 +36,7 @@ class TokenRenewed:
 
 @dataclass(frozen=True, slots=True)
 class RenewalFailed:
-    """No token came of a renewal; `next_try` is in Unix seconds."""
+    """A renewal brought no token; the next try is at `next_try`, in Unix seconds."""
 
     error: TokenError
     next_try: float
@@ -44,7 +44,7 @@ class RenewalFailed:
 
 @dataclass(frozen=True, slots=True)
 class TokenRefused:
-    """The credentials were refused; the endpoint is left alone until `until`, in Unix seconds."""
+    """The credentials were refused; no request is sent until `until`, in Unix seconds."""
 
     error: TokenError
     until: float
@@ -52,27 +52,27 @@ class TokenRefused:
 
 @dataclass(frozen=True, slots=True)
 class TokenRevoked:
-    """The token was revoked and dropped; `confirmed` by the server or not."""
+    """The token was revoked and dropped; `confirmed`: the server confirmed it."""
 
     confirmed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A request answered with `status` was sent again with another token."""
+    """A request that was answered with `status` was sent again with another token."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedAgain:
-    """An API refused a token that is younger than a minute, after it had refused the one before.
+    """An API rejected a token that is less than a minute old, after it rejected the previous one.
 
-    The caller received that answer: an API that refuses every token is not to cost a grant per
-    call. It is told once a minute at most.
+    The caller received that answer: an API that rejects every token must not cost a grant per call.
+    Emitted at most once a minute.
 
     Attributes:
-        reason: what the log says of it: the likely cause, and the remedy.
+        reason: the message that was logged: the likely cause and the remedy.
     """
 
     reason: str
@@ -80,11 +80,11 @@ class RejectedAgain:
 
 @dataclass(frozen=True, slots=True)
 class StoreDegraded:
-    """A store does not serve for now, and requests go on from memory.
+    """A store has stopped working; requests go on from memory.
 
     Attributes:
         store: its name: `"file"`, `"redis"` …
-        reason: what the log said of it.
+        reason: the message that was logged.
     """
 
     store: str
@@ -93,7 +93,7 @@ class StoreDegraded:
 
 @dataclass(frozen=True, slots=True)
 class StoreRecovered:
-    """A store serves again, `seconds` after it was found not to."""
+    """A store works again, `seconds` after it was found to be failing."""
 
     store: str
     seconds: float
@@ -112,7 +112,7 @@ Event = (
 
 
 def emit(on_event: Callable[[Event], None] | None, event: Event) -> None:
-    """Tell `on_event` soon, outside of all locks; what it raises is logged and ends here."""
+    """Queue a call of `on_event`, outside all locks. An exception in it is logged."""
     if on_event is not None:
         reports.tell(functools.partial(_call, on_event, event))
 

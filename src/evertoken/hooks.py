@@ -1,4 +1,4 @@
-"""The response hooks of `BearerAuth`: what becomes of a refused request, and of a redirect."""
+"""The response hooks of `BearerAuth`: they replay rejected requests and follow redirects."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from evertoken.origins import Origins
     from evertoken.warn_once import WarnOnce
 else:
-    # most processes never meet a 401, nor a redirect
+    # most processes never get a 401 or a redirect
     events, redirects, replay = (
         lazy(f"evertoken.{name}") for name in ("events", "redirects", "replay")
     )
 
 BEARER = "Bearer"
-"""The scheme of the header that a manager makes (RFC 6750 section 2.1)."""
+"""The scheme in a manager's header (RFC 6750 section 2.1)."""
 
 
 class Hook:
-    """A hook that does nothing: what a pickled answer has in place of those below.
+    """A hook that does nothing. A pickled response has it in place of the hooks below.
 
-    A response pickles with its request, and that with its hooks. The manager does not travel along.
+    A response pickles with its request, and that with its hooks; the manager must not be included.
     """
 
     __slots__ = ()
 
     def __call__(self, response: Response, **_kwargs: Any) -> Response:
-        """Hand on `response`."""
+        """Return `response`."""
         return response
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -50,15 +50,15 @@ class Hook:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Handler(Hook):
-    """Looks closer at an answer that may mean a dead token, or leads to another URL.
+    """Handles responses that may mean a dead token, and redirects.
 
     Attributes:
-        manager: replaces a dead token.
-        origins: who receives the token.
-        retry_statuses: answers that mean a dead token.
-        is_unauthorized: tells another answer that means one; None: there is none.
-        scheme: what `Authorization` begins with.
-        warn: logs a warning once.
+        manager: replaces the token.
+        origins: the origins that receive the token.
+        retry_statuses: statuses that mean a dead token.
+        is_unauthorized: detects a dead token in a response with another status; None: not used.
+        scheme: the word before the token in `Authorization`.
+        warn: logs a warning once per cause.
     """
 
     manager: TokenManager
@@ -86,33 +86,35 @@ class Handler(Hook):
         hooks[:] = [call if isinstance(hook, Hook) else hook for hook in hooks]
         return call(response, **kwargs)
 
-    def retried(self, response: Response, **kwargs: object) -> Response:
-        """The answer to the same request with another token; `response` where there is none."""
+    def replayed(self, response: Response, **kwargs: object) -> Response:
+        """The response to the same request with another token, or `response` if there is none."""
         request = response.request
         sent = request.headers.get("Authorization")
-        # first of all: an answer from elsewhere says nothing about the token
+        # checked first: a response from another origin says nothing about the token
         if not isinstance(sent, str) or not self.origins.cover(request.url):
             return response
-        if not self._refuses(response) or replay.is_about_scope(response):
+        if not self._refuses(response) or replay.lacks_scope(response):
             return response
         header = self._replacement(sent, response.status_code)
-        # only now: a body that is gone is no reason to leave the next call a dead token
-        if header is None or not replay.rewound(request):
+        # only after the renewal, which the next call needs even if this body cannot be sent again
+        if header is None or not replay.rewind(request):
             return response
         if urls.is_plain_loopback(request.url or ""):
             kwargs["proxies"] = {}
-        answer = replay.sent_again(response, header, **kwargs)
+        answer = replay.resend(response, header, **kwargs)
         events.emit(self.manager.on_event, events.Replayed(response.status_code))
         return answer
 
-    def directed(self, response: Response, given: Mapping[str, str]) -> redirects.Redirected | None:
-        """Keep the token at its origins on a redirect, and take it along from one to another.
+    def prepare_redirect(
+        self, response: Response, given: Mapping[str, str]
+    ) -> redirects.Redirected | None:
+        """On a redirect, keep the token within its origins, and send it from one to another.
 
-        `requests` drops it on the way to another origin, and keeps it from http:// to https:// on
-        one host (RFC 6750 section 5.3).
+        `requests` by default drops it on a redirect to another origin, but keeps it from http:// to
+        https:// on one host (RFC 6750 section 5.3).
 
         Returns:
-            What is to be undone when the next answer is there; None: nothing.
+            The change to undo when the next response arrives; None if there is none.
         """
         request = response.request
         target = redirects.target_of(response)
@@ -121,9 +123,9 @@ class Handler(Hook):
         here, there = origin_of(request.url), origin_of(target)
         if there not in self.origins.names:
             if redirects.is_upgrade(request.url or "", target):
-                message = f"no token goes from {here} to https://: name that as the origin"
+                message = f"no token is sent from {here} to https://: add the https:// origin"
                 self.warn(f"{here} upgrade", message)
-                redirects.take_back(response)
+                redirects.drop_token(response)
         elif here != there and not self._is_exposed(target, given):
             return redirects.Redirected(response, target)
         return None
@@ -136,13 +138,13 @@ class Handler(Hook):
             return False
         try:
             return bool(self.is_unauthorized(response))
-        except Exception as error:  # a user's predicate may raise anything
+        except Exception as error:  # the user's predicate may raise anything
             if isinstance(error, OSError) and not isinstance(error, ValueError):
-                raise  # the body cannot be read, which `requests` itself would say next
-            # by its type alone: the text may quote the answer
+                raise  # the body cannot be read: `requests` itself would raise this next
+            # only its type: the text may quote the response
             kind = type(error).__name__
         url = origin_of(response.request.url)
-        message = f"is_unauthorized raised {kind} for an answer of {url}: the answer is handed back"
+        message = f"is_unauthorized raised {kind} for an answer of {url}: no replay"
         self.warn(f"is_unauthorized {kind}", message)
         return False
 
@@ -154,10 +156,10 @@ class Handler(Hook):
             message = f"the API answered {status} and the token could not be replaced: {error}"
             self.warn(f"{status} {type(error).__name__} {error.status}", message)
             return None
-        return None if header is None else spelled(header, self.scheme)
+        return None if header is None else with_scheme(header, self.scheme)
 
     def _is_exposed(self, target: str, given: Mapping[str, str]) -> bool:
-        """Whether a proxy would receive the token in plain text on the way to `target`."""
+        """Whether a proxy would receive the token in plain text on a request to `target`."""
         if not urls.is_plain_loopback(target):
             return False
         return proxies.in_environment(target) or proxies.chosen(target, given)
@@ -173,7 +175,7 @@ class Handler(Hook):
 
 
 class Call(Hook):
-    """One call, with one replay for all its hops: those of a redirect share the request's hooks."""
+    """One call, with at most one replay. All hops of a redirect share it, as a request's hook."""
 
     __slots__ = ("_first", "_handler", "_redirected", "_spent")
 
@@ -190,14 +192,14 @@ class Call(Hook):
         if not replay.was_sent(response):
             return response
         if response.request is self._first:
-            # a prepared request that is sent again makes a call of its own
+            # the caller has sent the same prepared request again, which is a new call
             self._spent = False
-        answer = response if self._spent else self._handler.retried(response, **kwargs)
+        answer = response if self._spent else self._handler.replayed(response, **kwargs)
         self._spent |= answer is not response
-        self._redirected = self._handler.directed(answer, kwargs.get("proxies") or {})
+        self._redirected = self._handler.prepare_redirect(answer, kwargs.get("proxies") or {})
         return answer
 
 
-def spelled(header: str, scheme: str) -> str:
-    """The manager's `header` under another scheme."""
+def with_scheme(header: str, scheme: str) -> str:
+    """The manager's `header` with another scheme."""
     return f"{scheme}{header.removeprefix(BEARER)}"

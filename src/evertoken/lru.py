@@ -1,4 +1,4 @@
-"""Memory of a bounded size, for what grows with identities and origins."""
+"""Bounded maps, for state that grows with identities and origins."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ V = TypeVar("V")
 
 
 class LRU(Generic[V]):
-    """The `maxsize` values that were put in or asked for last.
+    """Keeps the `maxsize` most recently used values.
 
-    It has no lock, which a fork could leave taken: each step is one call in C, since keys are text,
-    and a thread may find a value gone at any time. `cachetools.LRUCache` would need a lock, and a
-    process that finds its token in a file does without that import.
+    It has no lock, which a fork could leave taken: each step is a single call in C, since keys are
+    text. A value may disappear at any time. `cachetools.LRUCache` would need a lock, and a process
+    that finds its token in a file does not import cachetools.
     """
 
     __slots__ = ("_kept", "_maxsize")
@@ -24,14 +24,14 @@ class LRU(Generic[V]):
         self._kept: OrderedDict[str, V] = OrderedDict()
 
     def get(self, key: str) -> V | None:
-        """The value of `key`, which counts as used now; None if there is none."""
+        """The value of `key`, which counts as a use; None if there is none."""
         value = self._kept.get(key)
         if value is not None:
             self._use(key)
         return value
 
     def put(self, key: str, value: V) -> None:
-        """Keep `value`; the one that was used longest ago may go."""
+        """Keep `value`; the least recently used value may be dropped."""
         self._kept[key] = value
         self._use(key)
         with contextlib.suppress(KeyError):
@@ -39,28 +39,28 @@ class LRU(Generic[V]):
                 self._kept.popitem(last=False)
 
     def pop(self, key: str) -> V | None:
-        """Take the value of `key` away; None if there is none."""
+        """Remove and return the value of `key`; None if there is none."""
         return self._kept.pop(key, None)
 
     def clear(self) -> None:
-        """Take all away."""
+        """Remove all values."""
         self._kept.clear()
 
     def values(self) -> list[V]:
-        """All values, the one that was used longest ago first."""
+        """All values, least recently used first."""
         return list(self._kept.values())
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def _use(self, key: str) -> None:
-        # another thread may have taken it away meanwhile
+        # another thread may have removed it meanwhile
         with contextlib.suppress(KeyError):
             self._kept.move_to_end(key)
 
 
 class Once:
-    """Which causes are new, so that each is said once: the last `maxsize` are remembered."""
+    """Remembers the last `maxsize` causes, so that each is logged once."""
 
     __slots__ = ("_known",)
 
@@ -68,14 +68,14 @@ class Once:
         self._known: LRU[bool] = LRU(maxsize)
 
     def first(self, cause: str) -> bool:
-        """Whether `cause` is new; it is known from now on."""
+        """Whether `cause` is new. It is remembered from now on."""
         new = self._known.get(cause) is None
         if new:
             self._known.put(cause, value=True)
         return new
 
     def clear(self) -> None:
-        """All causes are new again."""
+        """Forget all causes."""
         self._known.clear()
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""TokenManagers: one manager per account, for a daemon that serves many of them."""
+"""TokenManagers: one manager per account, for a daemon that serves many accounts."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account's way in.
+    """The auth and the manager of one account.
 
     Attributes:
-        auth: for `requests`; the same object for as long as the account is kept.
+        auth: for `requests`; the same object as long as the account is kept.
     """
 
     auth: BearerAuth
 
     @property
     def manager(self) -> TokenManager:
-        """For all that is not a request: its token, its status, its revocation."""
+        """The manager of `auth`, for its token, status and revocation."""
         return self.auth.manager
 
     def token(self, *, timeout: float | None = None) -> Token:
@@ -45,11 +45,11 @@ class Account:
 
 
 class TokenManagers:
-    """Managers by account, each made when its account is first asked for.
+    """Managers by account, each made at its first use.
 
-    Any number of threads may ask at once: each account's manager is made once, and a thread that
-    asks for another account does not wait for it. A manager that is closed to make room still works
-    for whoever holds it; one made anew takes its token from the process's memory or the store.
+    It is thread-safe: each account's manager is made once, and calls for other accounts do not wait
+    for it. A manager that was closed to make room still works for code that holds it. If the
+    account is used again, a new manager takes its token from the process's memory or the store.
 
     ```python
     managers = TokenManagers(lambda name: squadrun.manager(username=name, password=PASSWORDS[name]))
@@ -58,10 +58,10 @@ class TokenManagers:
     ```
 
     Args:
-        factory: makes the manager of an account, or the `BearerAuth` where its options matter. It
-            must not ask this object for the account that it makes. What it raises, the caller gets.
-        maxsize: accounts that are kept; beyond it the least recently used manager is closed. A
-            `MemoryStore` keeps the tokens of 1,024 identities unless it is told otherwise.
+        factory: makes the manager of an account, or a `BearerAuth` with options. It must not ask
+            this object for the same account. Its exceptions reach the caller.
+        maxsize: the number of accounts to keep; if there are more, the least recently used manager
+            is closed. A `MemoryStore` keeps 1,024 identities by default.
 
     Raises:
         ValueError: `maxsize` is below 1.
@@ -80,7 +80,7 @@ class TokenManagers:
         process.register(self)
 
     def renew_in_child(self) -> None:
-        """Start over empty: the parent's cache may be in the middle of a change for ever.
+        """Start empty: a thread of the parent may have been changing the cache.
 
         That costs no grant, since the process's memory has the tokens.
         """
@@ -89,11 +89,11 @@ class TokenManagers:
         self._account = cached(self._accounts, _by_name, condition=self._guard)(self._made)
 
     def __getitem__(self, account: str) -> Account:
-        """The way in of `account`."""
+        """The auth and the manager of `account`, made if necessary."""
         return self._account(account)
 
     def __contains__(self, account: object) -> bool:
-        """Whether `account` has a manager now; asking does not make one."""
+        """Whether `account` has a manager now. Does not make one."""
         with self._guard:
             return account in self._accounts
 
@@ -102,7 +102,7 @@ class TokenManagers:
             return len(self._accounts)
 
     def close(self) -> None:
-        """Close all managers and let go of them; never waits for a renewal."""
+        """Close and drop all managers. Does not wait for a renewal."""
         with self._guard:
             while self._accounts:
                 self._accounts.popitem()
@@ -127,7 +127,7 @@ class TokenManagers:
 
 
 class _Accounts(LRUCache[str, Account]):
-    """Closes the manager of an account that leaves."""
+    """An LRU cache that closes the manager of an evicted account."""
 
     def popitem(self) -> tuple[str, Account]:
         """Remove the least recently used account."""

@@ -1,4 +1,4 @@
-"""The origins that receive the token: who belongs to them, told by a URL alone (pure)."""
+"""The origins that receive the token, and whether a URL belongs to them (pure)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ class Origins:
 
     Attributes:
         names: each in the spelling of `urls.origin`.
-        prefixes: how the URLs of most begin, as `requests` spells them; no look-up is needed then.
-        loopback: the same for plain HTTP on loopback, where a proxy has to be ruled out.
+        prefixes: for most origins, the beginning of its URLs as `requests` writes them, so that no
+        parsing is needed.
+        loopback: the same for plain HTTP on loopback, where a proxy must be ruled out.
     """
 
     names: tuple[str, ...]
@@ -23,7 +24,7 @@ class Origins:
     loopback: tuple[str, ...]
 
     def cover(self, url: str | None) -> bool:
-        """Whether `url` is of one of them, however its host and port are written."""
+        """Whether `url` belongs to one of them, however its host and port are written."""
         return origin_of(url) in self.names
 
 
@@ -37,7 +38,7 @@ def origins_of(given: tuple[str, ...], *, allow_http: bool) -> Origins:
     """
     checked = [urls.checked(url, what="an origin", allow_http=allow_http) for url in given]
     names = tuple(dict.fromkeys(map(urls.origin, checked)))
-    # with the slash: "https://api.example.com.evil.example/" starts like the origin too
+    # with the slash: "https://api.example.com.evil.example/" must not match
     beginnings = [f"{name}/" for name in names]
     loopback = tuple(filter(urls.is_plain_loopback, beginnings))
     return Origins(names, tuple(it for it in beginnings if it not in loopback), loopback)

@@ -1,4 +1,4 @@
-"""Whose credentials an identity's token belongs to inside this process, without keeping them."""
+"""Which credentials own an identity's token in this process, without storing the credentials."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     from evertoken.ports import Grant
 
 Source = tuple[object, ...]
-"""Where a grant's credentials come from: a seal for each text, a callable itself, or the grant.
+"""Where a grant's credentials come from: the seal of each text, each callable, or the grant.
 
-If all of them are text, it is their fingerprint alone. Two grants with equal sources have the same
-credentials, and neither has to be read to know that.
+If all of them are text, it is only their fingerprint. Two grants with equal sources have the same
+credentials, which need not be read to know that.
 """
 
-# in memory only, and another one in each process: a seal is worthless anywhere else
+# in memory only and different in each process, so that a seal is worthless anywhere else
 _SEAL_KEY = os.urandom(32)
 
 MAX_SOURCES = 4
-"""Sources that are remembered for one owner; beyond it the oldest one is read again."""
+"""The number of sources remembered for one owner; an older one is read again."""
 
 
 class Owner(NamedTuple):
-    """Whose credentials the token of an identity belongs to in this process.
+    """The credentials that own the token of an identity in this process.
 
     Attributes:
-        sources: where those credentials come from, the newest first.
-        fingerprint: of the credentials; None while nobody has had to read them.
-        proven: whether they obtained a token; else they only adopted one from a store first.
+        sources: where those credentials come from, newest first.
+        fingerprint: of the credentials; None while nothing has had to read them.
+        proven: whether they obtained a token, rather than only adopting one from a store.
     """
 
     sources: tuple[Source, ...]
@@ -39,13 +39,14 @@ class Owner(NamedTuple):
     proven: bool
 
     def matches(self, source: Source, fingerprint: bytes | None) -> bool:
-        """Whether credentials from `source` are the owner's; None: they have not been read."""
+        """Whether credentials from `source` are the owner's; `fingerprint` is None if not read."""
         known = fingerprint is not None and fingerprint == self.fingerprint
         return known or source == (self.fingerprint,) or source in self.sources
 
     def joined_by(self, source: Source) -> Owner:
-        """This owner with `source` added: it then matches without reading its credentials."""
-        # the source of text is its fingerprint, and a process may know thousands of owners
+        """This owner with `source` added, which then matches without being read."""
+        # text has its fingerprint as source: not stored again, as a process may have thousands of
+        # owners
         if source == (self.fingerprint,):
             return self
         others = (known for known in self.sources if known != source)
@@ -58,10 +59,10 @@ def seal(text: str) -> bytes:
 
 
 def source(given: Iterable[str | Callable[[], str] | None]) -> Source:
-    """Where credentials that were given as text or callables come from."""
+    """The source of credentials given as text or callables."""
     parts = tuple(_part(each) for each in given)
     seals = [part for part in parts if isinstance(part, bytes)]
-    # a manager keeps this, and one seal takes the room of one
+    # a single seal, since each manager keeps it
     return (sealed(seals),) if len(seals) == len(parts) else parts
 
 
@@ -72,13 +73,13 @@ def _part(given: str | Callable[[], str] | None) -> object:
 
 
 def source_of(grant: Grant) -> Source:
-    """Where the credentials of `grant` come from; the grant itself where it does not say."""
+    """The source of the credentials of `grant`; the grant itself if it does not provide one."""
     source: object = getattr(grant, "source", None)
     return cast("Source", source) if isinstance(source, tuple) else (grant,)
 
 
 def fingerprint(source: Source) -> bytes:
-    """The fingerprint of the credentials that `source` gives now; asks its callables."""
+    """The fingerprint of the credentials that `source` gives now; calls its callables."""
     match source:
         case (bytes() as known,):
             return known
@@ -86,20 +87,20 @@ def fingerprint(source: Source) -> bytes:
 
 
 def fingerprint_of(parts: Iterable[str | None], source: Source) -> bytes:
-    """The fingerprint of `parts`, the credentials as `source` was just seen to give them."""
+    """The fingerprint of `parts`, the credentials just read from `source`."""
     match source:
         case (bytes() as known,):
-            return known  # the same object, which the manager keeps already
+            return known  # the object that the manager keeps already
     return sealed(seal(part) if part else b"" for part in parts)
 
 
 def sealed(parts: Iterable[bytes]) -> bytes:
-    """One fingerprint of several seals, in their order."""
+    """One fingerprint for several seals, in their order."""
     return _hash(b"".join(parts))
 
 
 def _hash(content: bytes) -> bytes:
-    # 16 bytes tell any two apart
+    # 16 bytes are enough to tell any two apart
     return hashlib.blake2b(content, digest_size=16, key=_SEAL_KEY).digest()
 
 
@@ -108,5 +109,5 @@ def _sealed_part(part: object) -> bytes:
         return part
     if callable(part):
         return seal(cast("Callable[[], str]", part)())
-    # a grant that has no sources to compare still tells changed credentials apart
+    # a grant without a source can still detect changed credentials by its tag
     return cast("Grant", part).credentials_tag(_SEAL_KEY)

@@ -1,4 +1,4 @@
-"""The seams: what a grant and a store must offer to be exchangeable."""
+"""The protocols of grants and stores."""
 
 from __future__ import annotations
 
@@ -14,100 +14,100 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Grant(Protocol):
-    """One way to ask a token endpoint for a token (RFC 6749 section 4)."""
+    """One way to request a token from a token endpoint (RFC 6749 section 4)."""
 
     @property
     def key(self) -> TokenKey:
-        """Whose token it asks for."""
+        """The identity that it requests a token for."""
 
     def request(self) -> Token:
-        """Ask once, bounded in time and size.
+        """Send one request, bounded in time and size.
 
         Raises:
-            TokenError: with no secret in it or hanging on it.
+            TokenError: without a secret in it, its cause or its context.
         """
 
     def revoke(self, token: Token) -> None:
-        """Revoke it and its refresh token (RFC 7009).
+        """Revoke `token` and its refresh token (RFC 7009).
 
         Raises:
-            RevocationFailed: the server did not confirm, or cannot be asked.
+            RevocationFailed: the server did not confirm, or cannot be reached.
         """
 
     def credentials_tag(self, salt: bytes) -> bytes:
-        """A slow salted hash of the credentials: tells changed ones from those refused."""
+        """A slow salted hash of the credentials, to tell changed ones from those refused."""
 
 
 @runtime_checkable
 class TokenStore(Protocol):
-    """Shares what is known about an identity. Whatever the medium does, no method raises."""
+    """Shares what is known about an identity. No method raises, whatever the medium does."""
 
     def load(self, key: TokenKey) -> Entry | None:
-        """The entry; None for what is absent, unreadable or not to be trusted."""
+        """The entry; None if it is absent, unreadable or not trusted."""
 
     def save(self, key: TokenKey, entry: Entry) -> Entry | None:
-        """Join `entry` to what is held, as one step (`core.entry.join_at`).
+        """Join `entry` to the stored one, atomically (`core.entry.join_at`).
 
         Returns:
-            What the store holds afterwards. None if it was not saved: the medium is away, busy or
-            full, or holds a newer schema, which is never overwritten.
+            The stored entry. None if it was not saved: the medium is unreachable, busy or full, or
+            holds a newer schema, which is never overwritten.
         """
 
     def lock(self, key: TokenKey, *, timeout: float) -> AbstractContextManager[Hold]:
         """Hold the identity's lock.
 
-        `BUSY` if another process holds it beyond `timeout` seconds, `ABSENT` if the medium offers
-        no lock. A `timeout` of 0 means that the renewal can be put off: a medium that is away for
-        the moment answers `BUSY`, so that it is tried again.
+        Yields `BUSY` if another process holds it beyond `timeout` seconds, `ABSENT` if the medium
+        does not support locks. A `timeout` of 0 means that the renewal can be put off: an
+        unreachable medium yields `BUSY`, so that it is tried again.
         """
 
 
 @runtime_checkable
 class ClockedStore(TokenStore, Protocol):
-    """A store with a clock of its own, by which all machines that share it count generations."""
+    """A store with its own clock, which all machines that share it use for generations."""
 
     @property
     def ahead(self) -> float:
-        """Seconds by which its clock was ahead of this machine's when it was read last."""
+        """Seconds by which its clock was ahead of this machine's when last read."""
 
 
 @runtime_checkable
 class LeasedStore(TokenStore, Protocol):
-    """A store whose lock can be lost while it is held: a lease ends, a lock file is removed."""
+    """A store whose lock can be lost while held: a lease ends, a lock file is removed."""
 
     def still_held(self, key: TokenKey) -> bool:
-        """Whether the lock of `key` that this process took is still its own.
+        """Whether this process still holds the lock of `key`.
 
-        False also if the medium does not say.
+        Also False if the medium does not answer.
         """
 
 
 @runtime_checkable
 class RemoteStore(TokenStore, Protocol):
-    """A store across a network: looked at in the background, and as rarely as it says."""
+    """A store on a network, which is polled in the background at its own interval."""
 
     @property
     def recheck(self) -> float:
-        """Seconds between two looks of a process whose token is fresh.
+        """Seconds between two polls by a process whose token is fresh.
 
-        For so long a process may still send a token that was revoked by another.
+        Until the next poll, a process may still send a token that another one revoked.
         """
 
 
 @runtime_checkable
 class FallibleStore(TokenStore, Protocol):
-    """A store that can tell whether it serves."""
+    """A store that can report that it is failing."""
 
     def trouble(self, key: TokenKey) -> str | None:
-        """Why it does not serve `key` for now, without a secret; None: it does."""
+        """Why the store does not work for `key` at present, without secrets; None if it does."""
 
 
 def trouble_of(store: TokenStore, key: TokenKey) -> str | None:
-    """Why `store` does not serve `key` for now, where it can tell."""
+    """Why `store` does not work for `key` at present; None if it does, or cannot tell."""
     return store.trouble(key) if isinstance(store, FallibleStore) else None
 
 
 def name_of(store: TokenStore) -> str:
-    """What events and the log call `store`: its `name`, where it has one."""
+    """The name of `store` in events and logs: its `name`, or "store"."""
     name: object = getattr(store, "name", None)
     return name if isinstance(name, str) else "store"

@@ -1,4 +1,4 @@
-"""Whether a request goes through a proxy; of the environment's, told at little cost."""
+"""Whether a request goes through a proxy. Cheap for proxies of the environment."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from requests.utils import get_environ_proxies, select_proxy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# macOS and Windows have settings of the system besides, which only a full look-up finds
+# macOS and Windows also have system settings, which only a full lookup finds
 _VARIABLES_DECIDE = urllib.request.getproxies is urllib.request.getproxies_environment
 
 _OTHERS = frozenset({b"no_proxy", b"https_proxy"})
 
 
 class _Scan:
-    """The last look at the names of all variables.
+    """The result of the last scan of the names of all variables.
 
     Attributes:
-        size: how many there were, if none of them names a proxy for `http://`.
+        size: the number of variables, if none of them names a proxy for `http://`.
     """
 
     size = -1
@@ -31,33 +31,33 @@ class _Scan:
 def in_environment(url: str) -> bool:
     """Whether `requests` would send the `http://` URL through a proxy of the environment.
 
-    `NO_PROXY` is honoured.
+    Respects `NO_PROXY`.
     """
     return are_possible() and chosen(url, get_environ_proxies(url, no_proxy=None))
 
 
 def chosen(url: str, given: Mapping[str, str]) -> bool:
-    """Whether `requests` sends `url` through one of the proxies `given`."""
+    """Whether `requests` sends `url` through one of the `given` proxies."""
     return bool(select_proxy(url, dict(given)))
 
 
 def exclusion_of(url: str) -> str:
-    """The variable that has loopback, and the host of `url`, asked without a proxy."""
+    """The variable setting that excludes loopback and the host of `url` from proxies."""
     host = urlsplit(url).hostname or ""
     return "NO_PROXY=" + ",".join(dict.fromkeys(("127.0.0.1", "localhost", host)))
 
 
 def are_possible() -> bool:
-    """Whether the environment may name a proxy for `http://` URLs; told in 0.1 microseconds."""
+    """Whether the environment may name a proxy for `http://` URLs. Takes 0.1 microseconds."""
     if not _VARIABLES_DECIDE:
         return True
     try:
-        # reading a variable by the public way decodes and encodes: ten times the time
-        variables = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001  as said
+        # the public interface decodes and encodes, which takes ten times as long
+        variables = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001  see above
     except AttributeError:
-        # something else was put in its place
+        # os.environ was replaced
         return True
-    # one by one: a set would have all variables hashed again
+    # one by one: a set operation would hash all variables again
     if (
         b"http_proxy" in variables
         or b"HTTP_PROXY" in variables
@@ -67,7 +67,7 @@ def are_possible() -> bool:
         or b"All_Proxy" in variables
     ):
         return True
-    # any other case counts too, which nobody writes: looked for if the number of variables changed
+    # Other spellings count too, but are rare: scanned only if the number of variables changed.
     return len(variables) != _Scan.size and _named_otherwise([*variables])
 
 

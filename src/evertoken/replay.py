@@ -1,4 +1,4 @@
-"""How a refused request is sent again: byte for byte, and over the same connection."""
+"""Sends a rejected request again: byte for byte, over the same connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
-from evertoken.redirects import keep_as_sent
+from evertoken.redirects import preserve_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,83 +26,83 @@ if TYPE_CHECKING:
     from requests import PreparedRequest, Response
 
 DRAINED = 1 << 16
-"""Bytes up to which a refused answer is read, so that its connection can be used again."""
+"""The bytes of a rejecting answer that are read at most, so that its connection can be reused."""
 
 DRAIN_TIME = 1.0
-"""Seconds for which it is read at most: another connection costs less."""
+"""The seconds for which it is read at most: a new connection costs less."""
 
 _SCOPE_ERROR = re.compile(r'error\s*=\s*"?insufficient_scope\b', re.IGNORECASE)
 
 
 def was_sent(response: Response) -> bool:
-    """Whether `response` came over a connection; a cache's did not, and cannot be asked for again.
+    """Whether `response` came over a connection, so that its request can be sent again.
 
-    The answers of `requests-cache`, and those that were pickled, lack one or the other.
+    A response of `requests-cache`, or one that was pickled, lacks one of these attributes.
     """
     return hasattr(response, "connection") and hasattr(response.request, "hooks")
 
 
-def is_about_scope(response: Response) -> bool:
-    """Whether the token is good but does not reach so far (RFC 6750 section 3.1)."""
+def lacks_scope(response: Response) -> bool:
+    """Whether the token is valid but lacks a scope (RFC 6750 section 3.1)."""
     return bool(_SCOPE_ERROR.search(response.headers.get("WWW-Authenticate", "")))
 
 
-def rewound(request: PreparedRequest) -> bool:
-    """Whether the body is back at where it stood when the request was made."""
+def rewind(request: PreparedRequest) -> bool:
+    """Rewind the body to its position when the request was made. True if that worked."""
     body: object = request.body
     if body is None or isinstance(body, bytes | str):
         return True
-    # Set by requests where a body can tell its position. It has no public name: where it is gone,
-    # nobody knows where such a body stood.
+    # `requests` sets this for a body that can tell its position. It is not public: without it, the
+    # position is unknown.
     if not isinstance(getattr(request, "_body_position", None), int):
         return _is_buffer(body)
     try:
         rewind_body(request)
     except (UnrewindableBodyError, ValueError):
-        # ValueError: the body is a file that somebody closed
+        # ValueError: the body is a closed file
         return False
     return True
 
 
 def _is_buffer(body: object) -> bool:
-    """Whether `body` is bytes in memory (`bytearray`, `memoryview`, `array`), which stay there."""
+    """Whether `body` is a buffer in memory (`bytearray`, `memoryview`, `array`)."""
     if hasattr(body, "read"):
-        # mapped memory is read like a file, from where it stands
+        # mapped memory is read like a file, from its position
         return False
     try:
-        memoryview(body).release()  # type: ignore[arg-type]  # whether it fits is the question
+        memoryview(body).release()  # type: ignore[arg-type]  # the call tests the type
     except (TypeError, ValueError):
-        # ValueError: a memoryview that somebody released
+        # ValueError: a released memoryview
         return False
     return True
 
 
-def sent_again(response: Response, header: str, **kwargs: Any) -> Response:
-    """The answer to the request of `response`, sent with another `Authorization`.
+def resend(response: Response, header: str, **kwargs: Any) -> Response:
+    """Send the request of `response` again with another `Authorization`.
 
     Args:
-        response: goes into the answer's history.
+        response: added to the history of the new response.
         header: the value of `Authorization`.
-        **kwargs: as the hook got them: how the request was sent.
+        **kwargs: how the request was sent, as passed to the hook.
     """
     request = response.request
-    keep_as_sent(response)
+    preserve_request(response)
     request.headers["Authorization"] = header
     _take_cookies(request, response)
     _release(response, min(DRAIN_TIME, _read_timeout(kwargs.get("timeout"))))
     start = time.perf_counter()
     answer: Response = response.connection.send(request, **kwargs)
-    # as `requests` sets it for the first answer
+    # `requests` sets it only for the first response
     answer.elapsed = timedelta(seconds=time.perf_counter() - start)
     answer.history = [*response.history, response]
     return answer
 
 
 def _take_cookies(request: PreparedRequest, response: Response) -> None:
-    """Add the cookies that `response` set to `request`, as `requests` does on a redirect.
+    """Add the cookies set by `response` to `request`, as `requests` does on a redirect.
 
-    A `Cookie` header that the caller wrote stays as it is. The jar has no public name: where it is
-    gone, the replay has the cookies of the first request.
+    A `Cookie` header written by the caller is not changed. The jar is not public: without it, the
+    replay has the cookies of the first request.
     """
     jar = getattr(request, "_cookies", None)
     if jar is None or "Set-Cookie" not in response.headers:
@@ -119,10 +119,10 @@ def _take_cookies(request: PreparedRequest, response: Response) -> None:
 
 
 def _read_timeout(timeout: Any) -> float:
-    """Seconds between two bytes that the caller allows: `timeout=` in any form of `requests`."""
+    """The read timeout in seconds, from any form of `timeout=` that `requests` accepts."""
     read = timeout[1] if isinstance(timeout, tuple) else timeout
     if isinstance(read, Timeout):
-        # its total counts from the start of a connection
+        # its total counts from the start of the connection
         began = read.clone()
         began.start_connect()
         read = began.read_timeout
@@ -130,25 +130,25 @@ def _read_timeout(timeout: Any) -> float:
 
 
 def _release(response: Response, seconds: float) -> None:
-    """Read a refused answer, so that its connection serves the replay.
+    """Read a rejecting answer, so that its connection can be used for the replay.
 
-    One that is large, or takes longer, is closed. What was read is kept, as `requests` keeps a
-    redirect's, for readers of `history`.
+    If it is large or slow, the connection is closed instead. The content is kept for readers of
+    `history`, as `requests` does for a redirect.
     """
     if not getattr(response, "_content", False):
         body = _read(response, time.monotonic() + seconds)
-        # In a `requests` that has no such name, it does no harm.
-        response._content = body  # noqa: SLF001  there is no public word for it
+        # harmless if a later `requests` does not use this attribute
+        response._content = body  # noqa: SLF001  there is no public setter
     response.close()
 
 
 def _read(response: Response, end: float) -> bytes:
     raw = response.raw
     if not isinstance(raw, HTTPResponse):
-        # of an adapter or a test double that reads from memory, or does as it likes
+        # from a custom adapter or a test double
         return response.content
     body = bytearray()
-    # RuntimeError: somebody has read a part of it
+    # RuntimeError: a part of it was read already
     with contextlib.suppress(HTTPError, OSError, RuntimeError):
         for part in iter(_reader(raw), b""):
             body += part
@@ -158,7 +158,7 @@ def _read(response: Response, end: float) -> bytes:
 
 
 def _reader(raw: HTTPResponse) -> Callable[[], bytes]:
-    """Reads what has arrived: it waits for one byte, while `read(amount)` waits for all of them."""
+    """A function that reads what has arrived; `read(amount)` would wait for all of it."""
     if hasattr(raw, "read1"):
         return functools.partial(raw.read1, DRAINED, decode_content=False)
     # urllib3 before 2.2

@@ -1,8 +1,8 @@
-"""Errors as they leave `requests`: of their own kind, and a `requests.RequestException` too.
+"""Errors raised inside `requests`: a `TokenError` that is a `requests.RequestException` too.
 
-Code that handles `requests.RequestException` around `session.get(…)` then also handles the errors
-of `auth=`, as does code that handles `TokenError`. Each kind of `TokenError` has one such subclass
-of the same name, made when it is first needed.
+Code that catches `requests.RequestException` or `TokenError` around `session.get(…)` then also
+catches errors of `auth=`. Each kind of `TokenError` has one such subclass, of the same name, made
+at its first use.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _OF_REQUESTS = {"request": None, "response": None}
 """Attributes of every `RequestException`. They stay None here: a request holds secrets."""
 
 _joined: dict[type[TokenError], type[TokenError]] = {}
-"""The kinds that are a `RequestException` too, by their plain kind."""
+"""The joined classes, by their plain kind."""
 
 
 def for_requests(error: TokenError) -> TokenError:
-    """Return an equal error that is a `requests.RequestException` too, to raise inside of a call.
+    """Return an equal error that is a `requests.RequestException` too.
 
-    It has no traceback, cause or context. Raise it outside of the handler that caught `error`,
+    It has no traceback, cause or context. Raise it outside the except block that caught `error`,
     which would become its context.
     """
     plain = error.again()
@@ -46,31 +46,31 @@ def _parts(kind: type[TokenError], error: TokenError) -> Parts:
 
 def _join(kind: type[TokenError]) -> type[TokenError]:
     if kind not in _joined:
-        # of two threads that come here at once, both get the class of the first
+        # if two threads get here at once, both use the class of the first
         _joined.setdefault(kind, _subclass(kind))
     return _joined[kind]
 
 
 def _subclass(kind: type[TokenError]) -> type[TokenError]:
     members = {
-        # TimeoutError ends the chain of constructors before that of RequestException sets them
+        # TimeoutError ends the constructor chain before RequestException's sets them
         **_OF_REQUESTS,
         "__module__": __name__,
         "__qualname__": kind.__qualname__,
         "__doc__": kind.__doc__,
-        # by its plain kind, since a user's own kind cannot be imported from this module
+        # by its plain kind: a joined class of a user's kind cannot be imported from this module
         "__reduce__": lambda error: (_rebuilt, _parts(kind, error)),
-        # plain again: a grant's callable may call an API, and a manager keeps what it raises
+        # returns the plain kind: a manager keeps errors of callables, which may call an API
         "again": lambda error: errors.rebuild(*_parts(kind, error)),
     }
     try:
         return cast("type[TokenError]", type(kind.__name__, (kind, RequestException), members))
     except TypeError:
-        # a kind with slots, or with AttributeError as a base, has no room for the fields of OSError
+        # a kind with slots, or with AttributeError as a base, conflicts with the layout of OSError
         return _join(next(it for it in kind.__mro__[1:] if issubclass(it, errors.TokenError)))
 
 
-# a type checker would take any name for one of this module
+# a type checker would accept any name of this module
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> type[TokenError]:

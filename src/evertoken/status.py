@@ -1,4 +1,4 @@
-"""What stands: a manager at one moment, fit for a health endpoint and without a secret."""
+"""The state of a manager at one moment, for a health endpoint; without secrets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """What a manager has done so far; replaced whole.
+    """What a manager has done so far. Immutable.
 
     Attributes:
-        grants: tokens that it asked for and got.
-        adoptions: tokens that it took over from a store.
-        failures: renewals that failed, though not by what was remembered.
+        grants: tokens obtained from the token endpoint.
+        adoptions: tokens adopted from a store.
+        failures: renewals that failed, without those that only returned a remembered failure.
     """
 
     grants: int = 0
@@ -28,13 +28,13 @@ class Counters:
     failures: int = 0
 
     def plus(self, *, grants: int = 0, adoptions: int = 0, failures: int = 0) -> Counters:
-        """These counts, each with so many more."""
+        """These counts, increased by the given numbers."""
         return _counters(self.grants + grants, self.adoptions + adoptions, self.failures + failures)
 
 
 @functools.lru_cache(maxsize=64)
 def _counters(grants: int, adoptions: int, failures: int) -> Counters:
-    """One object for all managers that have counted as much: a process may hold thousands."""
+    """One object for all managers with equal counts: a process may hold thousands of managers."""
     return Counters(grants=grants, adoptions=adoptions, failures=failures)
 
 
@@ -44,16 +44,15 @@ class Status:
 
     Attributes:
         state: `"fresh"`, `"stale"` (usable, renewal due), `"expired"`, `"none"`, `"cooling"` (no
-            usable token, and a failed renewal is waited out) or `"refused"` (likewise, by the
-            token endpoint's word).
+            usable token, waiting after a failed renewal) or `"refused"` (no usable token, waiting
+            after refused credentials).
         issued_at, expires_at: of the token, in Unix seconds.
-        seconds_left: for which the token will still be sent; 0 without one.
-        scope: what was granted, where the server named it.
-        counters: what was done so far.
-        last_error: why the last renewal failed; None after one that did not.
-        retry_at: when the endpoint may be asked again, in Unix seconds; None where nothing forbids
-            it.
-        renewing: whether a renewal is under way.
+        seconds_left: how long the token will still be sent; 0 without a token.
+        scope: the granted scope, if the server named one.
+        counters: what the manager has done so far.
+        last_error: why the last renewal failed; None after a successful one.
+        retry_at: when the next request may be sent, in Unix seconds; None if nothing forbids one.
+        renewing: whether a renewal is in flight.
     """
 
     state: str
@@ -68,7 +67,7 @@ class Status:
 
 
 def status_of(snapshot: Snapshot, now: Instant, counters: Counters, *, renewing: bool) -> Status:
-    """What `snapshot` means at `now`."""
+    """The status of `snapshot` at `now`."""
     token, failure = snapshot.token, snapshot.failure
     waiting = failure is not None and failure.remaining(now) > 0
     return Status(
@@ -85,9 +84,9 @@ def status_of(snapshot: Snapshot, now: Instant, counters: Counters, *, renewing:
 
 
 def next_try(snapshot: Snapshot, failure: Failure, now: Instant) -> float:
-    """When the endpoint may be asked again after `failure`, in Unix seconds.
+    """When the next request may be sent after `failure`, in Unix seconds.
 
-    An outage is not waited out beyond the end of a token that lives.
+    The wait for an outage ends early when the usable token ends.
     """
     if failure.refused or not snapshot.usable(now):
         return failure.until

@@ -1,4 +1,4 @@
-"""Which URLs may be sent a secret, and which origin a URL belongs to (pure)."""
+"""Which URLs may receive a secret, and which origin a URL belongs to (pure)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def checked(url: str, *, what: str, allow_http: bool = False) -> str:
-    """`url`, fit to be sent a secret: https, or http to loopback or where it is allowed.
+    """`url`, if it may receive a secret: https, or http if on loopback or allowed.
 
     Raises:
-        InsecureURL: it is not.
-        ValueError: it has a fragment (RFC 6749 section 3.2), a login or a port that is none.
+        InsecureURL: it may not.
+        ValueError: it has a fragment (RFC 6749 section 3.2), a login or an invalid port.
     """
     parts = _split(url, what)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise InsecureURL(f"{what} must be an absolute https:// URL")
     if parts.scheme == "http" and not (allow_http or is_loopback(parts.hostname)):
-        raise InsecureURL(f"{what} must be https://: http:// would send secrets in clear")
-    # a password alone comes with an empty user name
+        raise InsecureURL(f"{what} must be https://: http:// would send secrets in plain text")
+    # if there is only a password, the user name is empty
     if parts.username is not None:
         raise ValueError(f"{what} must not hold a login: give the credentials as arguments")
     if "#" in url:
@@ -31,10 +31,10 @@ def checked(url: str, *, what: str, allow_http: bool = False) -> str:
 
 
 def origin(url: str) -> str:
-    """`scheme://host[:port]` of `url`, in the one spelling by which origins are compared.
+    """`scheme://host[:port]` of `url`, normalised for comparison.
 
-    The port is left out if it is the usual one, a host name is in ASCII (IDNA 2008, RFC 5891), and
-    an IPv6 address has its shortest form (RFC 5952).
+    The default port is left out, a host name is in ASCII (IDNA 2008, RFC 5891), and an IPv6 address
+    has its shortest form (RFC 5952).
 
     Raises:
         ValueError: `url` is not a valid URL. The error does not quote it.
@@ -46,7 +46,7 @@ def origin(url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine by its name or address alone."""
+    """Whether `host` is `localhost` or a loopback address. Without DNS."""
     if host == "localhost":
         return True
     try:
@@ -56,7 +56,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_plain_loopback(url: str) -> bool:
-    """Whether `url` is http:// to this machine: a proxy would carry what it is sent elsewhere."""
+    """Whether `url` is http:// on loopback, so that a proxy would expose what is sent to it."""
     parts = _split(url, "the URL")
     return parts.scheme == "http" and is_loopback(parts.hostname or "")
 
@@ -68,7 +68,7 @@ def _normalised(host: str) -> str:
 
 
 def _shortest(address: str) -> str:
-    # a zone begins with % or, percent-encoded as RFC 6874 wants it, with %25
+    # a zone begins with %, or percent-encoded (RFC 6874) with %25
     try:
         return str(ipaddress.ip_address(address.replace("%25", "%", 1)))
     except ValueError:
@@ -79,12 +79,12 @@ def _ascii(host: str) -> str:
     import idna  # noqa: PLC0415  few hosts need it
 
     try:
-        # as `requests` does: the codec of the standard library takes some names for others
+        # like `requests`: the standard library's codec maps some names to different hosts
         return idna.encode(host, uts46=True).decode()
     except idna.IDNAError:
         pass
-    # outside of the handler: its error quotes the host
-    raise ValueError("the URL is no valid URL")
+    # outside the except block: its error quotes the host
+    raise ValueError("the URL is not valid")
 
 
 def _split(url: str, what: str) -> SplitResult:
@@ -96,6 +96,6 @@ def _split(url: str, what: str) -> SplitResult:
     else:
         invalid = False
     if invalid:
-        # outside of the handler: urllib's error quotes the URL
-        raise ValueError(f"{what} is no valid URL")
+        # outside the except block: urllib's error quotes the URL
+        raise ValueError(f"{what} is not a valid URL")
     return parts

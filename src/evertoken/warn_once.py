@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from evertoken import lru
     from evertoken.runtime import reports
 else:
-    # most processes have nothing to warn of
+    # most processes log no warning
     lru, reports = lazy("evertoken.lru"), lazy("evertoken.runtime.reports")
 
 
 class WarnOnce:
-    """Logs a warning unless its cause is among the last 1,024 that were warned of."""
+    """Logs a warning, unless its cause is among the last 1,024 causes."""
 
     __slots__ = ("_causes",)
 

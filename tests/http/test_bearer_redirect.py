@@ -173,7 +173,7 @@ def test_an_upgrade_is_warned_of_once_and_shown_as_it_was_sent(
     answers = [net.get(CLEAR) for _ in range(2)]
 
     assert [it.getMessage() for it in caplog.records] == [
-        f"no token goes from {CLEAR} to https://: name that as the origin"
+        f"no token is sent from {CLEAR} to https://: add the https:// origin"
     ]
     for answer in answers:
         (redirect,) = answer.history

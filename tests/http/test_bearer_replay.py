@@ -186,8 +186,8 @@ def test_a_predicate_that_raises_means_no_and_is_warned_of_once(
     assert {it.status_code for it in answers} == {502}
     (record,) = warned(caplog)
     assert record.getMessage() == (
-        f"is_unauthorized raised JSONDecodeError for an answer of {token_server.base_url}: the "
-        "answer is handed back"
+        f"is_unauthorized raised JSONDecodeError for an answer of {token_server.base_url}: "
+        "no replay"
     )
 
 

@@ -196,5 +196,5 @@ def test_of_any_other_error_its_type_alone_is_captured(kind: type[BaseException]
 
     error = capture(fail)
     assert type(error) is GrantUnavailable
-    assert str(error) == f"the renewal could not be done: {kind.__name__}"
+    assert str(error) == f"the renewal failed: {kind.__name__} was raised"
     assert [error.__traceback__, error.__cause__, error.__context__] == [None] * 3

@@ -69,9 +69,9 @@ def test_http_beyond_loopback_is_opted_in_to() -> None:  # S8
         ("https://:s3cr3t-pass@app.squadrun.co/", "as arguments"),
         ("https://app.squadrun.co/#s3cr3t-pass", "no fragment"),
         ("https://app.squadrun.co/#", "no fragment"),
-        ("https://app.squadrun.co:s3cr3t-pass/", "no valid URL"),
-        ("https://app.squadrun.co:99999/s3cr3t-pass", "no valid URL"),
-        ("https://[::1/s3cr3t-pass", "no valid URL"),
+        ("https://app.squadrun.co:s3cr3t-pass/", "not a valid URL"),
+        ("https://app.squadrun.co:99999/s3cr3t-pass", "not a valid URL"),
+        ("https://[::1/s3cr3t-pass", "not a valid URL"),
     ],
 )
 def test_logins_fragments_and_broken_urls_are_refused_unquoted(  # S1, S46
@@ -140,7 +140,7 @@ def test_another_origin_is_not_taken_for_ours_however_it_is_written(url: str) ->
 
 def test_the_origin_of_a_broken_url_is_an_error_that_does_not_quote_it() -> None:
     for url in ("https://[s3cr3t", "https://s3cr3t\u0378.example", "https://\u00fcs3cr3t..example"):
-        with pytest.raises(ValueError, match="no valid URL") as caught:
+        with pytest.raises(ValueError, match="not (a )?valid") as caught:
             origin(url)
         assert "s3cr3t" not in str(caught.value)
         assert caught.value.__context__ is None
