@@ -412,7 +412,7 @@ class TestLifeOfTokens:
     def test_revoking_what_was_never_given_out_is_a_mistake_of_the_test(
         self, token_server: TokenServer
     ) -> None:
-        with pytest.raises(LookupError, match="never gave out") as caught:
+        with pytest.raises(LookupError, match="never issued") as caught:
             token_server.revoke("made-up-token")
         assert "made-up-token" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""The main job as one command: workers call an API over several token lifetimes."""
+"""The demo: workers call an API over several token lifetimes, and the result is checked."""
 
 from evertoken.demo.plan import Gone, Plan, Unready
 from evertoken.demo.run import run

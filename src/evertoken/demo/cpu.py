@@ -1,7 +1,7 @@
-"""How long threads of this process were ready to run but had no CPU, by the kernel's account.
+"""Measures how long threads of this process were ready to run but had no CPU.
 
-The account is independent of the library: a thread that sleeps, or waits for a lock or a socket, is
-not ready to run and adds nothing to it, nor does a thread that computes. Only Linux keeps it.
+The kernel counts it, independently of the library. A thread that computes, sleeps, or waits for a
+lock or a socket adds nothing. Only Linux has this count.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ _TASKS = Path("/proc/self/task")
 
 
 def delays() -> dict[str, float]:
-    """Seconds that each thread has been kept from a CPU so far; empty on other systems."""
+    """Seconds that each thread has waited for a CPU so far; empty on other systems."""
     found: dict[str, float] = {}
     with contextlib.suppress(OSError):
         for task in _TASKS.iterdir():
-            # a thread may end while its number is on the list
+            # a thread may end while the list is read
             with contextlib.suppress(OSError):
-                # nanoseconds on a CPU, nanoseconds in a queue for one, turns on a CPU
+                # nanoseconds on a CPU, nanoseconds waiting for one, number of time slices
                 _, queued, _ = (task / "schedstat").read_text().split()
                 found[task.name] = int(queued) / 1e9
     return found
 
 
 def delayed_since(before: Mapping[str, float]) -> float:
-    """Seconds that all threads together were kept from a CPU since `delays()` gave `before`.
+    """Seconds that all threads together have waited for a CPU since `before`.
 
-    All of them, because a call also waits for the thread that it starts, and for one that lost its
-    CPU while it held a lock.
+    All threads count, because a call also waits for threads that it starts, and for a thread that
+    loses its CPU while it holds a lock.
     """
     return sum(max(0.0, now - before.get(thread, 0.0)) for thread, now in delays().items())

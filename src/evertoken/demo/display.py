@@ -1,4 +1,4 @@
-"""The demo's output: a live line on a terminal, plain lines elsewhere, and the closing table."""
+"""The demo's output: a live line on a terminal, plain lines elsewhere, and the final table."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from evertoken.demo.tally import Tally
 
 PLAIN_EVERY = 2.0
-"""Seconds between two lines of counts where the output is not a terminal."""
+"""Seconds between two lines of counts if the output is not a terminal."""
 
 
 class Show(Protocol):
-    """Shows how far the demo is."""
+    """Shows the progress of the demo."""
 
     def phase(self, words: str) -> None:
-        """Show what is being done now; for how long is not known."""
+        """Show the current phase, whose length is unknown."""
 
     def note(self, words: str) -> None:
-        """Show a line that stays."""
+        """Print a permanent line."""
 
     def calling(self, seconds: float) -> None:
-        """The workers call from now on, for `seconds`."""
+        """Show that the workers call from now on, for `seconds`."""
 
     def counts(self, tally: Tally, grants: int | None, lifetimes: int) -> None:
-        """Show what was counted so far, now or soon."""
+        """Show the counts so far, now or soon."""
 
 
 @contextlib.contextmanager
@@ -46,7 +46,7 @@ def live(console: Console) -> Iterator[Show]:
     if not console.is_terminal:
         yield _Plain(console)
         return
-    # The words alone may be wrapped: Rich would cut the time instead if all three had to shrink.
+    # Only the words may wrap: if all three could shrink, Rich would cut the time.
     columns = (
         TextColumn("{task.fields[left]}"),
         TextColumn("{task.description}", table_column=Column(no_wrap=False)),
@@ -115,13 +115,13 @@ def _words(tally: Tally, grants: int | None, lifetimes: int) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """Minutes and seconds that are left, rounded up."""
+    """Minutes and seconds, rounded up."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     return f"{minutes}:{rest:02}"
 
 
 def table(console: Console, report: Report) -> None:
-    """Print the closing table, what could not be judged, and the line for scripts."""
+    """Print the final table, what could not be judged, and the line for scripts."""
     rows = Table(box=None, pad_edge=False)
     rows.add_column(no_wrap=True)
     rows.add_column("found", overflow="fold")
@@ -135,10 +135,10 @@ def table(console: Console, report: Report) -> None:
     if report.tally.first_failure is not None:
         failure = f"the first call that failed: {report.tally.first_failure}"
         console.print(failure, markup=False, soft_wrap=True)
-    # for scripts: never wrapped, never coloured
+    # for scripts: not wrapped, not coloured
     console.file.write(f"{report.summary()}\n")
 
 
 def as_json(report: Report) -> None:
-    """Print one object, on one line."""
+    """Print the report as one JSON object on one line."""
     sys.stdout.write(f"{json.dumps(report.members())}\n")

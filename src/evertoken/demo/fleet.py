@@ -1,4 +1,4 @@
-"""The worker processes: started together, listened to, and never left behind."""
+"""Starts the worker processes, collects their counts, and ends them in any case."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 def run(jobs: Sequence[Job]) -> Generator[Tally]:
-    """Do all `jobs` at once, each in a process of its own; yields the tally so far.
+    """Run all `jobs` at once, each in its own process; yields the tally so far.
 
     A worker that dies counts as one failed call.
     """
-    # a fresh interpreter for each, as gunicorn and celery start theirs without --preload
+    # a new interpreter for each, as gunicorn and celery do without --preload
     context = multiprocessing.get_context("spawn")
     tallies: dict[Connection, Tally] = {}
     processes: dict[Connection, BaseProcess] = {}
@@ -38,7 +38,8 @@ def run(jobs: Sequence[Job]) -> Generator[Tally]:
         for job in jobs:
             listen, report = context.Pipe(duplex=False)
             process: BaseProcess = context.Process(target=work, args=(job, report), daemon=True)
-            # until it is known here: nobody else would end it
+            # otherwise an interrupt could come before the process is recorded here, and leave it
+            # behind
             with _interrupts_held_back():
                 process.start()
                 tallies[listen], processes[listen] = Tally(), process
@@ -62,11 +63,11 @@ def run(jobs: Sequence[Job]) -> Generator[Tally]:
 
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """A process started inside never sees Ctrl-C, since its parent ends it; that sees it later."""
+    """Block Ctrl-C: children started inside never get it, and this process gets it afterwards."""
     if sys.platform == "win32":
         yield
     else:
-        # its own start lets interrupts through again: that is to be over by then
+        # starting the tracker unblocks interrupts, so start it first
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:

@@ -1,4 +1,4 @@
-"""How long tokens live and workers call, chosen for the speed of this machine (pure)."""
+"""Chooses the token lifetime and the length of a run for the speed of this machine (pure)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from evertoken.core.policy import RefreshPolicy
 from evertoken.core.token import Token
 
 GRANTS_PER_WINDOW = 10
-"""Grants for which a renewal has time, if the lifetime is not given."""
+"""How many grants fit into the time for a renewal, if the lifetime is not given."""
 
 SHORTEST_LIFETIME = 6
-"""Seconds. In a shorter life, scheduling delays would matter as much as the grant."""
+"""Seconds. In a shorter lifetime, scheduling delays would matter as much as the grant."""
 
 LONGEST_LIFETIME = 30
 """Seconds, so that a slow machine still sees two renewals within a minute."""
 
 LONGEST_RUN = 60.0
-"""Seconds that the workers call at most, unless `--seconds` says otherwise."""
+"""Seconds that the workers call at most, unless `--seconds` is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +27,8 @@ class Pace:
 
     Attributes:
         expires_in: lifetime of a token.
-        seconds: for how long the workers call.
-        grant: what a grant cost this machine before the run; None: not measured.
+        seconds: how long the workers call.
+        grant: how long a grant took before the run; None: not measured.
     """
 
     expires_in: int
@@ -37,16 +37,16 @@ class Pace:
 
     @property
     def window(self) -> float:
-        """From when a renewal is due, at the latest, until the token expires."""
+        """Seconds from the latest time at which a renewal is due until the token expires."""
         return RefreshPolicy().window(_token(self.expires_in))
 
     @property
     def time_to_renew(self) -> float:
-        """From when a renewal is due, at the latest, until calls would have to wait for it."""
+        """Seconds from the latest time at which a renewal is due until calls must wait for it."""
         return self.window - RefreshPolicy().margin(_token(self.expires_in))
 
     def reason(self) -> str:
-        """What was chosen, and why, for the user."""
+        """The chosen times and the reason, for the user."""
         tokens = f"tokens of {self.expires_in} s"
         if self.grant is None:
             return f"{tokens}, as asked; calling for {self.seconds:.0f} s"
@@ -58,7 +58,7 @@ class Pace:
 
 
 def pace(*, expires_in: int | None, seconds: float | None, grant: float | None) -> Pace:
-    """What was asked for; else a lifetime for a grant of that cost, and a run of two renewals."""
+    """The given times; by default a lifetime that suits `grant`, and a run of two renewals."""
     lifetime = expires_in or lifetime_for(grant or 0.0)
     return Pace(
         expires_in=lifetime,
@@ -68,21 +68,21 @@ def pace(*, expires_in: int | None, seconds: float | None, grant: float | None) 
 
 
 def lifetime_for(grant: float) -> int:
-    """Seconds that a token should live where a grant takes `grant` seconds."""
+    """Seconds that a token should live if a grant takes `grant` seconds."""
     # the window is a quarter of any lifetime up to eight minutes
     ideal = math.ceil(GRANTS_PER_WINDOW * grant * 4)
     return min(LONGEST_LIFETIME, max(SHORTEST_LIFETIME, ideal))
 
 
 def run_of(expires_in: float) -> float:
-    """Seconds of a run that sees two renewals, and half a life after them."""
+    """Seconds of a run with two renewals and half a lifetime after them."""
     token = _token(expires_in)
     in_use = token.lifetime - RefreshPolicy().window(token)
     return min(LONGEST_RUN, 2.5 * in_use)
 
 
 def lifetimes(seconds: float, expires_in: float) -> int:
-    """Tokens that a single process may need in `seconds`, renewing each as early as it may."""
+    """The most tokens a single process needs in `seconds`, renewing each as early as possible."""
     in_use = RefreshPolicy().due_at(_token(expires_in), jitter_fraction=1.0).wall
     return max(1, math.ceil(seconds / in_use))
 

@@ -1,4 +1,4 @@
-"""Where the demo's workers share their token: a folder, or the Redis of a URL."""
+"""The store that the demo's workers share: a folder, or a Redis URL."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from evertoken.stores.redis import RedisStore
 
 PRIVATE = 0o600
-"""Mode of a token file: its owner alone may read and write it."""
+"""The mode of a token file: only its owner may read and write it."""
 
 
 @contextlib.contextmanager
 def opened(url: str | None) -> Iterator[str]:
-    """The place that `url` names; None: a folder of the demo's own, removed at the end.
+    """`url`, or for None a temporary folder, which is removed at the end.
 
     Raises:
-        Unready: no store can be made there.
+        Unready: no store can be made for `url`.
     """
     if url is None:
         with tempfile.TemporaryDirectory(prefix="evertoken-demo-") as folder:
-            os.chmod(folder, 0o700)  # a umask may have removed permissions that the owner needs
+            os.chmod(folder, 0o700)  # a umask may have removed the owner's permissions
             yield folder
         return
     fault = None
@@ -41,14 +41,14 @@ def opened(url: str | None) -> Iterator[str]:
         fault = str(error)
     except (ValueError, TypeError):
         fault = "--store is not a URL at which Redis can be reached"
-    # outside of the except, whose error may quote the URL's password
+    # outside the except block, whose error may quote the URL's password
     if fault is not None:
         raise Unready(fault)
     yield url
 
 
 def store_at(place: str) -> FileStore | RedisStore:
-    """The store there."""
+    """The store at a folder or a Redis URL."""
     if not place.startswith(SCHEMES):
         return FileStore(place)
     from evertoken.stores.redis import RedisStore  # noqa: PLC0415  an extra
@@ -57,7 +57,7 @@ def store_at(place: str) -> FileStore | RedisStore:
 
 
 def lines(store: FileStore | RedisStore, key: TokenKey) -> list[Line]:
-    """What is found there of the token of `key`."""
+    """The lines of the report about the stored token of `key`."""
     if not isinstance(store, FileStore):
         return redis_lines(store.entry_name(key), held=_holds_token(store, key))
     file = store.path(key)
@@ -70,7 +70,7 @@ def _holds_token(store: RedisStore, key: TokenKey) -> bool:
 
 
 def file_lines(name: str, mode: int) -> list[Line]:
-    """A token file of that name and those permission bits."""
+    """The lines about a token file with this name and these permission bits."""
     return [
         Line("token file", name),
         Line("its mode", f"{mode:04o}", f"{PRIVATE:04o}", marked(mode == PRIVATE)),
@@ -78,6 +78,6 @@ def file_lines(name: str, mode: int) -> list[Line]:
 
 
 def redis_lines(name: str, *, held: bool) -> list[Line]:
-    """A key of Redis, and whether it holds a token."""
+    """The lines about a Redis key, and whether it holds a token."""
     found = "holds a token" if held else "holds none"
     return [Line("Redis key", name), Line("that key", found, "holds a token", marked(held))]

@@ -1,4 +1,4 @@
-"""What the demo is asked to do, checked before anything is started."""
+"""The options of the demo, checked before anything is started."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from dataclasses import dataclass, field
 from evertoken import urls
 
 SCHEMES = ("redis://", "rediss://", "unix://")
-"""How a URL of Redis begins."""
+"""The schemes of a Redis URL."""
 
 
 class Unready(Exception):
-    """The demo could not start; the message is fit to be shown to a user as it is."""
+    """The demo could not start. The message can be shown to a user."""
 
 
 class Gone(Exception):
-    """The demo's own server ended before it; the message is fit to be shown likewise."""
+    """The demo's own server ended too early. The message can be shown to a user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How long and with how many.
+    """The options of one run.
 
     Attributes:
-        seconds: for how long the workers call; None: for two renewals, a minute at most.
+        seconds: how long the workers call; None: long enough for two renewals, at most a minute.
         workers: processes that share one token.
-        threads: in each of them.
-        expires_in: lifetime of the sandbox's tokens, in seconds; None: so long that a renewal has
-            time for about ten grants of this machine.
+        threads: threads in each worker.
+        expires_in: lifetime of the sandbox's tokens, in seconds; None: chosen so that about ten
+            grants fit into the time for a renewal.
         base_url: of a real account; None: a sandbox is started.
-        campaign: whose leads are read, and written where that is allowed.
-        write: add a lead to a real account too.
-        fast_hashing: the sandbox grants in 5 ms, not in 0.5 s.
-        store: URL of the Redis in which the workers share their token; None: a file.
-        as_json: print what was found as one object, and how it goes on standard error.
+        campaign: the campaign whose leads are read, and written if allowed.
+        write: also add a lead to a real account.
+        fast_hashing: the sandbox's grants take 5 ms instead of 0.5 s.
+        store: URL of a Redis server that shares the token; None: a file.
+        as_json: print the report as one JSON object, and the progress on standard error.
 
     Raises:
         InsecureURL: the base URL is not an https URL.
-        ValueError: a number is out of range, or `store` is not a URL of Redis.
+        ValueError: a number is out of range, or `store` is not a Redis URL.
     """
 
     seconds: float | None = None
@@ -64,10 +64,10 @@ class Plan:
 
     @property
     def writes(self) -> bool:
-        """Whether leads are added: always in a sandbox, in a real account only where asked."""
+        """Whether leads are added: always in a sandbox, in a real account only with `write`."""
         return self.base_url is None or self.write
 
     @property
     def once(self) -> bool:
-        """Whether each call is made once, since a real account counts its calls."""
+        """Whether each call is made only once, since calls to a real account are counted."""
         return self.base_url is not None

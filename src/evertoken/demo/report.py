@@ -1,4 +1,4 @@
-"""What a run found, next to what was promised (pure)."""
+"""The report of a run: what was measured, and what was promised (pure)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What the server counted; a real account counts nothing.
+    """The server's counts. A real account has none.
 
     Attributes:
         grants: tokens granted.
-        longest_grant: seconds spent on the slowest of them.
+        longest_grant: seconds the server spent on the slowest grant.
         unauthorized: API calls answered with 401 before the revocation.
-        expired: those of them whose token had expired.
+        expired: those whose token had expired.
         stored: leads in the database.
     """
 
@@ -36,15 +36,15 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What came of a run.
+    """The outcome of a run.
 
     Attributes:
-        tally: of all workers.
+        tally: the counts of all workers.
         pace: the run's times.
-        lifetimes: tokens that a single process would have needed.
-        counts: of the server; None: a real account.
-        kept_in: where the token was kept, from `place.lines`.
-        revoked: whether the API refused the token after its revocation; None: a request failed.
+        lifetimes: the number of tokens that a single process would have needed.
+        counts: the server's; None for a real account.
+        kept_in: the lines about the stored token, from `place.lines`.
+        revoked: whether the API rejected the token after its revocation; None: a request failed.
     """
 
     tally: Tally
@@ -56,7 +56,7 @@ class Report:
 
     @property
     def kept(self) -> bool:
-        """Whether no promise was broken; what the machine did not allow to judge is not counted."""
+        """Whether no promise was broken. Promises that could not be judged do not count."""
         return all(line.mark is not Mark.BROKEN for line in self.lines())
 
     @property
@@ -65,7 +65,7 @@ class Report:
         return all(line.mark is not Mark.UNJUDGED for line in self.lines())
 
     def lines(self) -> list[Line]:
-        """The closing table."""
+        """The rows of the final table."""
         tally = self.tally
         return [
             Line("calls made", str(tally.calls), "> 0", marked(tally.calls > 0)),
@@ -82,7 +82,7 @@ class Report:
         ]
 
     def excuses(self) -> list[str]:
-        """Why something was not judged: one sentence per cause, none if all was judged."""
+        """Why a promise was not judged, one sentence per cause; empty if all were judged."""
         if self.judged:
             return []
         tally, machine = self.tally, self._machine
@@ -102,7 +102,7 @@ class Report:
         return found
 
     def summary(self) -> str:
-        """One line for scripts: whole numbers, and `-` for grants that nobody counted."""
+        """One line for scripts, in whole numbers; `-` if the grants were not counted."""
         grants = "-" if self.counts is None else self.counts.grants
         return (
             f"grants: {grants} lifetimes: {self.lifetimes} calls: {self.tally.calls} "
@@ -110,7 +110,7 @@ class Report:
         )
 
     def members(self) -> dict[str, object]:
-        """All of it, for programs; times in seconds."""
+        """The whole report, for programs; times in seconds."""
         counts = self.counts
         return {
             "kept": self.kept,

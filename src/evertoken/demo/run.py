@@ -1,4 +1,4 @@
-"""From a plan to a report: a server, workers over one token, a revocation."""
+"""Runs the demo: starts a server, has workers share a token, revokes it, and reports."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from evertoken.demo.server import Server
 
 COUNTS_EVERY = 1.0
-"""Seconds between two looks at the server's counts."""
+"""Seconds between two reads of the server's counts."""
 
 
 def run(plan: Plan) -> bool:
-    """Carry `plan` out and print what came of it. Only for the main thread of a process.
+    """Run `plan` and print the report. Call it only in the main thread of a process.
 
     Returns:
-        Whether no promise was broken. What this machine was too busy to judge is named in the
-        output, and is not a broken promise.
+        Whether no promise was broken. A promise that could not be judged on a busy machine is
+        listed in the output, and does not count as broken.
 
     Raises:
         Unready: it could not start.
-        Gone: its sandbox ended before it.
-        SystemExit: by SIGTERM, with its workers and its server ended as by Ctrl-C.
+        Gone: its sandbox ended too early.
+        SystemExit: on SIGTERM, after ending its workers and its server, as on Ctrl-C.
     """
     signal.signal(signal.SIGTERM, _end)
     console = Console(highlight=False, stderr=plan.as_json)
@@ -55,7 +55,7 @@ def run(plan: Plan) -> bool:
 
 
 def _end(_number: int, _frame: FrameType | None) -> Never:
-    # else the workers would be left behind, calling on
+    # otherwise the workers would survive and keep calling
     sys.exit(128 + signal.SIGTERM)
 
 
@@ -111,12 +111,12 @@ def _report(plan: Plan, served: Server, shared: str, tally: Tally, seconds: floa
 
 
 def _revoked(plan: Plan, served: Server, manager: TokenManager) -> bool | None:
-    """Revoke the token; whether the API then refused it; None: a request failed."""
+    """Revoke the token. Returns whether the API then rejects it; None: a request failed."""
     url = f"{served.base_url}/api/v4/leads/responses/{plan.campaign}/"
     try:
-        # credentials that were refused are not asked about again
+        # fails if the credentials were refused, which must not be posted again
         manager.token()
-        # a new one: the last one may be due, and replaced before it is revoked
+        # a new token: the last one may be due, and replaced before it is revoked
         header = f"Bearer {manager.refresh().value}"
         manager.revoke()
         answer = requests.get(url, headers={"Authorization": header}, timeout=30)

@@ -1,4 +1,4 @@
-"""The API that the workers call: a sandbox paced for this machine, or a real account."""
+"""The API that the workers call: a sandbox suited to this machine, or a real account."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from evertoken.sandbox import Sandbox
 
 TRIALS = 3
-"""Grants that are timed. Their median is used, since the first one also warms the server up."""
+"""The number of grants that are timed. The median is used: the first one warms the server up."""
 
 TEN_HOURS = 36_000
-"""Seconds that a SquadRun token lives by default, and what the trial sandbox's tokens live."""
+"""The lifetime of a SquadRun token by default, and of the trial sandbox's, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """An API, the times of the run, and the sandbox behind it; a real account has none."""
+    """An API, the times of the run, and its sandbox; None for a real account."""
 
     base_url: str
     pace: Pace
     sandbox: Sandbox | None = None
 
     def counts(self) -> Counts | None:
-        """What it has counted so far; None: a real account.
+        """The server's counts so far; None for a real account.
 
         Raises:
             Gone: the sandbox does not answer.
@@ -65,11 +65,11 @@ class Server:
 
 @contextlib.contextmanager
 def opened(plan: Plan, show: Show) -> Iterator[Server]:
-    """The server that `plan` asks for; a sandbox ends with the block.
+    """The server for `plan`; a sandbox ends with the block.
 
     Raises:
         Unready: the sandbox cannot start, or a real account's credentials are not set.
-        ValueError: a sandbox's tokens cannot live that long.
+        ValueError: the lifetime is too long for a sandbox.
     """
     if plan.base_url is not None:
         _require_variables()
@@ -89,9 +89,10 @@ def opened(plan: Plan, show: Show) -> Iterator[Server]:
 
 
 def _measured(plan: Plan, show: Show) -> float:
-    """Seconds that a grant takes on this machine, from a sandbox of its own.
+    """Seconds that a grant takes on this machine, measured in a separate sandbox.
 
-    A sandbox's lifetime is fixed when it starts, and its counts should be those of the run alone.
+    The lifetime must be chosen before the real sandbox starts, and its counts must be only those of
+    the run.
     """
     show.phase("starting a local SquadRun to time its grants")
     with _sandbox(plan, TEN_HOURS):
@@ -102,7 +103,7 @@ def _measured(plan: Plan, show: Show) -> float:
 
 def _seconds_of(grant: Grant) -> float:
     start = time.perf_counter()
-    # a machine so slow that the grant times out is named at the end
+    # if the machine is so slow that the grant times out, the report says so
     with contextlib.suppress(TokenError):
         grant.request()
     return time.perf_counter() - start
@@ -119,14 +120,14 @@ def _sandbox(plan: Plan, expires_in: int) -> Iterator[Sandbox]:
             )
         except SandboxError as error:
             raise Unready(str(error)) from None
-        # The workers inherit it. The sandbox's account is no secret. A proxy named by the
-        # environment must not stand between two processes of one machine.
+        # The workers inherit this environment. The sandbox's account is not a secret. No proxy may
+        # be used between processes of one machine.
         os.environ.update(sandbox.environment, no_proxy="127.0.0.1")
         yield sandbox
 
 
 def _require_sandbox(plan: Plan) -> None:
-    """Complain before anything is shown, since a usage error should stand alone."""
+    """Raise usage errors before anything is shown."""
     from evertoken.sandbox import Options, SandboxError  # noqa: PLC0415  a real account needs none
     from evertoken.sandbox.errors import require_extra  # noqa: PLC0415  likewise
 

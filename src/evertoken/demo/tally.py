@@ -1,4 +1,4 @@
-"""What workers count, and how their counts add up (pure)."""
+"""The counts of workers, and their sum (pure)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Tally:
 
     Attributes:
         calls: API calls made.
-        failed: those that did not answer as they should.
-        leads: leads sent and accepted.
+        failed: calls that failed or got an unexpected answer.
+        leads: leads that were sent and accepted.
         first_wait: longest wait for a first token, in seconds.
         longest_wait: longest wait for a token after that, in seconds.
-        longest_stall: longest wait after that, less the time for which threads of its process had
-            no CPU, in seconds. The two may come from different waits.
-        first_failure: what the first failed call said.
+        longest_stall: like `longest_wait`, but without the time in which threads of the process
+            waited for a CPU. The two may come from different waits.
+        first_failure: the message of the first failed call.
     """
 
     calls: int = 0
@@ -46,5 +46,5 @@ class Tally:
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
-    """All of them added up."""
+    """The sum of `tallies`."""
     return functools.reduce(Tally.__add__, tallies, Tally())

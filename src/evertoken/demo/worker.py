@@ -1,4 +1,4 @@
-"""One worker process: threads that add leads and read them back with `auth=`."""
+"""A worker process: its threads add leads and read them back with `auth=`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from requests import PreparedRequest
 
 THINKING = (0.5, 1.5)
-"""Seconds between two rounds of a thread, at random: its user thinks. Threads that called without a
-pause would compete with the grants for the CPU."""
+"""Seconds between two rounds of a thread, at random, as for a user who thinks. Without a pause the
+threads would compete with the grants for the CPU.
+"""
 
 REPORT_EVERY = 0.2
 """Seconds between two reports to the parent."""
@@ -35,17 +36,17 @@ REPORT_EVERY = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one worker does.
+    """The task of one worker.
 
     Attributes:
-        name: tells its leads from those of others.
-        base_url: of the API.
-        place: where the token is shared, as `place.store_at` takes it.
-        campaign: whose leads.
-        threads: how many.
-        seconds: for how long.
+        name: distinguishes its leads from those of other workers.
+        base_url: the API's.
+        place: the shared store, as an argument of `place.store_at`.
+        campaign: the campaign of the leads.
+        threads: the number of threads.
+        seconds: how long it runs.
         writes: whether leads are added.
-        once: whether each thread does one round and no more.
+        once: whether each thread does only one round.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Job:
 
 
 def work(job: Job, report: Connection) -> None:
-    """Do `job`, sending a `Tally` to `report` now and then and at the end."""
+    """Do `job`; send a `Tally` to `report` now and then, and at the end."""
     log = logging.getLogger("evertoken")
     log.addFilter(_is_not_counted)
     try:
@@ -76,18 +77,18 @@ def _work(job: Job, report: Connection) -> None:
     ]
     for thread in threads:
         thread.start()
-    # a parent that was killed listens no more: its workers end too
+    # if the parent was killed, its workers end too
     with contextlib.suppress(BrokenPipeError):
         for thread in threads:
             while thread.is_alive():
                 thread.join(REPORT_EVERY)
                 report.send(worker.tally)
-        # what the last of them counted while an earlier one was waited for
+        # includes what threads counted while another one was joined
         report.send(worker.tally)
 
 
 class TimedAuth(AuthBase):
-    """Passes requests on to `auth`, and reports how long that took."""
+    """Passes requests to `auth`, and records how long that took."""
 
     def __init__(self, auth: AuthBase, worker: _Worker) -> None:
         self._auth = auth
@@ -114,7 +115,7 @@ class _Worker:
         self._auth = TimedAuth(shared, self)
 
     def waited(self, start: float, end: float, *, without_cpu: float) -> None:
-        """Note a wait for a token; one that began before there was a token waited for the first."""
+        """Record a wait. One that began before the first token arrived is a wait for that token."""
         wait = end - start
         with self._lock:
             if self._had_token_at is None:
@@ -125,7 +126,7 @@ class _Worker:
                 self.tally += Tally(longest_wait=wait, longest_stall=max(0.0, wait - without_cpu))
 
     def rounds(self, number: int) -> None:
-        """Add a lead and read it back, again and again."""
+        """Add a lead and read it back, repeatedly."""
         count = 0
         with requests.Session() as session:
             session.auth = self._auth
@@ -140,7 +141,7 @@ class _Worker:
 
     def _think(self) -> None:
         left = max(0.0, self._until - time.monotonic())
-        time.sleep(min(left, random.uniform(*THINKING)))  # noqa: S311  no secret depends on it
+        time.sleep(min(left, random.uniform(*THINKING)))  # noqa: S311  not a secret
 
     def _call(self, session: requests.Session, action: str, lead: str) -> bool:
         url = f"{self.job.base_url}/api/v4/leads/{action}/{self.job.campaign}/"
@@ -153,7 +154,7 @@ class _Worker:
                 query = {"page_size": "1", **({"lead_id": lead} if self.job.writes else {})}
                 response = session.get(url, params=query, timeout=30)
                 failure = _unexpected(response, HTTPStatus.OK) or self._misread(response)
-        except Exception as error:  # noqa: BLE001  a thread that died would count as no failure
+        except Exception as error:  # noqa: BLE001  if the thread died, no failure would be counted
             failure = f"{type(error).__name__}: {error}"
         self._count(failure, sent=action == "create")
         return failure is None
@@ -171,7 +172,7 @@ class _Worker:
 
 
 def _is_not_counted(record: logging.LogRecord) -> bool:
-    """Whether the tally does not tell this; a failed renewal would break the live display."""
+    """Whether to log `record`: the tally counts failed renewals, which would break the display."""
     told = record.args if isinstance(record.args, tuple) else ()
     return not any(isinstance(it, TokenError) for it in told)
 
@@ -179,4 +180,4 @@ def _is_not_counted(record: logging.LogRecord) -> bool:
 def _unexpected(response: requests.Response, status: int) -> str | None:
     if response.status_code == status:
         return None
-    return f"{response.status_code} {response.reason} in place of {status}"
+    return f"{response.status_code} {response.reason} instead of {status}"

@@ -1,4 +1,4 @@
-"""A local SquadRun: the real Django OAuth Toolkit on SQLite, for tests, trials and the demo."""
+"""A local SquadRun server: Django OAuth Toolkit on SQLite, for tests, trials and the demo."""
 
 from __future__ import annotations
 

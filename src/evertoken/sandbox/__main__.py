@@ -1,4 +1,4 @@
-"""The child process of `serve()`: it ends when its standard input is closed."""
+"""The child process of `serve()`, which ends when its standard input is closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evertoken.sandbox.options import Options
 
 
 def main() -> None:
-    """Serve; a failure to start is one line on standard error and status 1."""
+    """Serve. If it cannot start, print one line on standard error and exit with status 1."""
     Thread(target=_end_with_parent, daemon=True).start()
     chosen = json.loads(sys.argv[1]) if sys.argv[1:] else {}
     try:
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    # the bare descriptor: a daemon thread inside of sys.stdin aborts the interpreter's exit
+    # not sys.stdin: a daemon thread that reads it aborts the interpreter's exit
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

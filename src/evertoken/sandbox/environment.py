@@ -1,11 +1,11 @@
-"""The one account of the sandbox, under the names by which a client takes it over."""
+"""The sandbox's account, and the environment variables that pass it to a client."""
 
 from __future__ import annotations
 
 from typing import Final
 
 CLIENT_ID: Final = "test_client_id"
-CLIENT_SECRET: Final = "test_client_secret"  # noqa: S105 - public: it opens nothing but a sandbox
+CLIENT_SECRET: Final = "test_client_secret"  # noqa: S105 - public: it is only good for a sandbox
 USERNAME: Final = "test_api_user"
 PASSWORD: Final = "test_api_password"  # noqa: S105 - likewise
 

@@ -1,4 +1,4 @@
-"""Why a sandbox did not start, each in one sentence that also says what to do."""
+"""Errors of a sandbox that cannot start; each message also says what to do."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ _NEEDED = ("django", "oauth2_provider", "rest_framework", "waitress")
 
 
 class SandboxError(Exception):
-    """The sandbox could not start; the message is fit to be shown to a user as it is."""
+    """The sandbox could not start. The message can be shown to a user."""
 
 
 class MissingExtra(SandboxError, ImportError):
-    """What the sandbox is built on is not installed."""
+    """The packages that the sandbox needs are not installed."""
 
 
 def require_extra() -> None:
-    """Check that the extra `sandbox` is installed, without importing any of it.
+    """Check that the extra `sandbox` is installed, without importing it.
 
     Raises:
-        MissingExtra: with the command that installs it.
+        MissingExtra: it is not; the message has the command that installs it.
     """
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise MissingExtra(
-            f"the sandbox needs {', '.join(missing)}, not installed here: "
+            f"the sandbox needs {', '.join(missing)}, which is not installed: "
             f"{how_to_install('sandbox')}"
         )

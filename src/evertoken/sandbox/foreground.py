@@ -1,4 +1,4 @@
-"""Serves a sandbox in this process, until a signal ends it."""
+"""Serves a sandbox in this process until a signal ends it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from evertoken.sandbox.options import DataDirectory, Options
 
-# more than the clients of any test or demo: a call that queues for a thread would look like a
-# slow token
+# More than any test or demo has clients: a call that waits for a thread would look like a slow
+# token.
 _THREADS: Final = 32
 _CONNECTIONS: Final = 1000
 
@@ -32,16 +32,15 @@ _CONNECTIONS: Final = 1000
 def run(options: Options) -> None:
     """Serve until SIGINT (Ctrl-C) or SIGTERM; either ends the process with status 0.
 
-    When the server is ready, its settings are printed on standard output, one `NAME=value` a line,
-    or all as one JSON object.
-    Requests under way at the end are given 5 s. Only for the main thread and once in a process:
-    Django can be configured once, and the two signals stay ignored after the return, so that
-    nothing cuts the end of the process short.
+    Once the server is ready, its settings are printed on standard output, one `NAME=value` per line
+    or as one JSON object. Requests in progress at the end get 5 s to finish. Call it only in the
+    main thread and once per process: Django can be configured only once, and the two signals stay
+    ignored afterwards, so that nothing interrupts the exit.
 
     Raises:
         MissingExtra: the extra `sandbox` is not installed.
         SandboxError: the port is taken, or the data directory cannot be used.
-        SystemExit: with status 0, where the signal came before the server was ready.
+        SystemExit: with status 0, if the signal came before the server was ready.
     """
     require_extra()
     logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR)
@@ -50,7 +49,7 @@ def run(options: Options) -> None:
 
 
 def _serve(options: Options, database: Path, listener: socket.socket) -> None:
-    # imported here: they are the extra, and a parent of a server never needs them
+    # imported here: they belong to the extra, and the parent of a server does not need them
     from waitress.server import create_server  # noqa: PLC0415  the extra
 
     from evertoken.sandbox.site import application  # noqa: PLC0415  likewise
@@ -61,7 +60,7 @@ def _serve(options: Options, database: Path, listener: socket.socket) -> None:
         threads=_THREADS,
         connection_limit=_CONNECTIONS,
         asyncore_use_poll=True,  # select() ends at descriptor 1024
-        log_socket_errors=False,  # a client that goes away is no fault of the server's
+        log_socket_errors=False,  # a client that disconnects is not an error of the server
     )
     _announce(options, listener)
     server.run()
@@ -91,9 +90,9 @@ def _listen(options: Options) -> socket.socket:
 @contextmanager
 def _workspace(data: DataDirectory | None) -> Iterator[Path]:
     if data is None:
-        # a request that outlives its 5 s may still write while the directory is being deleted
+        # a request that takes longer than its 5 s may still write while the directory is deleted
         with TemporaryDirectory(prefix="evertoken-sandbox-", ignore_cleanup_errors=True) as made:
-            os.chmod(made, 0o700)  # a umask may have removed permissions that the owner needs
+            os.chmod(made, 0o700)  # a umask may have removed the owner's permissions
             yield Path(made)
         return
     kept = Path(data)
@@ -101,7 +100,7 @@ def _workspace(data: DataDirectory | None) -> Iterator[Path]:
         private_folders.make(kept)
     except OSError as error:
         raise SandboxError(
-            f"{kept} cannot be used ({error.strerror}): name another directory"
+            f"{kept} cannot be used ({error.strerror}): choose another directory"
         ) from error
     yield kept
 
@@ -118,5 +117,7 @@ def _ended_by_signals() -> Iterator[None]:
     try:
         yield
     finally:
-        for number in both:  # a second Ctrl-C would leave half of the temporary directory behind
+        for (
+            number
+        ) in both:  # a second Ctrl-C would interrupt the removal of the temporary directory
             signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Counts each answer as it leaves."""
+"""Counts each response."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ log = logging.getLogger("evertoken.sandbox")
 def count_calls(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Django's way to wrap the whole site."""
+    """A Django middleware around the whole site."""
 
     def counted(request: HttpRequest) -> HttpResponse:
         start = time.perf_counter()
         response = get_response(request)
         _count(request, response, seconds=time.perf_counter() - start)
-        # without the query: a misled client puts its credentials there
+        # without the query, where a wrong client may put its credentials
         log.info("%s %s %d", request.method, request.path, response.status_code)
         return response
 

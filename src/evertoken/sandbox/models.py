@@ -1,4 +1,4 @@
-"""The leads of all campaigns."""
+"""The database model of leads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db import models
 
 
 class Lead(models.Model):
-    """A lead as it was sent. The same id sent twice is two leads: what was sent can be counted."""
+    """A lead as sent. The same id sent twice makes two leads, so that requests can be counted."""
 
     campaign_id: models.CharField[str, str] = models.CharField(max_length=255)
     lead_id: models.CharField[str, str] = models.CharField(max_length=255)

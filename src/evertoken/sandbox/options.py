@@ -1,4 +1,4 @@
-"""What can be chosen about a sandbox, checked before anything is started."""
+"""The options of a sandbox, checked before anything is started."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AuthFailure: TypeAlias = Literal[401, 403]
 DataDirectory: TypeAlias = "str | PathLike[str]"
 
 TEN_HOURS: Final = 36_000
-# a century: past the end of 32-bit time, and far from where a datetime overflows
+# a century: beyond 32-bit time, but far below where a datetime overflows
 LONGEST_LIFETIME: Final = 3_155_760_000
 HIGHEST_PORT: Final = 65_535
 
@@ -22,20 +22,20 @@ class Options:
     """The settings of one sandbox.
 
     Attributes:
-        port: TCP port; 0 takes any free one.
+        port: TCP port; 0 for any free one.
         expires_in: lifetime of an access token, in whole seconds, from 1 to a century.
-        auth_failure: status of an API call without a good token. 403 puts session authentication
-            first, as SquadRun's documentation has it; such an answer has no `WWW-Authenticate`.
-        rate_limit: calls allowed in a minute, token calls included; None for no limit.
-        data: directory that keeps the database; None for a temporary one, deleted at the end.
-        fast_hashing: MD5 in place of PBKDF2 for the password and the client secret. A grant then
-            takes 5 ms, not 0.5 s: for tests.
-        host: address to listen on. The credentials are public, so it had better be a loopback one.
+        auth_failure: status of an API call without a valid token. 403 puts session authentication
+            first, as in SquadRun's documentation; the response then has no `WWW-Authenticate`.
+        rate_limit: calls allowed per minute, including token requests; None for no limit.
+        data: directory for the database; None for a temporary one, deleted at the end.
+        fast_hashing: for tests: hash the password and the client secret with MD5 instead of PBKDF2.
+            A grant then takes 5 ms, not 0.5 s.
+        host: address to listen on. The credentials are public, so use a loopback address.
         verbose: log each request, without its query, on standard error.
-        as_json: print the settings as one object, not as lines.
+        as_json: print the settings as one JSON object instead of lines.
 
     Raises:
-        ValueError: one of them is out of range.
+        ValueError: an option is out of range.
     """
 
     port: int = 0

@@ -1,4 +1,4 @@
-"""A sandbox as a child process: one for each choice of options, and no Django in the parent."""
+"""Runs a sandbox as a child process, so that the parent does not load Django."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _READY_WITHIN: Final = 60.0  # seconds
-_ENDED_WITHIN: Final = 10.0  # seconds; the server gives requests under way 5 of them
+_ENDED_WITHIN: Final = 10.0  # seconds; requests in progress get 5 of them
 
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A sandbox that is being served.
+    """A running sandbox.
 
     Attributes:
-        base_url: where it listens, without a slash at its end.
-        pid: the server's process.
+        base_url: its URL, without a trailing slash.
+        pid: process id of the server.
     """
 
     base_url: str
@@ -44,13 +44,13 @@ class Sandbox:
         return environment(self.base_url)
 
     def stats(self) -> Stats:
-        """What it was asked so far.
+        """What it has counted so far.
 
         Raises:
             requests.RequestException: it does not answer within 30 s.
         """
         with requests.Session() as session:
-            session.trust_env = False  # no proxy stands between a process and its child
+            session.trust_env = False  # no proxy between a process and its child
             response = session.get(f"{self.base_url}/sandbox/stats/", timeout=30)
         response.raise_for_status()
         return Stats.from_document(response.json())
@@ -67,11 +67,11 @@ def serve(
     fast_hashing: bool = False,
     host: str = "127.0.0.1",
 ) -> Iterator[Sandbox]:
-    """Serve a sandbox in a child process for the length of a `with` block.
+    """Serve a sandbox in a child process during a `with` block.
 
-    The arguments are those of `Options`. The child ends with the block, and with this process
-    where that is killed: it notices that its standard input is closed (by this process and any
-    that was forked from it).
+    The arguments are those of `Options`. The child ends with the block. It also ends if this
+    process is killed, when its standard input is closed by this process and all processes forked
+    from it.
 
     Raises:
         MissingExtra: the extra `sandbox` is not installed.
@@ -88,7 +88,7 @@ def serve(
         host=host,
     )
     require_extra()
-    # a file, not a pipe: nobody reads along, and a full pipe would stop the server
+    # a file, not a pipe: nobody reads it meanwhile, and a full pipe would block the server
     with TemporaryFile() as errors, _start(options, errors) as process:
         try:
             yield Sandbox(_base_url(process, errors), process.pid)
@@ -104,7 +104,7 @@ def _start(options: Options, errors: IO[bytes]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=errors,
         encoding="utf-8",
-        # a terminal's Ctrl-C is for the parent, which ends its child when it is done with it
+        # Ctrl-C in a terminal is meant for the parent, which ends its child itself
         start_new_session=True,
     )
 

@@ -1,4 +1,4 @@
-"""Leads on the wire: what is demanded of them, and what is told of them."""
+"""Serializers for leads: validation of requests, content of responses."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ class LeadReference(serializers.Serializer[Lead]):
 
 
 class LeadSerializer(LeadReference):
-    """A lead. Members beyond the three known ones are a campaign's own, kept as they come."""
+    """A lead. Members beyond the three known ones belong to the campaign and are stored as sent."""
 
     phone_number = serializers.CharField(max_length=32)
     contact_name = serializers.CharField(max_length=255, required=False, allow_blank=True)
 
     def to_internal_value(self, data: object) -> dict[str, object]:
-        """Check the known members, and that the others can be stored."""
+        """Validate the known members, and that the others can be stored."""
         known: dict[str, object] = super().to_internal_value(data)
         members = data if isinstance(data, dict) else {}
         try:
-            # JSON lets in 1e400 and lone surrogates, which no answer could give back
+            # JSON allows 1e400 and lone surrogates, which cannot be sent back
             json.dumps(members, allow_nan=False, ensure_ascii=False).encode()
         except ValueError:
             raise serializers.ValidationError(
-                {"non_field_errors": ["A member is no number or text that can be stored."]}
+                {"non_field_errors": ["A member has a number or a text that cannot be stored."]}
             ) from None
         return {**members, **known}
 
     def to_representation(self, instance: Lead) -> dict[str, object]:
-        """The lead as it was sent, and whether it is still called."""
+        """The lead as it was sent, and whether it is disabled."""
         details = instance.details
         return {"lead_id": instance.lead_id, **details, "is_disabled": instance.is_disabled}

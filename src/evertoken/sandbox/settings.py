@@ -1,4 +1,4 @@
-"""The Django settings that make a SquadRun out of the chosen options."""
+"""The Django settings of a sandbox with the given options."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def django_settings(options: Options, database: Path) -> dict[str, object]:
             "oauth2_provider",
             "evertoken.sandbox",
         ],
-        "LOGGING_CONFIG": None,  # the process that serves decides what is logged
+        "LOGGING_CONFIG": None,  # the serving process configures logging
         "MIDDLEWARE": [
             "evertoken.sandbox.middleware.count_calls",
-            "django.middleware.common.CommonMiddleware",  # 301 where the last slash is missing
+            "django.middleware.common.CommonMiddleware",  # 301 if the trailing slash is missing
         ],
         "OAUTH2_PROVIDER": {"ACCESS_TOKEN_EXPIRE_SECONDS": options.expires_in},
         "PASSWORD_HASHERS": [_MD5 if options.fast_hashing else _PBKDF2],
@@ -48,11 +48,11 @@ def _database(path: Path) -> dict[str, object]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(path),
-        # kept open by each thread: a call that opens its own takes twice as long
+        # each thread keeps its connection open: opening one per call takes twice as long
         "CONN_MAX_AGE": None,
         "OPTIONS": {
-            # a transaction that turns from reading to writing fails at once where another writes
-            # ("database is locked", a 500 for parallel refreshes); one begun as a writer waits
+            # A transaction that first reads and then writes fails at once while another one writes
+            # ("database is locked", a 500 for parallel refreshes). One begun as a writer waits.
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",

@@ -1,4 +1,4 @@
-"""The SquadRun site, as a WSGI application: Django is configured here, once for the process."""
+"""The SquadRun site as a WSGI application; configures Django, once per process."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def application(options: Options, database: Path) -> WSGIHandler:
     Raises:
         SandboxError: the database cannot be used.
     """
-    # the toolkit warns at each password grant that RFC 9700 discourages it; answering those is
-    # what this server is for, and under -W error the warning would turn them into a 500
+    # The toolkit warns at each password grant that RFC 9700 discourages it. This server exists to
+    # answer those, and under -W error the warning would turn them into a 500.
     warnings.filterwarnings("ignore", message=".*RFC 9700", category=DeprecationWarning)
     settings.configure(**django_settings(options, database))
     django.setup()
@@ -38,7 +38,7 @@ def application(options: Options, database: Path) -> WSGIHandler:
         prepare()
     except Error as error:
         raise SandboxError(
-            f"{database} cannot be used ({error}): delete it, or name another directory"
+            f"{database} cannot be used ({error}): delete it, or choose another directory"
         ) from error
-    import_module("evertoken.sandbox.urls")  # else the first request would load it, and wait
+    import_module("evertoken.sandbox.urls")  # else the first request would wait for this import
     return get_wsgi_application()

@@ -1,4 +1,4 @@
-"""What the server was asked: counted under threads there, read as one value by a client."""
+"""Counts of the server's requests: thread-safe counters, and the value that a client reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class StatsDocument(TypedDict):
-    """`Stats` as JSON has it, where the members of an object are strings."""
+    """`Stats` as a JSON object, whose keys are strings."""
 
     grants: dict[str, int]
     refused_grants: dict[str, int]
@@ -25,17 +25,17 @@ class StatsDocument(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counts since the server's start, except `leads`, which is what the database holds now.
+    """Counts since the server's start, except `leads`, which counts the rows of the database.
 
     Attributes:
         grants: tokens granted, by grant type (`password`, `refresh_token`).
-        refused_grants: token requests refused, by OAuth error code (RFC 6749 section 5.2), or by
-            HTTP status where the answer has no code.
+        refused_grants: refused token requests, by OAuth error code (RFC 6749 section 5.2), or by
+            HTTP status if the answer has no code.
         revocations: revocation requests answered with 200.
         api_calls: API calls, by HTTP status.
         expired_tokens: API calls refused because their token had expired.
-        leads: leads stored.
-        longest_grant: seconds that the server spent on its slowest grant; 0 without any.
+        leads: stored leads.
+        longest_grant: seconds that the server spent on its slowest grant; 0 if there was none.
     """
 
     grants: Mapping[str, int]
@@ -73,10 +73,10 @@ class Stats:
 
 
 class Counters:
-    """Counts that many threads raise at once."""
+    """Counters that are safe for many threads."""
 
     def __init__(self) -> None:
-        self._lock = Lock()  # guards all below: reading, adding and storing is not atomic
+        self._lock = Lock()  # guards all below: an increment is not atomic
         self._grants: Counter[str] = Counter()
         self._refused_grants: Counter[str] = Counter()
         self._api_calls: Counter[int] = Counter()
@@ -85,29 +85,29 @@ class Counters:
         self._longest_grant = 0.0
 
     def granted(self, grant_type: str, *, seconds: float) -> None:
-        """A token was granted, which took `seconds`."""
+        """Count a granted token; the grant took `seconds`."""
         with self._lock:
             self._grants[grant_type] += 1
             self._longest_grant = max(self._longest_grant, seconds)
 
     def refused(self, error: str) -> None:
-        """A token request was refused."""
+        """Count a refused token request."""
         with self._lock:
             self._refused_grants[error] += 1
 
     def revoked(self) -> None:
-        """A revocation was confirmed."""
+        """Count a confirmed revocation."""
         with self._lock:
             self._revocations += 1
 
     def called(self, status: int, *, expired: bool) -> None:
-        """An API call was answered; `expired` where its token had expired."""
+        """Count an answered API call; `expired`: its token had expired."""
         with self._lock:
             self._api_calls[status] += 1
             self._expired_tokens += expired
 
     def stats(self, *, leads: int) -> Stats:
-        """All counts of one instant."""
+        """A consistent copy of all counts."""
         with self._lock:
             return Stats(
                 grants=dict(self._grants),

@@ -1,4 +1,4 @@
-"""SquadRun's rate limit: so many calls a minute for a whole business."""
+"""SquadRun's rate limit: a number of calls per minute for a whole business."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class BusinessThrottle(SimpleRateThrottle):
-    """One allowance for every caller: the sandbox holds one business."""
+    """One limit for all callers: the sandbox has one business."""
 
     scope = "business"
 
     def get_cache_key(self, request: Request, view: APIView) -> str:  # noqa: ARG002 - DRF's hook
-        """The same key for all."""
+        """The same key for all callers."""
         return self.scope

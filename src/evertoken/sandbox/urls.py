@@ -1,4 +1,4 @@
-"""SquadRun's URLs, and one of the sandbox's own."""
+"""SquadRun's URLs, and the sandbox's own for its counts."""
 
 from __future__ import annotations
 

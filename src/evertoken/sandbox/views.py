@@ -1,4 +1,4 @@
-"""The calls that SquadRun's API answers, and the sandbox's own count of them."""
+"""The views of SquadRun's API, and the sandbox's own view of its counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_LEADS: Final = 1000
 
 
 class LeadPages(PageNumberPagination):
-    """`count`, `next`, `previous` and `results`."""
+    """Pages with `count`, `next`, `previous` and `results`."""
 
     page_size = 100
     page_size_query_param = "page_size"
@@ -40,10 +40,10 @@ class LeadPages(PageNumberPagination):
 
 
 class CreateLeads(APIView):
-    """Add leads to a campaign: a JSON list of them, at most 1000."""
+    """Add leads to a campaign: a JSON list of at most 1000."""
 
     def post(self, request: Request, campaign_id: str) -> Response:
-        """201 and the leads as stored; all of them, or none where one is bad (400)."""
+        """201 and the stored leads; if one is invalid, none is stored (400)."""
         leads = [
             Lead(campaign_id=campaign_id, lead_id=details.pop("lead_id"), details=details)
             for details in _validated(request, LeadSerializer())
@@ -54,13 +54,13 @@ class CreateLeads(APIView):
 
 
 class LeadResponses(ListAPIView[Lead]):
-    """The leads of a campaign, oldest first; `lead_id` picks one."""
+    """The leads of a campaign, oldest first; `lead_id` selects one."""
 
     serializer_class = LeadSerializer
     pagination_class = LeadPages
 
     def get_queryset(self) -> QuerySet[Lead]:
-        """The leads asked for."""
+        """The requested leads."""
         leads = Lead.objects.filter(campaign_id=self.kwargs["campaign_id"]).order_by("id")
         lead_id = self.request.query_params.get("lead_id")
         return leads if lead_id is None else leads.filter(lead_id=lead_id)
@@ -70,7 +70,7 @@ class DisableLeads(APIView):
     """Stop calling leads: a JSON list of objects with their `lead_id`, at most 1000."""
 
     def post(self, request: Request, campaign_id: str) -> Response:
-        """200 and how many were found."""
+        """200 and the number of leads found."""
         named = [reference["lead_id"] for reference in _validated(request, LeadReference())]
         leads = Lead.objects.filter(campaign_id=campaign_id, lead_id__in=named)
         return Response({"disabled": leads.update(is_disabled=True)})
@@ -85,7 +85,7 @@ def _validated(request: Request, child: LeadReference) -> list[dict[str, object]
 
 
 def throttled(view: View) -> View:
-    """Put a view that is not DRF's under the same limit: token calls are counted too."""
+    """Apply the rate limit to a view that is not DRF's: token requests count too."""
 
     @wraps(view)
     def guarded(request: HttpRequest) -> HttpResponseBase:
@@ -103,5 +103,5 @@ def throttled(view: View) -> View:
 
 
 def stats(_request: HttpRequest) -> JsonResponse:
-    """What this server was asked; open to all, and outside of every limit."""
+    """The server's counts. Needs no token and has no rate limit."""
     return JsonResponse(counters.stats(leads=Lead.objects.count()).document())

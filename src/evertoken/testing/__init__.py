@@ -1,7 +1,7 @@
 """A token server on loopback with faults on demand, and contracts for stores and grants.
 
-Names are loaded when they are asked for: pytest imports this package in every project that has
-evertoken installed, and must not load an HTTP server there.
+Names are loaded at their first use: pytest imports this package in every project that has evertoken
+installed, and must not load an HTTP server there.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
     "Usual",
 ]
 
-_HOMES = {
+_MODULES = {
     "answers": {"Answer", "Behaviour", "Exchange", "Usual"},
     "endpoint": {"Endpoint"},
     "faults": {"Cut", "Delay", "Drip", "EarlyHints", "Endless", "Gzip", "Hang", "Raw", "Reset"},
@@ -63,11 +63,11 @@ _HOMES = {
 }
 
 
-# a type checker reads the imports above instead, and so finds a misspelt name
+# hidden from type checkers, which read the imports above and so find misspelt names
 if not TYPE_CHECKING:  # pragma: no branch
 
     def __getattr__(name: str) -> object:
-        for home, names in _HOMES.items():
+        for home, names in _MODULES.items():
             if name in names:
                 return getattr(import_module(f"{__name__}.{home}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What a server says, as values: the answer, and the steps by which it travels."""
+"""A server's answers as values, and the steps that send them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from evertoken.testing.record import Recorded
 
 Json: TypeAlias = "str | float | bool | Mapping[str, Json] | Sequence[Json] | None"
-"""What JSON can say; `float("nan")` is written as the `NaN` that JSON forbids."""
+"""A JSON value; `float("nan")` is written as `NaN`, which JSON forbids."""
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
@@ -38,19 +38,19 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Send nothing for so many seconds."""
+    """Send nothing for `seconds`."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Send nothing until the server is told to go on."""
+    """Send nothing until `TokenServer.release()`."""
 
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """Close the connection, with a TCP reset where `reset` says so."""
+    """Close the connection; `reset`: with a TCP reset."""
 
     reset: bool = False
 
@@ -60,11 +60,11 @@ Step: TypeAlias = Head | Body | Pause | Hold | HangUp
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request, and what the server would answer to it.
+    """One request, and the server's usual answer to it.
 
     Attributes:
-        request: what was asked.
-        usual: does the server's work (grants, revokes, judges) and gives its answer.
+        request: the request.
+        usual: does the server's work (grants, revokes, checks a token) and returns its answer.
     """
 
     request: Recorded
@@ -72,24 +72,24 @@ class Exchange:
 
 
 class Behaviour(Protocol):
-    """How one request is answered: an `Answer`, a fault, or one's own."""
+    """How one request is answered: an `Answer`, a fault, or a custom class."""
 
     def steps(self, exchange: Exchange) -> Iterator[Step]:
-        """What is done on the wire, one step after the other."""
+        """The steps that answer `exchange`, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP answer, whole and correct on the wire whatever it says.
+    """One HTTP answer, sent whole and correctly framed.
 
-    `Content-Length` is added. Where the headers state it themselves, or `Transfer-Encoding` or
-    `Connection`, they stand as given, right or wrong, and the connection is closed afterwards.
+    `Content-Length` is added. If the headers contain it, `Transfer-Encoding` or `Connection`, they
+    are sent as given, right or wrong, and the connection is closed afterwards.
 
     Attributes:
         status: the HTTP status.
-        headers: a mapping, or pairs where a field comes twice; a character stands for one byte
-            (latin-1). `repr` shows their names alone.
-        body: as it travels. Not shown by `repr`.
+        headers: a mapping, or pairs if a field is repeated; encoded in latin-1. `repr` shows only
+            their names.
+        body: the bytes to send. Not shown by `repr`.
 
     Raises:
         ValueError: a header field has characters beyond latin-1.
@@ -101,13 +101,13 @@ class Answer:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "headers", Headers(self.headers))
-        self.head()  # a field that cannot be encoded is an error here, not in a server's thread
+        self.head()  # a field that cannot be encoded raises here, not in the server's thread
 
     @classmethod
     def json(
         cls, document: Json, *, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """The document as `application/json`."""
+        """An answer with `document` as `application/json`."""
         fields = {"Content-Type": "application/json", **(headers or {})}
         return cls(status, fields, json.dumps(document).encode())
 
@@ -119,16 +119,16 @@ class Answer:
 
     @classmethod
     def redirect(cls, location: str, *, status: int = 302) -> Answer:
-        """An empty answer that points to `location`."""
+        """An empty redirect to `location`."""
         return cls(status, {"Location": location})
 
     def gzipped(self) -> Answer:
-        """The same with its body compressed."""
+        """This answer with its body compressed."""
         fields = (*self._fields.pairs, ("Content-Encoding", "gzip"))
         return replace(self, headers=fields, body=gzip.compress(self.body))
 
     def head(self) -> bytes:
-        """Status line and header fields, as they travel."""
+        """The bytes of the status line and the header fields."""
         pairs = self._fields.pairs
         if not self._frames_itself and HTTPStatus.OK <= self.status != HTTPStatus.NO_CONTENT:
             pairs = (*pairs, ("Content-Length", str(len(self.body))))
@@ -137,7 +137,7 @@ class Answer:
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def steps(self, exchange: Exchange) -> Iterator[Step]:
-        """Say it as it stands; the server does none of its own work."""
+        """Send the answer as it is; the server does none of its usual work."""
         del exchange
         yield Head(self.head())
         yield Body(self.body)
@@ -155,10 +155,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What the server answers when nothing is scripted."""
+    """The server's answer if nothing is scripted."""
 
     def steps(self, exchange: Exchange) -> Iterator[Step]:
-        """Do the server's work and say its answer."""
+        """Do the server's work and send its answer."""
         yield from exchange.usual().steps(exchange)
 
 

@@ -1,4 +1,4 @@
-"""One endpoint of the server: what is scripted for it, and what it was asked."""
+"""One endpoint of the server: its script and its recorded requests."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 class Endpoint:
-    """Answers as usual, unless scripted; may be changed at any time from any thread.
+    """Answers as usual, unless scripted. Thread-safe.
 
     Attributes:
-        latency: seconds that every answer takes, scripted ones too. The work is done on arrival.
+        latency: seconds that every answer takes, including scripted ones. The server's work is done
+            before that delay.
     """
 
     def __init__(
@@ -34,15 +35,15 @@ class Endpoint:
         self._always: Behaviour = USUAL
 
     def answer_next(self, *behaviours: Behaviour, times: int = 1) -> None:
-        """Script the next requests, one behaviour each, the whole series `times` times.
+        """Script the next requests, one behaviour each, and repeat the series `times` times.
 
-        They come after those that are scripted already, and before `answer_always`.
+        They are used after those scripted before, and before `answer_always`.
         """
         with self._lock:
             self._next.extend(behaviours * times)
 
     def answer_always(self, behaviour: Behaviour) -> None:
-        """Script every request until further notice."""
+        """Answer every request with `behaviour`, until `recover()`."""
         with self._lock:
             self._always = behaviour
 
@@ -54,19 +55,19 @@ class Endpoint:
 
     @property
     def requests(self) -> tuple[Recorded, ...]:
-        """What it was asked, in order."""
+        """The requests that it received, in order."""
         return self._record.requests(self._name)
 
     def wait_for_requests(self, count: int, *, timeout: float = 10.0) -> tuple[Recorded, ...]:
-        """Block until it was asked `count` times in all, at most `timeout` seconds.
+        """Block until it has received `count` requests in all, at most `timeout` seconds.
 
         Raises:
-            TimeoutError: it was asked less often.
+            TimeoutError: it has received fewer.
         """
         return self._record.wait_for(count, endpoint=self._name, timeout=timeout)
 
     def respond(self, request: Recorded) -> Iterator[Step]:
-        """Record the request and take its behaviour from the script."""
+        """Record the request, and return the steps of its scripted or usual behaviour."""
         with self._lock:
             behaviour = self._next.popleft() if self._next else self._always
             self._record.add(self._name, request)

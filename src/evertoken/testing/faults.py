@@ -1,6 +1,6 @@
-"""How an answer can go wrong on its way: each fault turns the steps of another behaviour.
+"""Faults in answers: each changes the steps of another behaviour.
 
-A fault that wraps another behaviour wraps the server's usual answer unless told otherwise.
+By default a fault changes the server's usual answer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PARTS = {"head": Head, "body": Body}
-_FILLER = b" " * 65_536  # white space: a parser that reads on finds nothing to object to
+_FILLER = b" " * 65_536  # white space, which a JSON parser skips
 _EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 
 
@@ -38,7 +38,7 @@ class Raw:
     data: bytes = field(repr=False)
 
     def steps(self, exchange: Exchange) -> Iterator[Step]:
-        """The bytes, then the end."""
+        """Send the bytes, then hang up."""
         del exchange
         yield Head(self.data)
         yield HangUp()
@@ -46,19 +46,19 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Reset the connection (TCP RST) once the request was read."""
+    """Reset the connection (TCP RST) once the request has been read."""
 
     def steps(self, exchange: Exchange) -> Iterator[Step]:
-        """The end, at once."""
+        """Reset at once."""
         del exchange
         yield HangUp(reset=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Take the request and stay silent until `TokenServer.release()`, then behave like `then`.
+    """Read the request, send nothing until `TokenServer.release()`, then behave like `then`.
 
-    The server's work is not begun before the release: nothing is granted meanwhile.
+    The server's work is done only after the release: nothing is granted before.
     """
 
     then: Behaviour = USUAL
@@ -71,13 +71,13 @@ class Hang:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Do the work at once and answer `seconds` later, so that a token is that old on arrival."""
+    """Do the work at once, but answer `seconds` later: a token is that old when it arrives."""
 
     seconds: float
     then: Behaviour = USUAL
 
     def steps(self, exchange: Exchange) -> Iterator[Step]:
-        """The first step is worked out, then comes the pause."""
+        """Compute the first step, which does the work, then pause."""
         steps = self.then.steps(exchange)
         first = list(islice(steps, 1))
         yield Pause(self.seconds)
@@ -93,7 +93,7 @@ class Drip:
     then: Behaviour = USUAL
 
     def steps(self, exchange: Exchange) -> Iterator[Step]:
-        """The other part travels as it is."""
+        """Split one part; the other is sent as usual."""
         for step in self.then.steps(exchange):
             if isinstance(step, Head | Body) and isinstance(step, _PARTS[self.part]):
                 for at in range(len(step.data)):
@@ -105,10 +105,10 @@ class Drip:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Hang up inside the head or the body. The server's work is done, only its answer is lost.
+    """Hang up inside the head or the body. The server's work is done; only its answer is lost.
 
     Attributes:
-        part: where the connection ends. `Cut("head", keep=0)` says nothing at all.
+        part: where the connection ends. `Cut("head", keep=0)` sends nothing at all.
         keep: bytes of that part that are still sent; None: half of them.
     """
 
@@ -117,7 +117,7 @@ class Cut:
     then: Behaviour = USUAL
 
     def steps(self, exchange: Exchange) -> Iterator[Step]:
-        """As usual up to the cut."""
+        """Send the answer up to the cut."""
         for step in self.then.steps(exchange):
             if isinstance(step, Head | Body) and isinstance(step, _PARTS[self.part]):
                 keep = len(step.data) // 2 if self.keep is None else self.keep
@@ -129,12 +129,12 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Gzip:
-    """Send an answer compressed, asked for or not; None: the usual one."""
+    """Send `answer` compressed, even if not accepted; None: the usual answer."""
 
     answer: Answer | None = None
 
     def steps(self, exchange: Exchange) -> Iterator[Step]:
-        """A correct answer with `Content-Encoding: gzip`."""
+        """Send a correct answer with `Content-Encoding: gzip`."""
         answer = self.answer or exchange.usual()
         yield from answer.gzipped().steps(exchange)
 
@@ -146,23 +146,23 @@ class EarlyHints:
     then: Behaviour = USUAL
 
     def steps(self, exchange: Exchange) -> Iterator[Step]:
-        """The 103, then the rest."""
+        """Send the 103, then the rest."""
         yield Head(_EARLY_HINTS)
         yield from self.then.steps(exchange)
 
 
 @dataclass(frozen=True, slots=True)
 class Endless:
-    """Send white space as a JSON body until the client hangs up; the server does none of its work.
+    """Send white space as a JSON body until the client hangs up. The server does none of its work.
 
     Attributes:
-        gzip: compressed about a thousandfold, so that few bytes on the wire become many.
+        gzip: compress it about a thousandfold, so that few bytes on the wire become many.
     """
 
     gzip: bool = False
 
     def steps(self, exchange: Exchange) -> Iterator[Step]:
-        """A head, then chunks without end."""
+        """Send a head, then endless chunks."""
         del exchange
         coding = b"Content-Encoding: gzip\r\n" if self.gzip else b""
         yield Head(
@@ -178,11 +178,11 @@ def _chunk(data: bytes) -> Body:
 
 
 def _bomb() -> Iterator[bytes]:
-    """A gzip stream without end, 1 MiB of white space for each block of about 1 KiB."""
+    """An endless gzip stream; each block of about 1 KiB expands to 1 MiB of white space."""
     deflate = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
 
     def block() -> bytes:
         return deflate.compress(_FILLER * 16) + deflate.flush(zlib.Z_FULL_FLUSH)
 
-    # a full flush forgets what came before: from the second on all blocks are the same bytes
+    # a full flush resets the compressor, so all blocks from the second on are equal
     return chain([block()], repeat(block()))

@@ -1,4 +1,4 @@
-"""Where a silent server waits: until a time has passed, until released, until closed."""
+"""Blocks a server's threads for a time, until a release, or until the server closes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import threading
 
 
 class ClosedError(ConnectionAbortedError):
-    """The server closed while an answer was on its way."""
+    """The server was closed before an answer was complete."""
 
 
 class Gate:
-    """Holds the threads that answer, and lets go of all of them at once."""
+    """Holds the threads that answer, and releases all of them at once."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()  # guards all below
@@ -19,10 +19,10 @@ class Gate:
         self._closed = False
 
     def pause(self, seconds: float) -> None:
-        """Wait so long.
+        """Wait for `seconds`.
 
         Raises:
-            ClosedError: at once when the gate closes.
+            ClosedError: the gate was closed.
         """
         with self._changed:
             if self._changed.wait_for(lambda: self._closed, seconds):
@@ -32,7 +32,7 @@ class Gate:
         """Wait for the next release.
 
         Raises:
-            ClosedError: at once when the gate closes.
+            ClosedError: the gate was closed.
         """
         with self._changed:
             before = self._releases
@@ -46,21 +46,21 @@ class Gate:
         """Block until `count` requests are held, at most `timeout` seconds.
 
         Raises:
-            TimeoutError: there are still fewer.
+            TimeoutError: fewer are held.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._held >= count, timeout):
                 raise TimeoutError(f"{self._held} of {count} requests held within {timeout:g} s")
 
     def release(self) -> None:
-        """Let those go on that are held now; later ones wait for the next release."""
+        """Release the requests that are held now; later ones wait for the next release."""
         with self._changed:
             self._releases += 1
-            self._held = 0  # at once: who waits for the next hold must not count these
+            self._held = 0  # here, not in `hold`: `wait_for_held` must not count released requests
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let everyone go, now and later."""
+        """Release all requests, now and later, with `ClosedError`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

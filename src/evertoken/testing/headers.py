@@ -1,4 +1,4 @@
-"""Header fields: read in any case, repeated ones kept, values never shown by `repr`."""
+"""Header fields: case-insensitive, repeatable, and without values in `repr`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 
 class Headers(Mapping[str, str]):
-    """Header fields of one message, in their order on the wire.
+    """The header fields of one message, in the order of transmission.
 
-    Reading ignores case. A field that came more than once reads as its values joined by `, `
-    (RFC 9110 section 5.3); `get_all` tells them apart.
+    Names are case-insensitive. A repeated field reads as its values joined by `, ` (RFC 9110
+    section 5.3); `get_all` returns them separately.
     """
 
     __slots__ = ("pairs",)
@@ -18,7 +18,7 @@ class Headers(Mapping[str, str]):
         self.pairs = _pairs(given)
 
     def get_all(self, name: str) -> list[str]:
-        """Each value of the field, in order; empty where there is none."""
+        """All values of the field, in order; empty if there are none."""
         wanted = name.lower()
         return [value for key, value in self.pairs if key.lower() == wanted]
 

@@ -1,4 +1,4 @@
-"""The tokens that the server gave out, and which of them are still good."""
+"""The tokens that the server has issued, and which of them are still valid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Pair:
     """An access token and the refresh token that came with it.
 
     Attributes:
-        expires_at: when the access token ends, in seconds by the server's clock.
+        expires_at: when the access token expires, in seconds on the server's clock.
     """
 
     access: str = field(repr=False)
@@ -29,38 +29,38 @@ class Pair:
 
 
 class Ledger:
-    """Tokens by the rules of Django OAuth Toolkit.
+    """Issues and checks tokens by the rules of Django OAuth Toolkit.
 
-    A password grant leaves earlier tokens alive; a refresh kills the pair that it replaces; a
-    revocation of either token kills both.
+    A password grant keeps earlier tokens valid; a refresh ends the pair that it replaces; revoking
+    either token of a pair ends both.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()  # guards all below
-        self._pairs: dict[str, Pair] = {}  # by either token, dead or alive
-        self._live: set[str] = set()  # access and refresh tokens that were not killed
+        self._pairs: dict[str, Pair] = {}  # by either token, valid or not
+        self._live: set[str] = set()  # access and refresh tokens that have not been ended
         self._grants = 0
 
     @property
     def grants(self) -> int:
-        """How many pairs were given out."""
+        """The number of pairs issued."""
         with self._lock:
             return self._grants
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Every token ever given out."""
+        """Every token ever issued."""
         with self._lock:
             return frozenset(self._pairs)
 
     def issue(self, scope: str, lifetime: float) -> Pair:
-        """A new pair, good from now on."""
+        """Issue a new pair."""
         with self._lock:
             return self._issue(scope, lifetime)
 
     def rotate(self, refresh: str, lifetime: float) -> Pair | None:
-        """A new pair for the old one, which dies; None where the refresh token is not good."""
+        """Replace the pair of `refresh` by a new one; None if the refresh token is not valid."""
         with self._lock:
             old = self._pairs.get(refresh) if refresh in self._live else None
             if old is None or refresh != old.refresh:
@@ -75,7 +75,7 @@ class Ledger:
             return pair is not None and access == pair.access and self._clock() < pair.expires_at
 
     def revoke(self, token: str) -> bool:
-        """Kill both tokens of the pair; False where the server never gave it out."""
+        """End both tokens of the pair; False if the server never issued `token`."""
         with self._lock:
             pair = self._pairs.get(token)
             if pair is not None:
@@ -83,12 +83,12 @@ class Ledger:
             return pair is not None
 
     def revoke_all(self) -> None:
-        """Kill every token."""
+        """End every token."""
         with self._lock:
             self._live.clear()
 
     def expire_all(self) -> None:
-        """Kill every access token; refresh tokens stay good."""
+        """End every access token; refresh tokens stay valid."""
         with self._lock:
             self._live -= {pair.access for pair in self._pairs.values()}
 

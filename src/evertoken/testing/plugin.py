@@ -1,7 +1,7 @@
 """The pytest fixtures of `evertoken.testing`.
 
-pytest loads this module in every project that has evertoken installed, whatever its tests are
-about: so it imports nothing but pytest, and a fixture imports what it needs when it is used.
+pytest loads this module in every project that has evertoken installed. It therefore imports only
+pytest, and each fixture imports what it needs when it is used.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class FrozenTimeManager(NamedTuple):
-    """A manager, and the wall clock that it and the server read.
+    """A manager, and control over the wall clock that it and the server read.
 
     Attributes:
-        manager: has no token yet.
-        time: freezegun's handle; `time.tick(60)` moves the clock on by 60 seconds.
+        manager: a manager without a token.
+        time: freezegun's handle; `time.tick(60)` moves the clock forward by 60 seconds.
     """
 
     manager: TokenManager
@@ -33,7 +33,7 @@ class FrozenTimeManager(NamedTuple):
 
 @pytest.fixture
 def token_server() -> Iterator[TokenServer]:
-    """A token server on loopback that grants, revokes, judges and fails on demand."""
+    """A token server on loopback that grants, revokes, checks tokens, and fails on demand."""
     from evertoken.testing.server import TokenServer  # noqa: PLC0415  see the module's docstring
 
     with TokenServer() as server:
@@ -42,22 +42,22 @@ def token_server() -> Iterator[TokenServer]:
 
 @pytest.fixture
 def token_manager(token_server: TokenServer) -> Iterator[TokenManager]:
-    """A manager that asks `token_server` and shares its token with no other test."""
+    """A manager that uses `token_server`, and shares its token with no other test."""
     with _manager_of(token_server) as manager:
         yield manager
 
 
 @pytest.fixture
 def frozen_time_manager(token_server: TokenServer) -> Iterator[FrozenTimeManager]:
-    """As `token_manager`, with the wall clock standing still until the test moves it."""
+    """Like `token_manager`, with a wall clock that stands still until the test moves it."""
     try:
         from freezegun import freeze_time  # noqa: PLC0415  see the module's docstring
     except ImportError:
         pytest.fail("frozen_time_manager needs freezegun: pip install freezegun", pytrace=False)
-    # pytest times its phases across the fixture: frozen, it would report durations of years
+    # pytest measures its phases across this fixture, and would report durations of years
     freezing = freeze_time(ignore=["_pytest.timing"])
     with freezing as time, _manager_of(token_server) as manager:
-        # with no argument it is this one of the three kinds that it is declared to be
+        # freeze_time is declared to return one of three types; without arguments it is this one
         yield FrozenTimeManager(manager, cast("FrozenDateTimeFactory", time))
 
 

@@ -1,4 +1,4 @@
-"""What the server was asked, and waiting until it was."""
+"""The requests that the server has received, and waiting for them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One request. Whatever can hold a secret is not shown by `repr`.
+    """One request. `repr` does not show parts that may hold a secret.
 
     Attributes:
-        method, path: of the request line, the path without its query.
-        query: as it came, without the question mark.
-        headers: read in any case; `repr` shows their names alone.
-        form: the fields of a form-encoded body, blank ones included; empty for any other body.
-        body: whole, with a chunked transfer undone.
-        at: when it had come whole, in seconds by the server's clock.
+        method, path: from the request line; the path is without its query.
+        query: the raw query, without the question mark.
+        headers: case-insensitive; `repr` shows only their names.
+        form: the fields of a form-encoded body, including blank ones; empty for any other body.
+        body: the whole body, with the chunked encoding removed.
+        at: when it was complete, in seconds on the server's clock.
     """
 
     method: str
@@ -33,30 +33,30 @@ class Recorded:
 
 
 class Record:
-    """All requests in their order, each with the name of the endpoint that it came to."""
+    """All requests in order, each with the name of its endpoint."""
 
     def __init__(self) -> None:
         self._grown = threading.Condition()  # guards _entries
         self._entries: list[tuple[str, Recorded]] = []
 
     def add(self, endpoint: str, request: Recorded) -> None:
-        """Append, and wake who waits."""
+        """Append a request, and wake waiting threads."""
         with self._grown:
             self._entries.append((endpoint, request))
             self._grown.notify_all()
 
     def requests(self, endpoint: str | None = None) -> tuple[Recorded, ...]:
-        """Those to one endpoint; None: to all."""
+        """The requests to one endpoint; None: to all."""
         with self._grown:
             return tuple(each for name, each in self._entries if endpoint in {None, name})
 
     def wait_for(
         self, count: int, *, endpoint: str | None = None, timeout: float
     ) -> tuple[Recorded, ...]:
-        """Block until there are `count` of them, at most `timeout` seconds.
+        """Block until there are `count` requests, at most `timeout` seconds.
 
         Raises:
-            TimeoutError: there are still fewer.
+            TimeoutError: there are fewer.
         """
         with self._grown:
             self._grown.wait_for(lambda: len(self.requests(endpoint)) >= count, timeout)

@@ -1,6 +1,6 @@
-"""What SquadRun's server (Django OAuth Toolkit) answers when nothing is scripted: measured facts.
+"""The usual answers, as measured on SquadRun's server (Django OAuth Toolkit).
 
-Each function is one endpoint: it does the work on the ledger and gives the answer.
+Each `…_answer` function is one endpoint: it changes the ledger and returns the answer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CREDENTIALS = frozenset(
 
 
 class Settings(Protocol):
-    """What the rules read at each request; `TokenServer` documents them."""
+    """The settings that the rules read at each request; `TokenServer` documents them."""
 
     client_id: str
     client_secret: str
@@ -58,7 +58,7 @@ def token_answer(settings: Settings, ledger: Ledger, request: Recorded) -> Answe
 
 
 def revocation_answer(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
-    """The revocation endpoint (RFC 7009): empty HTML, whatever the token was."""
+    """The revocation endpoint (RFC 7009): empty HTML, whatever the token is."""
     if objection := _misdirected(request) or _unknown_client(settings, request):
         return objection
     token = _field(request, "token")
@@ -69,7 +69,7 @@ def revocation_answer(settings: Settings, ledger: Ledger, request: Recorded) -> 
 
 
 def api_answer(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
-    """The protected endpoint: an echo for who brings a good token."""
+    """The protected API: echoes a request that has a valid token."""
     authorization = request.headers.get("Authorization")
     scheme, _, token = (authorization or "").partition(" ")
     if scheme == "Bearer" and ledger.accepts(token):
@@ -94,7 +94,7 @@ def _denial(settings: Settings, *, known_to_be_bad: bool) -> Answer:
     challenge = 'Bearer realm="api"'
     if known_to_be_bad:
         challenge += ',error="invalid_token",error_description="The access token is not valid."'
-    # with session authentication first the status is 403, and no scheme is named
+    # with session authentication first, the status is 403 and there is no challenge
     headers = {401: {"WWW-Authenticate": challenge}, 403: {}}[settings.denial_status]
     detail = {"detail": "Authentication credentials were not provided."}
     return Answer.json(detail, status=settings.denial_status, headers=headers)
@@ -131,7 +131,7 @@ def _unknown_client(settings: Settings, request: Recorded) -> Answer | None:
 
 
 def _basic(authorization: str, *, encoded: bool) -> tuple[str, str] | None:
-    """Id and secret; `encoded`: each form-encoded before base64 (RFC 6749 section 2.3.1)."""
+    """The id and the secret; `encoded`: each is form-encoded (RFC 6749 section 2.3.1)."""
     scheme, _, pair = authorization.partition(" ")
     try:
         decoded = base64.b64decode(pair, validate=True).decode()
@@ -181,7 +181,7 @@ def _granted(settings: Settings, pair: Pair) -> Answer:
 
 
 def _lifetime(expires_in: Json) -> float:
-    """Seconds until the token really ends: never, where `expires_in` is no number of seconds."""
+    """Seconds until the token really expires; infinite if `expires_in` is not a number."""
     try:
         seconds = float(expires_in) if isinstance(expires_in, str | int | float) else math.inf
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""A token server on loopback that behaves like SquadRun's, and fails when it is told to."""
+"""A token server on loopback that behaves like SquadRun's, and fails on demand."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _API_PATH = "/api/v4/leads/"
 class TokenServer:
     """A token endpoint, a revocation endpoint and a protected API on 127.0.0.1.
 
-    Use it as a context manager. Nothing in it waits at the end: closing lets go of whatever
-    hangs. After `close()` connections are refused, and `start()` comes back at the same port.
-    All of it may be changed from any thread while it runs.
+    Use it as a context manager. Closing does not wait: it releases requests that hang. After
+    `close()` connections are refused; `start()` listens again on the same port. Any setting may be
+    changed from any thread while it runs.
 
     ```python
     with TokenServer(expires_in=60) as server:
@@ -38,19 +38,21 @@ class TokenServer:
     ```
 
     Attributes:
-        client_id, client_secret, username, password: what it accepts, in the body or, the client's,
-            by HTTP Basic. Made up for each server, so that no two share an identity. An empty
-            secret makes a public client; with an empty id too, no client is wanted.
-        expires_in: what the token response says, any JSON value. Where it is a number (or a string
-            that is one) the token really ends after so many seconds, else never by itself.
-        scope: what may be asked for, separated by spaces, and what is granted to who does not ask.
-        extra: members that the token response has besides, or in place of the usual ones.
-        omit: members that the token response lacks.
-        denial_status: what the API answers to a bad token: 401 with `WWW-Authenticate`, or the
-            403 without it that SquadRun documents.
-        basic_auth: how it reads HTTP Basic: `"encoded"`, as RFC 6749 has it, or `"raw"`.
-        token_endpoint, revocation_endpoint, api, elsewhere: the `Endpoint`s, each of them
-            scriptable; the API is every path under `/api/`, elsewhere all that is left.
+        client_id, client_secret, username, password: the accepted credentials, in the body; the
+            client's also by HTTP Basic. They are random for each server, so that no two share an
+            identity. With an empty secret the client is public; with an empty id too, no client is
+            required.
+        expires_in: `expires_in` in the token response, any JSON value. If it is a number, or a
+            string with one, the token really expires after as many seconds; otherwise it never
+            does.
+        scope: the scopes that may be requested, separated by spaces; also granted by default.
+        extra: members that are added to the token response, or replace the usual ones.
+        omit: members that are left out of the token response.
+        denial_status: the API's status for an invalid token: 401 with `WWW-Authenticate`, or 403
+            without it, as SquadRun documents.
+        basic_auth: how it reads HTTP Basic: `"encoded"`, as in RFC 6749, or `"raw"`.
+        token_endpoint, revocation_endpoint, api, elsewhere: the `Endpoint`s, each scriptable. `api`
+            is every path under `/api/`, `elsewhere` every other path.
     """
 
     def __init__(
@@ -67,18 +69,19 @@ class TokenServer:
         clock: Callable[[], float] | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        """Settle what it accepts; it listens from `start()` on.
+        """Set the options. The server listens after `start()`.
 
         Args:
-            client_id: None: made up, as are the next three.
+            client_id: None: random; so are the next three.
             client_secret: see the class.
             username: see the class.
             password: see the class.
             expires_in: see the class.
             scope: see the class.
-            latency: seconds that the token endpoint takes for every answer.
+            latency: seconds that the token endpoint takes for each answer.
             denial_status: see the class.
-            clock: by which tokens expire, in Unix seconds; None: `time.time`, as it is patched.
+            clock: the clock for token expiry, in Unix seconds; None: `time.time`, which may be
+            patched.
             ssl_context: a server-side context; the URLs are then `https`.
         """
         self.client_id = _made_up("client") if client_id is None else client_id
@@ -103,14 +106,14 @@ class TokenServer:
         self.elsewhere = self._endpoint("elsewhere", rules.nowhere_answer)
 
     def start(self) -> Self:
-        """Listen; on the same port as before where it was closed in between."""
+        """Listen; after a `close()`, on the same port as before."""
         if self._wire is None:
             self._wire = Wire(self._port, self._respond, self._clock, self._ssl_context)
             self._port = self._wire.server_port
         return self
 
     def close(self) -> None:
-        """Refuse connections from now on, end those that are open, let go of what hangs."""
+        """Refuse connections, end those that are open, and release requests that hang."""
         wire, self._wire = self._wire, None
         if wire is not None:
             wire.close()
@@ -125,14 +128,14 @@ class TokenServer:
         state = "closed" if self._wire is None else "listening"
         return f"<TokenServer {state}, port {self._port}, {len(self.requests)} requests>"
 
-    # --- where it is -------------------------------------------------------------------------
+    # --- URLs --------------------------------------------------------------------------------
 
     @property
     def base_url(self) -> str:
-        """Scheme, host and port, without a slash at the end.
+        """Scheme, host and port, without a trailing slash.
 
         Raises:
-            RuntimeError: it never listened, so that there is no port yet.
+            RuntimeError: it has not been started, so there is no port yet.
         """
         if not self._port:
             raise RuntimeError("the server has no URL before start(): use it in a with statement")
@@ -141,20 +144,20 @@ class TokenServer:
 
     @property
     def token_url(self) -> str:
-        """Where a token is asked for."""
+        """The URL of the token endpoint."""
         return self.base_url + _TOKEN_PATH
 
     @property
     def revoke_url(self) -> str:
-        """Where a token is revoked (RFC 7009)."""
+        """The URL of the revocation endpoint (RFC 7009)."""
         return self.base_url + _REVOCATION_PATH
 
     @property
     def api_url(self) -> str:
-        """A protected resource: with a good token it answers 200, whatever the method.
+        """The URL of a protected resource, which answers 200 to a valid token with any method.
 
-        The JSON says what it got: `method`, `path`, `headers`, `body_sha256` (hexadecimal) and
-        `body_length` (bytes).
+        The JSON body describes the request: `method`, `path`, `headers`, `body_sha256`
+        (hexadecimal) and `body_length` (bytes).
         """
         return self.base_url + _API_PATH
 
@@ -162,7 +165,7 @@ class TokenServer:
 
     @property
     def latency(self) -> float:
-        """Seconds that the token endpoint takes for every answer."""
+        """Seconds that the token endpoint takes for each answer."""
         return self.token_endpoint.latency
 
     @latency.setter
@@ -190,74 +193,74 @@ class TokenServer:
         self.token_endpoint.answer_always(Answer(status, headers))
 
     def hang(self) -> None:
-        """Take every token request and stay silent, until `release()` or `recover()`."""
+        """Leave every token request unanswered, until `release()` or `recover()`."""
         self.token_endpoint.answer_always(Hang())
 
     def release(self) -> None:
-        """Let the requests go on that are being held now, at whichever endpoint."""
+        """Answer the requests that are held now, at any endpoint."""
         self._listening.gate.release()
 
     def recover(self) -> None:
-        """Drop every endpoint's script, and release what is held."""
+        """Drop the script of every endpoint, and release the requests that are held."""
         for endpoint in (self.token_endpoint, self.revocation_endpoint, self.api, self.elsewhere):
             endpoint.recover()
         self.release()
 
-    # --- what becomes of tokens --------------------------------------------------------------
+    # --- tokens ------------------------------------------------------------------------------
 
     def revoke(self, token: str) -> None:
-        """Kill an access or refresh token, and with it the other one of its pair.
+        """End an access or refresh token, and the other token of its pair.
 
         Raises:
-            LookupError: this server never gave it out.
+            LookupError: this server never issued it.
         """
         if not self._ledger.revoke(token):
-            raise LookupError("this server never gave out such a token")
+            raise LookupError("this server never issued that token")
 
     def revoke_all(self) -> None:
-        """Kill every token given out so far."""
+        """End every token issued so far."""
         self._ledger.revoke_all()
 
     def expire_all(self) -> None:
-        """Kill every access token given out so far; refresh tokens stay good."""
+        """End every access token issued so far; refresh tokens stay valid."""
         self._ledger.expire_all()
 
     def change_password(self, new: str) -> None:
-        """Accept only this password from now on; tokens stay good."""
+        """Accept only this password from now on; tokens stay valid."""
         self.password = new
 
-    # --- what it was asked -------------------------------------------------------------------
+    # --- requests ----------------------------------------------------------------------------
 
     @property
     def requests(self) -> tuple[Recorded, ...]:
-        """All requests to all endpoints, in order; those to one: `server.api.requests`."""
+        """All requests to all endpoints, in order. For one endpoint: `server.api.requests`."""
         return self._record.requests()
 
     @property
     def token_requests(self) -> int:
-        """How many requests came to the token endpoint, answered as usual or not."""
+        """The number of requests to the token endpoint, however they were answered."""
         return len(self.token_endpoint.requests)
 
     @property
     def grants(self) -> int:
-        """How many tokens were given out. A scripted `Answer` with a token in it does not count."""
+        """The number of tokens issued, without those in a scripted `Answer`."""
         return self._ledger.grants
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The client secret, the password, and every token: what no output may show."""
+        """The client secret, the password and every token, none of which any output may show."""
         return self._ledger.secrets | {self.client_secret, self.password}
 
     def wait_for_requests(self, count: int, *, timeout: float = 10.0) -> tuple[Recorded, ...]:
-        """Block until there were `count` requests in all, at most `timeout` seconds.
+        """Block until there have been `count` requests in all, at most `timeout` seconds.
 
         Raises:
-            TimeoutError: there were fewer.
+            TimeoutError: there have been fewer.
         """
         return self._record.wait_for(count, timeout=timeout)
 
     def wait_for_held(self, count: int = 1, *, timeout: float = 10.0) -> None:
-        """Block until `count` requests are being held by a `Hang`, at most `timeout` seconds.
+        """Block until `count` requests are held by a `Hang`, at most `timeout` seconds.
 
         Raises:
             TimeoutError: there are fewer.
@@ -281,7 +284,7 @@ class TokenServer:
     def _route(self, path: str) -> Endpoint:
         if path.startswith("/api/"):
             return self.api
-        # one without its last slash is still meant for it, and is told so
+        # without the trailing slash it still belongs to that endpoint, which redirects it
         with_slash = path.rstrip("/") + "/"
         known = {_TOKEN_PATH: self.token_endpoint, _REVOCATION_PATH: self.revocation_endpoint}
         return known.get(with_slash, self.elsewhere)
@@ -292,4 +295,4 @@ def _made_up(kind: str) -> str:
 
 
 def _wall_clock() -> float:
-    return time.time()  # looked up at each call, so that a patched clock is seen
+    return time.time()  # looked up at each call, so that it can be patched

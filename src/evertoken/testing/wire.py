@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a loopback socket: reads requests, performs the steps of the answers."""
+"""HTTP/1.1 on a loopback socket: reads requests and performs the steps of the answers."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 _Request: TypeAlias = "socket.socket | tuple[bytes, socket.socket]"
 Respond: TypeAlias = "Callable[[Recorded], Iterable[Step]]"
 
-_CLOSING_TIMEOUT = 5.0  # seconds for a thread that was let go; only a stuck clock would need them
-_LINGER_RESET = struct.pack("ii", 1, 0)  # on, for no time: close() then sends RST instead of FIN
+_CLOSING_TIMEOUT = 5.0  # seconds for a released thread to end, which normally takes none
+_LINGER_RESET = struct.pack("ii", 1, 0)  # linger for 0 s: close() then sends RST instead of FIN
 
 
 class Wire(ThreadingHTTPServer):
-    """A listening socket, a thread for each connection, and an end without waiting."""
+    """A listening socket with a thread for each connection, which closes without waiting."""
 
     daemon_threads = True
-    request_queue_size = 1024  # with the default of 5 a burst of clients waits 1 s for its SYNs
+    request_queue_size = 1024  # with the default of 5, clients of a burst lose SYNs and wait 1 s
 
     def __init__(
         self,
@@ -56,12 +56,12 @@ class Wire(ThreadingHTTPServer):
         self._acceptor.start()
 
     def server_bind(self) -> None:
-        """Bind without `HTTPServer`'s look at the host's name, which may ask a DNS server."""
+        """Bind without `HTTPServer`'s lookup of the host name, which may use DNS."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = self.socket.getsockname()
 
     def get_request(self) -> tuple[socket.socket, object]:
-        """Accept; the handshake of TLS happens later, in the connection's own thread."""
+        """Accept a connection. Its TLS handshake happens later, in its own thread."""
         connection, address = super().get_request()
         if self._ssl_context is not None:
             connection = self._ssl_context.wrap_socket(
@@ -70,15 +70,15 @@ class Wire(ThreadingHTTPServer):
         return connection, address
 
     def handle_error(self, request: _Request, client_address: object) -> None:
-        """A client that went away is no error; anything else is shown on stderr."""
+        """Ignore a client that disconnected; print any other error on stderr."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
     def opened(self, connection: socket.socket) -> None:
-        """The calling thread serves this connection from now on.
+        """Record that the calling thread serves this connection.
 
         Raises:
-            ClosedError: not any more.
+            ClosedError: the server is closing.
         """
         with self._lock:
             if self._closing:
@@ -86,12 +86,12 @@ class Wire(ThreadingHTTPServer):
             self._open[threading.current_thread()] = connection
 
     def ended(self) -> None:
-        """The calling thread is done."""
+        """Record that the calling thread has ended."""
         with self._lock:
             self._open.pop(threading.current_thread(), None)
 
     def close(self) -> None:
-        """Stop listening, let go of every held answer, and end every connection."""
+        """Stop listening, release every held answer, and end every connection."""
         with self._lock:
             self._closing = True
             still_open = dict(self._open)
@@ -109,7 +109,7 @@ class Wire(ThreadingHTTPServer):
             self.handle_request()
 
     def _wake_acceptor(self) -> None:
-        """The first is enough on Linux, where it also ends the listening of a forked child."""
+        """Wake the accepting thread. On Linux the shutdown suffices, and ends forked copies too."""
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         with suppress(OSError):
@@ -118,7 +118,7 @@ class Wire(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # or the body waits 40 ms for the head's delayed ACK
+    disable_nagle_algorithm = True  # otherwise the body waits 40 ms for the delayed ACK of the head
     server: Wire
     reset = False
 
@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
     def finish(self) -> None:
         super().finish()
         if self.reset:
-            self.connection.close()  # the server would say FIN first
+            self.connection.close()  # otherwise the server would send FIN first
         self.server.ended()
 
     def handle_one_request(self) -> None:
@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         try:
             request = self._recorded()
-        except ValueError:  # of the URL, or of a length that is no number
+        except ValueError:  # an invalid URL or Content-Length
             self.send_error(HTTPStatus.BAD_REQUEST)
             return
         for step in self.server.respond(request):
@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._perform(step)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base's name
-        """Nothing: a request line may hold a secret."""
+        """Log nothing: a request line may contain a secret."""
 
     def _recorded(self) -> Recorded:
         body = _read_body(self.rfile, self.headers)
@@ -191,7 +191,7 @@ def _read_body(stream: BufferedIOBase, headers: Message) -> bytes:
 
 
 def _read_chunk(stream: BufferedIOBase) -> bytes:
-    """The next chunk; empty after the last, whose trailer is read too."""
+    """The next chunk; empty at the end, after the trailer has been read."""
     size = int(stream.readline().partition(b";")[0], 16)
     chunk = _read_whole(stream, size)
     while stream.readline().strip():
@@ -202,5 +202,5 @@ def _read_chunk(stream: BufferedIOBase) -> bytes:
 def _read_whole(stream: BufferedIOBase, size: int) -> bytes:
     data = stream.read(size)
     if len(data) < size:
-        raise ConnectionAbortedError("the client went away inside its body")
+        raise ConnectionAbortedError("the client disconnected before the end of its body")
     return data
