@@ -63,13 +63,13 @@ class BearerAuth(AuthBase):
     Args:
         manager: provides the token.
         origins: URLs whose scheme, host and port receive the token; None: the origin of the token
-        URL.
+            URL.
         retry_statuses: statuses that mean that the token is dead; `()` for none.
         is_unauthorized: a predicate on responses of these origins with any other status: whether
             the token is dead. It may read the body, even with `stream=True`. If it raises, the
             caller gets the response, and a warning is logged once per kind of exception.
         scheme: the word before the token in `Authorization`, for APIs that expect `Token`, for
-        example.
+            example.
         allow_http: allow `http://` origins beyond loopback, where the token travels in plain text.
 
     Raises:

@@ -15,7 +15,7 @@ class Origins:
     Attributes:
         names: each in the spelling of `urls.origin`.
         prefixes: for most origins, the beginning of its URLs as `requests` writes them, so that no
-        parsing is needed.
+            parsing is needed.
         loopback: the same for plain HTTP on loopback, where a proxy must be ruled out.
     """
 

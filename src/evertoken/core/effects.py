@@ -305,7 +305,7 @@ class Revocation:
     Attributes:
         tokens: the revoked tokens, whether the server confirmed it or not.
         entry: to be merged into the snapshot, and saved by the next poll if a store was
-        unreachable.
+            unreachable.
         error: the first error, if the server did not confirm all of them.
     """
 

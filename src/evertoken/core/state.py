@@ -38,7 +38,7 @@ class Snapshot:
             the last one was.
         header: the value of `Authorization`; not shown by `repr`.
         fresh_from, fresh_until: the Unix seconds between which reading the wall clock is enough to
-        decide.
+            decide.
         usable_until: when `token` stops being usable.
         due_at: when a renewal is tried next.
         rejected: whether an API rejected `token` and its replacement is under way.

@@ -81,7 +81,7 @@ class TokenServer:
             latency: seconds that the token endpoint takes for each answer.
             denial_status: see the class.
             clock: the clock for token expiry, in Unix seconds; None: `time.time`, which may be
-            patched.
+                patched.
             ssl_context: a server-side context; the URLs are then `https`.
         """
         self.client_id = _made_up("client") if client_id is None else client_id
