@@ -17,8 +17,22 @@ if TYPE_CHECKING:
 _log = logging.getLogger("evertoken")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountEvent:
+    """What all events have.
+
+    Attributes:
+        account: whose token: the user name, or the client id of an identity without one; None while
+            that is not known, since the credentials could not be read.
+        token_url: the token endpoint; None if the grant names none.
+    """
+
+    account: str | None = None
+    token_url: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
-class TokenRenewed:
+class TokenRenewed(AccountEvent):
     """A newer token is in use.
 
     Attributes:
@@ -35,37 +49,52 @@ class TokenRenewed:
 
 
 @dataclass(frozen=True, slots=True)
-class RenewalFailed:
-    """A renewal brought no token; the next try is at `next_try`, in Unix seconds."""
+class RenewalFailed(AccountEvent):
+    """No token came of a renewal.
+
+    Attributes:
+        error: why; one that was adopted from a store says since when it is remembered.
+        next_try: when the endpoint may be asked again, in Unix seconds.
+        source: `"grant"`, or `"store"` if it was adopted from one.
+    """
 
     error: TokenError
     next_try: float
+    source: str = "grant"
 
 
 @dataclass(frozen=True, slots=True)
-class TokenRefused:
-    """The credentials were refused; no request is sent until `until`, in Unix seconds."""
+class TokenRefused(AccountEvent):
+    """The credentials were refused.
+
+    Attributes:
+        error: the server's verdict; one that was adopted from a store says since when it is
+            remembered.
+        until: how long the endpoint is left alone, in Unix seconds.
+        source: `"grant"`, or `"store"` if it was adopted from one.
+    """
 
     error: TokenError
     until: float
+    source: str = "grant"
 
 
 @dataclass(frozen=True, slots=True)
-class TokenRevoked:
+class TokenRevoked(AccountEvent):
     """The token was revoked and dropped; `confirmed`: the server confirmed it."""
 
     confirmed: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class Replayed(AccountEvent):
     """A request that was answered with `status` was sent again with another token."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
-class RejectedAgain:
+class RejectedAgain(AccountEvent):
     """An API rejected a token that is less than a minute old, after it rejected the previous one.
 
     The caller received that answer: an API that rejects every token must not cost a grant per call.
@@ -79,7 +108,7 @@ class RejectedAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreDegraded:
+class StoreDegraded(AccountEvent):
     """A store has stopped working; requests go on from memory.
 
     Attributes:
@@ -92,7 +121,7 @@ class StoreDegraded:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreRecovered:
+class StoreRecovered(AccountEvent):
     """A store works again, `seconds` after it was found to be failing."""
 
     store: str
@@ -121,4 +150,8 @@ def _call(on_event: Callable[[Event], None], event: Event) -> None:
     try:
         on_event(event)
     except (Exception, SystemExit):  # noqa: BLE001  a user's callback may raise anything
-        _log.exception("on_event raised for %s", type(event).__name__)
+        _log.exception("on_event raised for %s of %s", type(event).__name__, _whose(event))
+
+
+def _whose(event: Event) -> str:
+    return " at ".join(filter(None, (event.account, event.token_url))) or "an unknown account"

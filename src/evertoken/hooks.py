@@ -15,15 +15,13 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest, Response
 
-    from evertoken import events, redirects, replay
+    from evertoken import redirects, replay
     from evertoken.engine.manager import TokenManager
     from evertoken.origins import Origins
     from evertoken.warn_once import WarnOnce
 else:
     # most processes never get a 401 or a redirect
-    events, redirects, replay = (
-        lazy(f"evertoken.{name}") for name in ("events", "redirects", "replay")
-    )
+    redirects, replay = lazy("evertoken.redirects"), lazy("evertoken.replay")
 
 BEARER = "Bearer"
 """The scheme in a manager's header (RFC 6750 section 2.1)."""
@@ -102,7 +100,7 @@ class Handler(Hook):
         if urls.is_plain_loopback(request.url or ""):
             kwargs["proxies"] = {}
         answer = replay.resend(response, header, **kwargs)
-        events.emit(self.manager.on_event, events.Replayed(response.status_code))
+        self.manager.report_replay(response.status_code)
         return answer
 
     def prepare_redirect(

@@ -21,21 +21,35 @@ class Counters:
         grants: tokens obtained from the token endpoint.
         adoptions: tokens adopted from a store.
         failures: renewals that failed, without those that only returned a remembered failure.
+        adopted_failures: failures adopted from a store, each counted once.
     """
 
     grants: int = 0
     adoptions: int = 0
     failures: int = 0
+    adopted_failures: int = 0
 
-    def plus(self, *, grants: int = 0, adoptions: int = 0, failures: int = 0) -> Counters:
+    def plus(
+        self, *, grants: int = 0, adoptions: int = 0, failures: int = 0, adopted_failures: int = 0
+    ) -> Counters:
         """These counts, increased by the given numbers."""
-        return _counters(self.grants + grants, self.adoptions + adoptions, self.failures + failures)
+        return _counters(
+            self.grants + grants,
+            self.adoptions + adoptions,
+            self.failures + failures,
+            self.adopted_failures + adopted_failures,
+        )
 
 
 @functools.lru_cache(maxsize=64)
-def _counters(grants: int, adoptions: int, failures: int) -> Counters:
+def _counters(grants: int, adoptions: int, failures: int, adopted_failures: int) -> Counters:
     """One object for all managers with equal counts: a process may hold thousands of managers."""
-    return Counters(grants=grants, adoptions=adoptions, failures=failures)
+    return Counters(
+        grants=grants,
+        adoptions=adoptions,
+        failures=failures,
+        adopted_failures=adopted_failures,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +67,11 @@ class Status:
         last_error: why the last renewal failed; None after a successful one.
         retry_at: when the next request may be sent, in Unix seconds; None if nothing forbids one.
         renewing: whether a renewal is in flight.
+        account: the user name, or the client id of an identity without one; None until the
+            credentials have been read.
+        token_url: the token endpoint; None if the grant has none.
+        failed_at: when the renewal of `last_error` failed, here or in the process that it was
+            adopted from, in Unix seconds.
     """
 
     state: str
@@ -64,9 +83,20 @@ class Status:
     last_error: TokenError | None
     retry_at: float | None
     renewing: bool
+    account: str | None = None
+    token_url: str | None = None
+    failed_at: float | None = None
 
 
-def status_of(snapshot: Snapshot, now: Instant, counters: Counters, *, renewing: bool) -> Status:
+def status_of(
+    snapshot: Snapshot,
+    now: Instant,
+    counters: Counters,
+    *,
+    renewing: bool,
+    account: str | None = None,
+    token_url: str | None = None,
+) -> Status:
     """The status of `snapshot` at `now`."""
     token, failure = snapshot.token, snapshot.failure
     waiting = failure is not None and failure.remaining(now) > 0
@@ -80,6 +110,9 @@ def status_of(snapshot: Snapshot, now: Instant, counters: Counters, *, renewing:
         last_error=None if failure is None else failure.error,
         retry_at=next_try(snapshot, failure, now) if failure and waiting else None,
         renewing=renewing,
+        account=account,
+        token_url=token_url,
+        failed_at=None if failure is None else failure.at,
     )
 
 

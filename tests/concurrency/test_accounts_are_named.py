@@ -1,16 +1,34 @@
-"""Every log record and error about a renewal names the account and the token URL."""
+"""Records, errors, events and status of a renewal name the account and the token URL."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, get_args
 
 import pytest
+import requests
 
-from evertoken import FileStore, MemoryStore, TokenError, TokenManager, TokenManagers
+from evertoken import (
+    BearerAuth,
+    FileStore,
+    MemoryStore,
+    RefreshTimeout,
+    RevocationFailed,
+    TokenError,
+    TokenManager,
+    TokenManagers,
+)
+from evertoken.core.exchange import Exchange
+from evertoken.events import Event, RenewalFailed, TokenRefused
+from evertoken.status import Counters
+from evertoken.testing import Answer
+from support.fleet import eventually, saved_refusal
 from support.http_clients import grant_of
+from support.logs import warned
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from evertoken.testing import TokenServer
@@ -18,11 +36,15 @@ if TYPE_CHECKING:
 ACCOUNTS = ["acme-api", "globex-api", "initech-api"]
 
 
-def manager_for(server: TokenServer, account: str, folder: Path | None = None) -> TokenManager:
+def manager_for(
+    server: TokenServer,
+    account: str,
+    folder: Path | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> TokenManager:
+    grant = grant_of(server, username=account, password="p")
     store = None if folder is None else FileStore(folder)
-    return TokenManager(
-        grant_of(server, username=account, password="p"), store=store, memory=MemoryStore()
-    )
+    return TokenManager(grant, store=store, memory=MemoryStore(), on_event=on_event)
 
 
 def error_of(manager: TokenManager) -> str:
@@ -75,6 +97,143 @@ def test_a_remembered_failure_says_since_when_and_until_when(  # S64
     assert token_server.token_requests == 1
 
 
+def test_a_sibling_that_adopts_a_refusal_says_so_and_counts_it(  # S64
+    token_server: TokenServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = manager_for(token_server, "acme-api", tmp_path)
+    error_of(first)
+    saved_refusal(tmp_path, first.grant.key)
+    caplog.clear()
+    events: list[Event] = []
+    sibling = manager_for(token_server, "acme-api", tmp_path, on_event=events.append)
+    for _ in range(3):
+        error_of(sibling)
+    ours = [record.getMessage() for record in caplog.records if record.name == "evertoken"]
+
+    assert len(ours) == len(events) == 1
+    [refused] = events
+    assert isinstance(refused, TokenRefused)
+    assert refused.source == "store"
+    for told in (ours[0], str(refused.error)):
+        assert "(remembered since " in told
+        assert ", until " in told
+    assert first.status().counters == Counters(failures=1)
+    assert sibling.status().counters == Counters(adopted_failures=1)
+    assert sibling.status().failed_at == pytest.approx(first.status().failed_at)
+
+
+def test_a_sibling_that_adopts_an_outage_says_so_and_counts_it(  # S64
+    token_server: TokenServer, tmp_path: Path
+) -> None:
+    token_server.outage(503, retry_after=100)
+    error_of(manager_for(token_server, "acme-api", tmp_path))
+    events: list[Event] = []
+    sibling = manager_for(token_server, "acme-api", tmp_path, on_event=events.append)
+    for _ in range(3):
+        error_of(sibling)
+    eventually(lambda: events)
+
+    [failed] = events
+    assert isinstance(failed, RenewalFailed)
+    assert failed.source == "store"
+    assert "(remembered since " in str(failed.error)
+    assert sibling.status().counters == Counters(adopted_failures=1)
+
+
+def test_a_status_names_the_account_before_and_after_its_first_renewal(  # S64
+    token_server: TokenServer,
+) -> None:
+    manager = manager_for(token_server, "acme-api")
+    of_callable = TokenManager(grant_of(token_server, username=lambda: "ann"), memory=MemoryStore())
+    assert of_callable.status().account is None
+    for _ in range(2):
+        status = manager.status()
+        assert (status.account, status.token_url) == ("acme-api", token_server.token_url)
+        error_of(manager)
+        error_of(of_callable)
+    assert of_callable.status().account == "ann"
+
+
+def test_every_event_names_the_account_and_the_token_url(  # S64
+    token_server: TokenServer, tmp_path: Path
+) -> None:
+    events: list[Event] = []
+    store = FileStore(tmp_path)
+    manager = TokenManager(
+        grant_of(token_server), store=store, memory=MemoryStore(), on_event=events.append
+    )
+    obstacle = store.path(manager.grant.key)
+    obstacle.mkdir()
+    session = requests.Session()
+    session.auth = BearerAuth(manager)
+    session.get(token_server.api_url, timeout=30)
+    obstacle.rmdir()
+    token_server.api.answer_next(Answer(401), times=4)
+    for _ in range(2):
+        session.get(token_server.api_url, timeout=30)
+    manager.revoke()
+    token_server.outage(503)
+    error_of(manager)
+    refused = TokenManager(
+        grant_of(token_server, password="wrong"), memory=MemoryStore(), on_event=events.append
+    )
+    token_server.recover()
+    error_of(refused)
+    kinds = {kind.__name__ for kind in get_args(Event)}
+    eventually(lambda: {type(event).__name__ for event in events} == kinds)
+
+    for event in events:
+        assert (event.account, event.token_url) == (token_server.username, token_server.token_url)
+
+
+def test_a_timeout_names_account_and_token_url(token_server: TokenServer) -> None:  # S64
+    token_server.hang()
+    manager = manager_for(token_server, "acme-api")
+    with pytest.raises(RefreshTimeout, match=re.escape(token_server.token_url)):
+        manager.token(timeout=0)
+
+
+def test_a_failed_revocation_names_account_and_token_url(token_server: TokenServer) -> None:  # S64
+    manager = TokenManager(grant_of(token_server), memory=MemoryStore())
+    manager.token()
+    token_server.revocation_endpoint.answer_always(Answer(503))
+    with pytest.raises(RevocationFailed) as caught:
+        manager.revoke()
+    assert str(caught.value).startswith(f"{token_server.username} at {token_server.token_url}: ")
+
+
+def test_a_renewal_that_crashed_names_account_and_token_url(  # S64
+    token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = manager_for(token_server, "acme-api")
+
+    def broken(*_arguments: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(Exchange, "exchange", broken)
+    assert error_of(manager).startswith(f"acme-api at {token_server.token_url}: ")
+
+
+def test_managers_of_one_process_warn_once_of_the_same_cause(  # S64
+    token_server: TokenServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    managers = [manager_for(token_server, "acme-api") for _ in range(3)]
+    errors = {error_of(manager) for manager in managers}
+    assert len(errors) == 1
+    assert len(warned(caplog)) == 1
+
+    # a later trouble of the same kind is a new one
+    token_server.username, token_server.password = "acme-api", "p"
+    managers[0].refresh()
+    token_server.change_password("another")
+    for manager in managers[1:]:
+        with pytest.raises(TokenError):
+            manager.refresh()
+    assert len(warned(caplog)) == 1
+    error_of(manager_for(token_server, "acme-api"))
+    assert len(warned(caplog)) == 2
+
+
 def test_credentials_that_cannot_be_read_name_the_token_url(token_server: TokenServer) -> None:
     # S64
     def unset() -> str:
@@ -82,6 +241,16 @@ def test_credentials_that_cannot_be_read_name_the_token_url(token_server: TokenS
 
     grant = grant_of(token_server, username=unset)
     assert token_server.token_url in error_of(TokenManager(grant, memory=MemoryStore()))
+
+
+def test_a_password_that_cannot_be_read_names_the_user_too(token_server: TokenServer) -> None:
+    # S64
+    def unset() -> str:
+        raise LookupError
+
+    grant = grant_of(token_server, username="acme-api", password=unset)
+    text = error_of(TokenManager(grant, memory=MemoryStore()))
+    assert text.startswith(f"acme-api at {token_server.token_url}: could not read the password")
 
 
 def test_a_control_character_in_a_user_name_is_escaped(token_server: TokenServer) -> None:

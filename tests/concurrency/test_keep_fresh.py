@@ -112,7 +112,7 @@ def test_a_scheduler_that_cannot_start_is_started_by_the_next_renewal(  # F33
 class Failing:
     """What cannot be looked at."""
 
-    resource = "a store"
+    resource = label = "a store"
 
     def __init__(self) -> None:
         self.looks = 0
@@ -136,7 +136,7 @@ def test_a_look_that_fails_is_logged_without_its_text_and_tried_again(
 class Quick:
     """Its renewal ends, and asks for the next look, before the look that started it returns."""
 
-    resource = "a store"
+    resource = label = "a store"
 
     def __init__(self) -> None:
         self.looks = 0
@@ -156,7 +156,7 @@ def test_a_renewal_that_ends_at_once_is_followed_by_the_look_that_it_asked_for()
 class Idle:
     """Nothing is due by the clock since boot."""
 
-    resource = "a store"
+    resource = label = "a store"
 
     def __init__(self) -> None:
         self.looks = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -64,13 +64,20 @@ def refused_for(manager: TokenManager, seconds: float) -> None:
 
 
 @pytest.mark.slow
-def test_fifty_processes_with_a_dead_password_cost_one_grant(  # S48
+def test_fifty_workers_with_a_wrong_password_warn_once_each_and_show_no_traceback(  # S48, S64
     server: TokenServer, tmp_path: Path
 ) -> None:
     # a busy machine takes a while for fifty, and half of it is the patience with the lock
-    settings = Settings.of(server, passwords=["wrong"], directory=str(tmp_path), timeout=100.0)
-    reports = run_fleet("once", 50, settings, within=110.0)
-    assert [report["error"] for report in reports] == ["GrantRefused"] * 50
+    settings = Settings.of(
+        server, passwords=["wrong"], directory=str(tmp_path), threads=3, timeout=100.0
+    )
+    reports = run_fleet("call", 50, settings, within=110.0)
+
+    assert [report["raised"] for report in reports] == [["GrantRefused"]] * 50
+    assert [report["tracebacks"] for report in reports] == [0] * 50
+    for report in reports:
+        [warning] = cast("list[str]", report["warnings"])
+        assert f"{server.username} at {server.token_url}: " in warning
     assert server.token_requests == 1
 
 

@@ -16,6 +16,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
 from evertoken import BearerAuth, FileStore, InsecureURL, TokenManager
+from evertoken.engine.naming import whose
 from evertoken.events import Replayed
 from evertoken.runtime import clock, reports
 from evertoken.testing import Answer, Hang, Reset, TokenServer, Usual
@@ -264,7 +265,7 @@ def test_a_token_that_died_early_is_renewed_and_the_request_sent_again(
     assert authorizations(token_server) == [[f"Bearer {dead}"], [f"Bearer {live}"]]
     assert token_server.grants == 2
     reports.catch_up(5.0)
-    assert events[-1] == Replayed(401)
+    assert events[-1] == Replayed(401, **whose(manager.grant.key, manager.grant))
 
 
 def test_the_history_shows_the_401(

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from evertoken import BearerAuth
+from evertoken.engine.naming import whose
 from evertoken.events import Replayed
 from evertoken.runtime import reports
 from evertoken.testing import Answer, Cut, Delay, TokenServer
@@ -137,7 +138,7 @@ def test_a_predicate_tells_an_answer_that_means_a_dead_token(
     assert [(it.status_code, it.content) for it in response.history] == [(dead.status, dead.body)]
     assert token_server.grants == 2
     reports.catch_up(5.0)
-    assert events[-1] == Replayed(dead.status)
+    assert events[-1] == Replayed(dead.status, **whose(manager.grant.key, manager.grant))
 
 
 def test_a_predicate_stands_beside_the_statuses_and_below_the_scope(

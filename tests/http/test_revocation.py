@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken import FileStore, RefreshPolicy, RevocationFailed
+from evertoken.engine.naming import whose
 from evertoken.events import TokenRevoked
 from evertoken.runtime import reports
 from evertoken.testing import Answer, Cut, Delay, Drip, Endless, Gzip, Hang, Raw
@@ -126,7 +127,7 @@ def test_any_2xx_is_success_whatever_the_body_and_so_is_a_token_that_is_dead_alr
 
     assert manager.status().state == "none"
     reports.catch_up(5.0)
-    assert events[-1] == TokenRevoked(confirmed=True)
+    assert events[-1] == TokenRevoked(confirmed=True, **whose(manager.grant.key, manager.grant))
     assert len(token_server.revocation_endpoint.requests) == 2
 
 
@@ -169,7 +170,7 @@ def test_both_tokens_are_dropped_whatever_the_answer(
     assert caught.value.__cause__ is caught.value.__context__ is None
     assert dropped.value not in str(caught.value)
     reports.catch_up(5.0)
-    assert events[-1] == TokenRevoked(confirmed=False)
+    assert events[-1] == TokenRevoked(confirmed=False, **whose(manager.grant.key, manager.grant))
     assert manager.status().state == "none"
     for file in (tmp_path / "tokens").iterdir():
         assert dropped.value.encode() not in file.read_bytes()

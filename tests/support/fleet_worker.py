@@ -6,6 +6,7 @@ Started by `run_fleet`; `python -m support.fleet_worker JOB COUNT` with the sett
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -16,8 +17,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evertoken import FileStore, PasswordGrant, RefreshPolicy, TokenError, TokenManager
-from evertoken.runtime import pool
+import requests
+
+from evertoken import (
+    BearerAuth,
+    FileStore,
+    PasswordGrant,
+    RefreshPolicy,
+    TokenError,
+    TokenManager,
+)
+from evertoken.runtime import pool, reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,6 +58,7 @@ class Settings:
     seconds: float = 0.0
     timeout: float = 30.0
     refusal_cooldown: float = 300.0
+    api_url: str = ""
 
     @classmethod
     def of(cls, server: TokenServer, **options: object) -> Settings:
@@ -58,6 +69,7 @@ class Settings:
             "client_secret": server.client_secret,
             "username": server.username,
             "passwords": [server.password],
+            "api_url": server.api_url,
             **options,
         }
         return cls(**given)  # type: ignore[arg-type]  # a test's options are what they are
@@ -89,10 +101,10 @@ def work(settings: Settings, number: int) -> Report:
     manager = settings.manager(number)
     first = time.monotonic()
     manager.token()
-    reports = [_Work() for _ in range(settings.threads)]
+    done = [_Work() for _ in range(settings.threads)]
     end = time.monotonic() + settings.seconds
     threads = [
-        threading.Thread(target=report.run, args=(manager, end), daemon=True) for report in reports
+        threading.Thread(target=report.run, args=(manager, end), daemon=True) for report in done
     ]
     started = time.monotonic()
     for thread in threads:
@@ -103,11 +115,11 @@ def work(settings: Settings, number: int) -> Report:
         "began": first,
         "ended": time.monotonic(),
         "first": started - first,
-        "calls": sum(report.calls for report in reports),
-        "failed": sum(report.failed for report in reports),
-        "expired": sum(report.expired for report in reports),
-        "slowest": max(report.slowest for report in reports),
-        "tokens": sorted(set().union(*(report.tokens for report in reports))),
+        "calls": sum(report.calls for report in done),
+        "failed": sum(report.failed for report in done),
+        "expired": sum(report.expired for report in done),
+        "slowest": max(report.slowest for report in done),
+        "tokens": sorted(set().union(*(report.tokens for report in done))),
     }
 
 
@@ -117,6 +129,46 @@ def insist(settings: Settings, number: int) -> Report:
     report = _Work()
     report.run(manager, time.monotonic() + settings.seconds)
     return {"failed": report.failed, "calls": report.calls}
+
+
+def call(settings: Settings, number: int) -> Report:
+    """Call an API in several threads, each with a manager of its own, whatever the answer is."""
+    kept = _Kept()
+    log = logging.getLogger("evertoken")
+    log.addHandler(kept)
+
+    def run() -> None:
+        auth = BearerAuth(settings.manager(number))
+        for _ in range(5):
+            try:
+                requests.get(settings.api_url, auth=auth, timeout=settings.timeout)
+            except requests.RequestException as error:
+                kept.raised.add(type(error).__name__)
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(settings.threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    reports.catch_up(20.0)
+    log.removeHandler(kept)
+    return {
+        "raised": sorted(kept.raised),
+        "warnings": [it.getMessage() for it in kept.records if it.levelno >= logging.WARNING],
+        "tracebacks": sum(it.exc_info is not None for it in kept.records),
+    }
+
+
+class _Kept(logging.Handler):
+    """All that was logged, and the kinds of errors that calls raised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+        self.raised: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
 
 
 class _Work:
@@ -141,7 +193,12 @@ class _Work:
             threading.Event().wait(0.002)
 
 
-JOBS: dict[str, Callable[[Settings, int], Report]] = {"once": once, "work": work, "insist": insist}
+JOBS: dict[str, Callable[[Settings, int], Report]] = {
+    "once": once,
+    "work": work,
+    "insist": insist,
+    "call": call,
+}
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -394,7 +394,7 @@ class TestRevoke:
         done = shell("revoke")
 
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith("Error: the server did not confirm the revocation: ")
+        assert ": the server did not confirm the revocation: " in done.stderr
         assert shell("status").returncode == 3
 
     def test_without_a_token_asks_nobody(self, shell: Shell) -> None:

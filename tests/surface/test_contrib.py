@@ -117,8 +117,8 @@ RENEWALS = {
     ("granting", "renewed", "grant"): 1,
     ("adopting", "renewed", "file"): 1,
     ("adopting", "renewed", "grant"): 1,
-    ("refused", "refused", ""): 1,
-    ("failing", "failed", ""): 1,
+    ("refused", "refused", "grant"): 1,
+    ("failing", "failed", "grant"): 1,
 }
 """What `run` does, by account, outcome and source."""
 
@@ -341,6 +341,7 @@ class TestOpenTelemetry:
         assert dict(spans["refused"].attributes or {}) == {
             "evertoken.account": "refused",
             "evertoken.outcome": "refused",
+            "evertoken.source": "grant",
             "error.type": "invalid_grant",
             "http.response.status_code": 400,
         }

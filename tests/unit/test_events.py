@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
@@ -62,10 +62,10 @@ def test_what_a_listener_raises_is_logged_and_ends_there(
     def listen(_event: Event) -> None:
         raise error
 
-    emit(listen, EVENTS[0])
+    emit(listen, replace(EVENTS[0], account="ann", token_url="https://id.example/"))
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("evertoken", logging.ERROR)
-    assert record.getMessage() == "on_event raised for TokenRenewed"
+    assert record.getMessage() == "on_event raised for TokenRenewed of ann at https://id.example/"
     assert record.exc_info is not None
     assert record.exc_info[1] is error
 

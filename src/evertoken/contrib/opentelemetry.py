@@ -141,7 +141,10 @@ def _of(account: str) -> Attributes:
 
 
 def _outcome(event: TokenRenewed | RenewalFailed | TokenRefused) -> Attributes:
-    outcome = told.OUTCOMES[type(event)]
-    if isinstance(event, TokenRenewed):
-        return {"evertoken.outcome": outcome, "evertoken.source": event.source}
-    return {"evertoken.outcome": outcome, "error.type": told.error_type(event.error)}
+    attributes: Attributes = {
+        "evertoken.outcome": told.OUTCOMES[type(event)],
+        "evertoken.source": event.source,
+    }
+    if not isinstance(event, TokenRenewed):
+        attributes["error.type"] = told.error_type(event.error)
+    return attributes

@@ -57,6 +57,7 @@ class Driver:
         on_unsaved: called when a store did not save an entry.
         known: the identity to revoke for. If the source of the credentials matches its owner, they
             are not read.
+        account: named by the error if the credentials cannot be read; None: not known yet.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Driver:
         on_step: Callable[[], None] | None = None,
         on_unsaved: Callable[[], None] | None = None,
         known: TokenKey | None = None,
+        account: str | None = None,
     ) -> None:
         self._claim = claim
         self._stores = stores
@@ -77,6 +79,7 @@ class Driver:
         self._on_step = on_step
         self._on_unsaved = on_unsaved
         self._known = known
+        self._account = account
         self._reading: Reading | None = None
 
     @property
@@ -120,8 +123,8 @@ class Driver:
                 return self._save(self._stores[store], entry)
             case effects.Request(reading):
                 return self._request(reading)
-            case effects.Revoke(_, token):
-                return self._revoke(token)
+            case effects.Revoke(reading, token):
+                return self._revoke(reading, token)
             case effects.Hash(reading, salt):
                 return self._hash(reading, salt)
             case effects.NewSalt():
@@ -148,7 +151,7 @@ class Driver:
     def _read(self) -> Reading | TokenError:
         reading = capture(self._read_once)
         if isinstance(reading, TokenError):
-            return named(reading, account=None, token_url=url_of(self._claim.grant))
+            return named(reading, account=self._account, token_url=url_of(self._claim.grant))
         self._reading = reading
         return reading
 
@@ -199,11 +202,14 @@ class Driver:
         self._claim.memory.obtained(reading.key, posted.source, reading.fingerprint)
         return answer
 
-    def _revoke(self, token: Token) -> TokenError | None:
+    def _revoke(self, reading: Reading, token: Token) -> TokenError | None:
         error = capture(lambda: self._claim.grant.revoke(token))
-        if error is None or isinstance(error, RevocationFailed):
-            return error
-        return RevocationFailed(f"the token was not revoked: {error}", transient=error.transient)
+        if error is None:
+            return None
+        if not isinstance(error, RevocationFailed):
+            text = f"the token was not revoked: {error}"
+            error = RevocationFailed(text, transient=error.transient)
+        return named(error, account=account_of(reading.key), token_url=reading.key.token_url)
 
     def _hash(self, reading: Reading, salt: bytes) -> bytes:
         """Slow if a store shares the hash with other processes; else a keyed hash is enough."""

@@ -48,6 +48,7 @@ def revoke(renewer: Renewer) -> tuple[Sequence[Token], TokenError | None]:
         _ignore,
         on_unsaved=renewer.note_unsaved,
         known=known,
+        account=renewer.whose["account"],
     )
     snapshot = renewer.snapshot
     outcome = performer.run(protocol.revocation(renewer.plan(), snapshot))

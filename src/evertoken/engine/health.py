@@ -48,9 +48,13 @@ class Health:
         for name, reason in self._troubles(key):
             if not self._has_changed(name, reason):
                 continue
+            account = key.username or key.client_id
             if reason is None:
                 seconds = clock.since_boot() - self._ailing.pop(name)
-                emit(self._on_event, StoreRecovered(name, seconds))
+                event: Event = StoreRecovered(
+                    name, seconds, account=account, token_url=key.token_url
+                )
             else:
                 self._ailing[name] = clock.since_boot()
-                emit(self._on_event, StoreDegraded(name, reason))
+                event = StoreDegraded(name, reason, account=account, token_url=key.token_url)
+            emit(self._on_event, event)

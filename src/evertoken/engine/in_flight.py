@@ -6,6 +6,7 @@ import functools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from evertoken.engine.naming import account_of, named
 from evertoken.errors import RefreshTimeout
 from evertoken.runtime import clock, mocks, pool, process
 from evertoken.runtime.waiters import Wait
@@ -46,6 +47,7 @@ class InFlight:
 
     __slots__ = (
         "_longest_step",
+        "_resource",
         "_stepped_at",
         "_task",
         "inline",
@@ -67,6 +69,7 @@ class InFlight:
         self.published: Published | None = None
         self.inline = False
         self._longest_step = longest_step
+        self._resource = resource
         self._stepped_at = math.inf
         self._task = pool.Task(functools.partial(run, self), resource)
 
@@ -112,11 +115,19 @@ class InFlight:
             if self.abandoned(now):
                 return None
             if now >= until and self.published is None:
-                raise RefreshTimeout(TIMED_OUT, transient=True)
+                raise self._timed_out()
             # a step may begin, and hang, while this waits
             end = min(until, self._stepped_at + self._longest_step, now + self._longest_step)
             yield Wait(self._task.waiters, self._has_news, end - now)
         return self.published
+
+    def _timed_out(self) -> RefreshTimeout:
+        key = self.request.snapshot.key
+        return named(
+            RefreshTimeout(TIMED_OUT, transient=True),
+            account=None if key is None else account_of(key),
+            token_url=self._resource,
+        )
 
     def _has_news(self) -> bool:
         return self.published is not None or (self._task.refused and not self._task.claimed)

@@ -250,13 +250,19 @@ class TokenManager:
         if error is not None and not isinstance(error, RevocationFailed):
             error = RevocationFailed(f"the token was not revoked: {error}")
         if revoked:
-            events.emit(self.on_event, events.TokenRevoked(confirmed=error is None))
+            told = events.TokenRevoked(confirmed=error is None, **self.renewer.whose)
+            events.emit(self.on_event, told)
         if error is not None:
             raise error.again()
 
     def status(self) -> Status:
         """Return the current state, without secrets. Sends nothing and reads no store."""
         return self.renewer.status()
+
+    def report_replay(self, status: int) -> None:
+        """Tell the listener that a request answered with `status` was sent again."""
+        if self.on_event is not None:
+            events.emit(self.on_event, events.Replayed(status, **self.renewer.whose))
 
     def settle(self, *, timeout: float | None = None) -> TokenError | None:
         """Wait for the renewal in flight, if there is one. For a process that ends soon.

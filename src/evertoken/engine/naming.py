@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 if TYPE_CHECKING:
     from evertoken.core.token import TokenKey
@@ -10,6 +10,29 @@ if TYPE_CHECKING:
     from evertoken.ports import Grant
 
 E = TypeVar("E", bound="TokenError")
+
+
+class Whose(TypedDict):
+    """Whom an event and a status are about; None for what is not known."""
+
+    account: str | None
+    token_url: str | None
+
+
+def whose(key: TokenKey | None, grant: Grant) -> Whose:
+    """The account and the token URL of `key`; before its first reading, what `grant` tells.
+
+    No callable is called for it.
+    """
+    if key is not None:
+        return {"account": key.username or key.client_id, "token_url": key.token_url}
+    return {"account": _text(grant, "account"), "token_url": _text(grant, "token_url")}
+
+
+def phrase(whose: Whose) -> str:
+    """`whose` as a log record names it."""
+    account, url = whose["account"], whose["token_url"] or "the token endpoint"
+    return url if account is None else f"{_printable(account)} at {url}"
 
 
 def account_of(key: TokenKey) -> str:
@@ -24,15 +47,18 @@ def describe(key: TokenKey) -> str:
 
 def url_of(grant: Grant) -> str:
     """The token URL of `grant`, without reading its credentials."""
-    url: object = getattr(grant, "token_url", None)
-    return url if isinstance(url, str) else "the token endpoint"
+    return _text(grant, "token_url") or "the token endpoint"
 
 
-def named(error: E, *, account: str | None, token_url: str) -> E:
+def named(error: E, *, account: str | None, token_url: str | None) -> E:
     """Prefix the message of `error` with the account and the token URL, and return `error`."""
-    whose = token_url if account is None else f"{_printable(account)} at {token_url}"
-    error.args = (f"{whose}: {error}",)
+    error.args = (f"{phrase({'account': account, 'token_url': token_url})}: {error}",)
     return error
+
+
+def _text(grant: Grant, attribute: str) -> str | None:
+    value: object = getattr(grant, attribute, None)
+    return value if isinstance(value, str) else None
 
 
 def _printable(account: str) -> str:

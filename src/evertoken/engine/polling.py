@@ -79,6 +79,8 @@ def _merge(
             may_adopt=may_adopt,
         )
         renewer.adoptions += after.token is not None and after.token is not before.token
+        if after.failure is not None and after.failure is not before.failure:
+            renewer.count_adopted_failure()
     if after is not before:
         _report(renewer, before, after, name_of(store), now)
     _mend(renewer, key, store, found, after.entry, now)
@@ -123,7 +125,11 @@ def _save(renewer: Renewer, store: TokenStore, key: TokenKey, known: Entry) -> N
 
 def _report(renewer: Renewer, before: Snapshot, after: Snapshot, store: str, now: Instant) -> None:
     token, failure = after.token, after.failure
+    whose, on_event = renewer.whose, renewer.on_event
     if token is not None and token is not before.token:
-        reporting.report_token(token, store, 0.0, after, on_event=renewer.on_event)
+        reporting.report_token(token, store, 0.0, after, whose=whose, on_event=on_event)
     if failure is not None:
-        reporting.report_failure(failure, before, after, now, on_event=renewer.on_event)
+        source = reporting.STORE
+        reporting.report_failure(
+            failure, source, before, after, now, whose=whose, on_event=on_event
+        )

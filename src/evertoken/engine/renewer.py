@@ -11,7 +11,7 @@ from evertoken.core import state
 from evertoken.core.state import EMPTY
 from evertoken.engine import polling
 from evertoken.engine.claim import Claim
-from evertoken.engine.naming import url_of
+from evertoken.engine.naming import phrase, url_of, whose
 from evertoken.errors import TokenError
 from evertoken.ports import RemoteStore
 from evertoken.runtime import clock, process, waiters
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from evertoken.core.token import TokenKey
     from evertoken.engine import crash, driver, health, in_flight, plan, reporting, store_watcher
     from evertoken.engine.in_flight import InFlight
+    from evertoken.engine.naming import Whose
     from evertoken.events import Event
     from evertoken.ports import Grant, TokenStore
     from evertoken.runtime import reports, scheduler
@@ -159,7 +160,23 @@ class Renewer:
             snapshot, renewal = self.snapshot, self.in_flight
             counters = (self._counters or status.Counters()).plus(adoptions=self.adoptions)
         renewing = renewal is not None and renewal.started
-        return status.status_of(snapshot, clock.now(), counters, renewing=renewing)
+        return status.status_of(
+            snapshot, clock.now(), counters, renewing=renewing, **whose(snapshot.key, self.grant)
+        )
+
+    @property
+    def whose(self) -> Whose:
+        """Whom events are about, as the last renewal read it."""
+        return whose(self.snapshot.key, self.grant)
+
+    @property
+    def label(self) -> str:
+        """Whom log records are about."""
+        return phrase(self.whose)
+
+    def count_adopted_failure(self) -> None:
+        """Count a failure that a poll found; called under the lock of the process."""
+        self._counters = (self._counters or status.Counters()).plus(adopted_failures=1)
 
     def activated(self, snapshot: Snapshot, now: Instant) -> Snapshot:
         """`snapshot`, switched to its newest token if the activation delay is over at `now`."""
@@ -274,13 +291,14 @@ class Renewer:
                 publish,
                 on_step=renewal.step,
                 on_unsaved=self.note_unsaved,
+                account=self.whose["account"],
             )
             result = performer.run(steps)
         except BaseException as error:
             # in a caller's thread, Ctrl-C is meant for that caller
             if renewal.inline and not isinstance(error, Exception):
                 raise
-            result = crash.crashed(error, request, self.plan())
+            result = crash.crashed(error, request, self.plan(), self.whose)
         finally:
             publish(result)
             reports.report_here()
@@ -303,7 +321,7 @@ class Renewer:
             self.snapshot = after = state.apply_result(
                 before, result, now, self.policy, jitter_fraction=process.jitter_fraction()
             )
-            self._counters = reporting.counted(self._counters or status.Counters(), result)
+            self._counters = reporting.counted(self._counters or status.Counters(), result, before)
             self._in_flight = None
         self._report(result, before, after, now)
         renewal.publish(result, after)
@@ -312,7 +330,13 @@ class Renewer:
 
     def _report(self, result: Result, before: Snapshot, after: Snapshot, now: Instant) -> None:
         reporting.report_result(
-            result, before, after, now, stores=self.stores, on_event=self.on_event
+            result,
+            before,
+            after,
+            now,
+            stores=self.stores,
+            whose=whose(result.key or after.key, self.grant),
+            on_event=self.on_event,
         )
         self.report_health()
 
@@ -331,7 +355,9 @@ class Renewer:
                 return
             self._rejection_told = now.boot
         first = last == -math.inf
-        reporting.report_rejection(snapshot, seconds, first=first, on_event=self.on_event)
+        reporting.report_rejection(
+            snapshot, seconds, first=first, whose=self.whose, on_event=self.on_event
+        )
 
     def report_health(self) -> None:
         """Report stores that stopped working, or work again, to the listener."""

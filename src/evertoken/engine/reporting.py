@@ -1,39 +1,66 @@
-"""The log records, events and counters of a manager. Changes no state."""
+"""The log records, events and counters of a manager."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from evertoken.engine.naming import describe
+from evertoken.lru import LRU
 from evertoken.ports import name_of
-from evertoken.runtime import reports
+from evertoken.runtime import process, reports
 from evertoken.runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from evertoken import events, status
+    from evertoken.core import failure as failures
     from evertoken.core.effects import Result
     from evertoken.core.failure import Failure
     from evertoken.core.instant import Instant
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token
+    from evertoken.engine.naming import Whose
     from evertoken.events import Event
     from evertoken.ports import TokenStore
     from evertoken.status import Counters
 else:
     # not needed by a process that finds a token in its store and has no listener
     events, status = lazy("evertoken.events"), lazy("evertoken.status")
+    failures = lazy("evertoken.core.failure")
 
 GRANT = "grant"
-"""The `source` of an event whose token came from the token endpoint."""
+"""The `source` of an event whose token, or whose failure, is of the manager's own renewal."""
+
+STORE = "store"
+"""The `source` of a failure that was adopted from any store: a poll may have found it first."""
 
 
-def counted(counters: Counters, result: Result) -> Counters:
-    """`counters` after a renewal."""
+MOST_CAUSES = 16
+"""Warnings about one account that are remembered: a server may word each of its answers anew."""
+
+
+def _told_of() -> LRU[frozenset[str]]:
+    return LRU(1024)
+
+
+_warned = process.PerProcess(_told_of)
+"""What this process has warned of since the last token, by account.
+
+A process may have a manager in each of its threads. They meet the same wrong password, and the log
+says it once.
+"""
+
+
+def counted(counters: Counters, result: Result, before: Snapshot) -> Counters:
+    """`counters` after a renewal; `before` is the snapshot that it found."""
     if result.token is not None:
         return counters.plus(grants=result.asked, adoptions=not result.asked)
-    return counters.plus(failures=result.asked and result.failure is not None)
+    if result.failure is None:
+        return counters
+    if result.asked:
+        return counters.plus(failures=1)
+    return counters.plus(adopted_failures=not result.failure.repeats(before.failure))
 
 
 def report_result(
@@ -43,14 +70,16 @@ def report_result(
     now: Instant,
     *,
     stores: Sequence[TokenStore],
+    whose: Whose,
     on_event: Callable[[Event], None] | None,
 ) -> None:
     """Report the result of a renewal; `before` and `after` are the snapshots around it."""
     if result.failure is not None:
-        report_failure(result.failure, before, after, now, on_event=on_event)
+        source = GRANT if result.asked else STORE
+        report_failure(result.failure, source, before, after, now, whose=whose, on_event=on_event)
     if result.token is not None and after.token is not before.token:
         source = GRANT if result.store is None else name_of(stores[result.store])
-        report_token(result.token, source, result.seconds, after, on_event=on_event)
+        report_token(result.token, source, result.seconds, after, whose=whose, on_event=on_event)
 
 
 def report_token(
@@ -59,14 +88,18 @@ def report_token(
     seconds: float,
     snapshot: Snapshot,
     *,
+    whose: Whose,
     on_event: Callable[[Event], None] | None,
 ) -> None:
     """Report a token that is used from now on."""
-    whose = "" if snapshot.key is None else describe(snapshot.key)
+    # from now on a failure is news again
+    for account in _accounts(whose):
+        _warned().pop(account)
+    name = "" if snapshot.key is None else describe(snapshot.key)
     text = "%s: token from %s in %.3f s, expires %.0f s after its issue"
-    reports.info(text, whose, source, seconds, token.lifetime)
+    reports.info(text, name, source, seconds, token.lifetime)
     if on_event is not None:
-        told = events.TokenRenewed(source, seconds, token.lifetime, token.expires_at)
+        told = events.TokenRenewed(source, seconds, token.lifetime, token.expires_at, **whose)
         events.emit(on_event, told)
 
 
@@ -75,43 +108,66 @@ def report_rejection(
     seconds: float,
     *,
     first: bool,
+    whose: Whose,
     on_event: Callable[[Event], None] | None,
 ) -> None:
     """Report that an API rejected two tokens within `seconds`, with the likely cause.
 
     The `first` report is logged at WARNING, later ones at DEBUG; the event is always emitted.
     """
-    whose = "" if snapshot.key is None else describe(snapshot.key)
+    name = "" if snapshot.key is None else describe(snapshot.key)
     reason = (
-        f"{whose}: the API rejected two tokens within {seconds:.0f} s; until then no other one is "
+        f"{name}: the API rejected two tokens within {seconds:.0f} s; until then no other one is "
         "requested. If other processes use this account, the server may allow one session per "
         "user: share a store (FileStore, RedisStore) between them. Otherwise the cause is not the "
         "token: check permissions, scope and audience."
     )
     (reports.warning if first else reports.debug)("%s", reason)
     if on_event is not None:
-        events.emit(on_event, events.RejectedAgain(reason))
+        events.emit(on_event, events.RejectedAgain(reason, **whose))
 
 
 def report_failure(
     failure: Failure,
+    source: str,
     before: Snapshot,
     after: Snapshot,
     now: Instant,
     *,
+    whose: Whose,
     on_event: Callable[[Event], None] | None,
 ) -> None:
-    """Report a failure.
+    """Report a failure of a renewal, or one that was adopted, as `source` says.
 
-    The same failure is not reported again. A new failure with the same text is logged at DEBUG, and
-    its event is emitted.
+    The same failure is not reported again. A failure whose text this process has logged at WARNING
+    since the account's last token is logged at DEBUG, and its event is emitted.
     """
-    known = before.failure
-    if failure.repeats(known):
+    if failure.repeats(before.failure):
         return
-    same = known is not None and str(known.error) == str(failure.error)
+    error = failure.error if source == GRANT else failures.remembered(failure)
+    say = reports.warning if _is_news(failure, before.failure, whose) else reports.debug
     # its message names the account and the token URL
-    say = reports.debug if same else reports.warning
-    say("no new token: %s", failure.error)
+    say("no new token: %s", error)
     kind = events.TokenRefused if failure.refused else events.RenewalFailed
-    events.emit(on_event, kind(failure.error, status.next_try(after, failure, now)))
+    if on_event is not None:
+        until = status.next_try(after, failure, now)
+        events.emit(on_event, kind(error, until, source, **whose))
+
+
+def _is_news(failure: Failure, last: Failure | None, whose: Whose) -> bool:
+    """Whether neither this manager's last failure nor one that was warned of has the same text."""
+    text = str(failure.error)
+    if last is not None and str(last.error) == text:
+        return False
+    account, _ = _accounts(whose)
+    known = _warned().get(account) or frozenset()
+    if text in known:
+        return False
+    _warned().put(account, (known if len(known) < MOST_CAUSES else frozenset()) | {text})
+    return True
+
+
+def _accounts(whose: Whose) -> tuple[str, str]:
+    """What `_warned` calls the account, and an account that could not be read at its URL."""
+    unread = f" at {whose['token_url']}"
+    return f"{whose['account'] or ''}{unread}", unread

@@ -132,6 +132,11 @@ class PasswordGrant(EndpointGrant):
         self._username = given("username", username)
         self._password = given("password", password)
 
+    @property
+    def account(self) -> str | None:
+        """The user name if it is text: known before the credentials are read."""
+        return self._username if isinstance(self._username, str) else None
+
     def _own(self) -> Own:
         username, password = read("username", self._username), read("password", self._password)
         form = [("grant_type", "password"), ("username", username), ("password", password)]

@@ -32,6 +32,10 @@ class Refreshable(Protocol):
     def resource(self) -> str:
         """The server or folder that a check may hang on."""
 
+    @property
+    def label(self) -> str:
+        """What log records call it."""
+
     def refresh_if_due(self) -> float | None:
         """Start a renewal if one is due; returns seconds until the next check, None for never."""
 
@@ -111,7 +115,9 @@ class Scheduler:
             seconds = alive.refresh_if_due()
         except Exception as error:  # noqa: BLE001  a user's store may raise anything
             # only its type: the text may quote a secret
-            reports.error("keep_fresh failed, next try in %g s: %s", PAUSE, type(error).__name__)
+            kind = type(error).__name__
+            text = "keep_fresh failed for %s, next try in %g s: %s"
+            reports.error(text, alive.label, PAUSE, kind)
             seconds = PAUSE
         if seconds is not None:
             self.look_at(alive, seconds)
