@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import queue
 import time
@@ -30,6 +31,8 @@ from evertoken import TokenManager as Manager
 from evertoken.contrib.opentelemetry import OpenTelemetryEvents
 from evertoken.contrib.prometheus import PrometheusEvents
 from evertoken.core.entry import Entry
+from evertoken.events import RenewalFailed
+from evertoken.testing import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +74,7 @@ def manager(
     on_event: Callable[[Event], None],
     *,
     store: FileStore | None = None,
+    username: str | None = None,
     password: str | None = None,
 ) -> Manager:
     """One that shares its token with no other, unless through a file."""
@@ -78,7 +82,7 @@ def manager(
         server.token_url,
         client_id=server.client_id,
         client_secret=server.client_secret,
-        username=server.username,
+        username=username or server.username,
         password=password or server.password,
         revoke_url=server.revoke_url,
     )
@@ -123,6 +127,30 @@ RENEWALS = {
 """What `run` does, by account, outcome and source."""
 
 
+def account(server: TokenServer) -> tuple[str, str]:
+    """What metrics call the server's account."""
+    return server.username, server.token_url
+
+
+def arrange(server: TokenServer, outcome: str) -> None:
+    """Have the server's next answers lead to `outcome`."""
+    server.recover()
+    if outcome == "failed":
+        server.outage(503)
+    elif outcome == "refused":
+        server.refuse("invalid_grant")
+
+
+def reject(server: TokenServer, listener: Callable[[Event], None]) -> None:
+    """Have an API refuse a token, and the one that replaces it."""
+    held = manager(server, listener)
+    server.api.answer_always(Answer(401))
+    for _ in range(2):
+        requests.get(server.api_url, auth=BearerAuth(held), timeout=30)
+    # two renewals, one replay
+    settled(held, events=4)
+
+
 def degrade(server: TokenServer, listener: Callable[[Event], None], path: Path) -> Manager:
     """Have something stand in place of the token file."""
     store = FileStore(path)
@@ -138,22 +166,57 @@ class TestPrometheus:
         registry = CollectorRegistry()
         degrade(token_server, PrometheusEvents(registry, account="acme"), tmp_path)
 
-        labels = {"account": "acme", "store": "file"}
+        labels = {"account": "acme", "token_url": token_server.token_url, "store": "file"}
         assert registry.get_sample_value("evertoken_store_degradations_total", labels) == 1
+
+    def test_tells_whether_a_store_serves_again(
+        self, token_server: TokenServer, tmp_path: Path
+    ) -> None:
+        registry = CollectorRegistry()
+        held = degrade(token_server, PrometheusEvents(registry), tmp_path)
+        assert series(registry, "evertoken_store_degraded") == {(*account(token_server), "file"): 1}
+        FileStore(tmp_path).path(held.grant.key).rmdir()
+        held.refresh()
+        settled(held, events=2)
+
+        assert series(registry, "evertoken_store_degraded") == {(*account(token_server), "file"): 0}
+
+    def test_counts_tokens_that_an_api_refuses_again(self, token_server: TokenServer) -> None:
+        registry = CollectorRegistry()
+        reject(token_server, PrometheusEvents(registry))
+
+        assert series(registry, "evertoken_rejections_total") == {account(token_server): 1}
+
+    def test_tells_what_came_of_the_last_renewal(self, token_server: TokenServer) -> None:
+        registry = CollectorRegistry()
+        held = manager(token_server, PrometheusEvents(registry))
+        assert series(registry, "evertoken_renewal_status") == {}
+        for outcome in ("renewed", "failed", "refused", "renewed"):
+            arrange(token_server, outcome)
+            with contextlib.suppress(TokenError):
+                held.refresh()
+            settled(held)
+            found = series(registry, "evertoken_renewal_status")
+            assert found == {
+                (*account(token_server), each): float(each == outcome)
+                for each in ("renewed", "failed", "refused")
+            }
 
     def test_counts_renewals_and_replays(self, token_server: TokenServer, tmp_path: Path) -> None:
         registry = CollectorRegistry()
         kept = run(token_server, lambda name: PrometheusEvents(registry, account=name), tmp_path)
 
         found = {
-            (family.name, *sample.labels.values()): sample.value
-            for family in registry.collect()
-            for sample in family.samples
-            if sample.name.endswith("_total")
+            (name, outcome, source): count
+            for (name, url, outcome, source), count in series(
+                registry, "evertoken_renewals_total"
+            ).items()
+            if url == token_server.token_url
         }
-        replays = found.pop(("evertoken_replays", "adopting", "401"))
-        assert found == {("evertoken_renewals", *told): count for told, count in RENEWALS.items()}
-        assert replays == 1
+        assert found == RENEWALS
+        assert series(registry, "evertoken_replays_total") == {
+            ("adopting", token_server.token_url, "401"): 1
+        }
         text = generate_latest(registry).decode()
         assert "# TYPE evertoken_renewals_total counter" in text
         # S46
@@ -167,7 +230,7 @@ class TestPrometheus:
         token_server.expires_in = 600
         now = time.time()
         held = manager(token_server, PrometheusEvents(registry))
-        assert registry.get_sample_value(EXPIRY, {"account": ""}) == 0
+        assert series(registry, EXPIRY) == {}
         held.token()
         settled(held)
         assert 590 < scraped(registry) <= 600
@@ -200,17 +263,33 @@ class TestPrometheus:
 
         assert scraped(registry) == 0
 
-    def test_forgets_the_expiry_of_a_manager_that_is_gone(self) -> None:
+    def test_forgets_the_expiry_of_a_listener_that_is_gone(self) -> None:
         registry = CollectorRegistry()
         kept, gone = (PrometheusEvents(registry, account=name) for name in ("kept", "gone"))
-        assert f'{EXPIRY}{{account="gone"}} 0.0' in generate_latest(registry).decode()
+        for listener in (kept, gone):
+            listener(RenewalFailed(TokenError("down"), 0.0, token_url="https://id.example/"))
+        assert {name for name, _ in series(registry, EXPIRY)} == {"kept", "gone"}
 
-        del gone
+        del gone, listener
         gc.collect()
 
-        shown = generate_latest(registry).decode()
-        assert f'{EXPIRY}{{account="{kept.account}"}} 0.0' in shown
-        assert "gone" not in shown
+        assert series(registry, EXPIRY) == {(kept.account, "https://id.example/"): 0}
+
+    def test_names_the_accounts_of_one_listener_as_events_do(
+        self, token_server: TokenServer
+    ) -> None:
+        registry = CollectorRegistry()
+        listener = PrometheusEvents(registry)
+        held = [manager(token_server, listener), manager(token_server, listener, username="ann")]
+        for each in held:
+            with contextlib.suppress(TokenError):
+                each.token()
+            settled(each)
+
+        assert series(registry, "evertoken_renewals_total") == {
+            (*account(token_server), "renewed", "grant"): 1,
+            ("ann", token_server.token_url, "refused", "grant"): 1,
+        }
 
     def test_shows_one_series_for_two_managers_of_one_account(
         self, token_server: TokenServer
@@ -220,14 +299,23 @@ class TestPrometheus:
         held.token()
         settled(held)
 
-        assert idle.expiry.left() == 0
+        assert idle.accounts.standings() == {}
         assert 35900 < scraped(registry) <= 36000
         assert generate_latest(registry).decode().count(f"{EXPIRY}{{") == 1
 
 
+def series(registry: CollectorRegistry, name: str) -> dict[tuple[str, ...], float]:
+    """The samples of one metric by the values of their labels."""
+    return {
+        tuple(sample.labels.values()): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
 def scraped(registry: CollectorRegistry) -> float:
-    value = registry.get_sample_value(EXPIRY, {"account": ""})
-    assert value is not None
+    (value,) = series(registry, EXPIRY).values()
     return value
 
 
@@ -277,11 +365,16 @@ class TestOpenTelemetry:
     def test_counts_stores_that_fail(
         self, telemetry: Telemetry, token_server: TokenServer, tmp_path: Path
     ) -> None:
-        degrade(token_server, telemetry.events("acme"), tmp_path)
+        held = degrade(token_server, telemetry.events("acme"), tmp_path)
 
-        assert telemetry.points("evertoken.store.degradations") == [
-            ({"evertoken.account": "acme", "evertoken.store": "file"}, 1)
-        ]
+        told = {
+            "evertoken.account": "acme",
+            "url.full": token_server.token_url,
+            "evertoken.store": "file",
+        }
+        assert telemetry.points("evertoken.store.degradations") == [(told, 1)]
+        assert telemetry.points("evertoken.store.degraded") == [(told, 1)]
+        assert held.token().value
         unit = telemetry.metrics()["evertoken.store.degradations"].unit
         assert unit == "{degradation}"
 
@@ -305,10 +398,33 @@ class TestOpenTelemetry:
             for at, _ in telemetry.points("evertoken.renewals")
             if "error.type" in at
         } == errors
-        assert telemetry.points("evertoken.replays") == [
-            ({"evertoken.account": "adopting", "http.response.status_code": 401}, 1)
-        ]
+        replayed = {
+            "evertoken.account": "adopting",
+            "url.full": token_server.token_url,
+            "http.response.status_code": 401,
+        }
+        assert telemetry.points("evertoken.replays") == [(replayed, 1)]
+        assert {
+            (at["evertoken.account"], at["evertoken.outcome"])
+            for at, holds in telemetry.points("evertoken.renewal.status")
+            if holds
+        } == {
+            ("granting", "renewed"),
+            ("adopting", "renewed"),
+            ("refused", "refused"),
+            ("failing", "failed"),
+        }
         assert len(kept) == 4
+
+    def test_counts_tokens_that_an_api_refuses_again(
+        self, telemetry: Telemetry, token_server: TokenServer
+    ) -> None:
+        reject(token_server, telemetry.events())
+
+        name, url = account(token_server)
+        assert telemetry.points("evertoken.rejections") == [
+            ({"evertoken.account": name, "url.full": url}, 1)
+        ]
 
     def test_names_units(
         self, telemetry: Telemetry, token_server: TokenServer, tmp_path: Path
@@ -319,6 +435,7 @@ class TestOpenTelemetry:
             "evertoken.renewals": "{renewal}",
             "evertoken.replays": "{request}",
             "evertoken.token.time_to_expiry": "s",
+            "evertoken.renewal.status": "1",
         }
         assert len(kept) == 4
 
@@ -340,6 +457,7 @@ class TestOpenTelemetry:
         }
         assert dict(spans["refused"].attributes or {}) == {
             "evertoken.account": "refused",
+            "url.full": token_server.token_url,
             "evertoken.outcome": "refused",
             "evertoken.source": "grant",
             "error.type": "invalid_grant",
@@ -364,25 +482,27 @@ class TestOpenTelemetry:
         assert span.end_time - span.start_time >= 0.2e9
         # the two clocks that time a renewal and date its span may be set apart by a little
         assert begun - 50e6 <= span.start_time < span.end_time <= time.time_ns()
-        assert "evertoken.account" not in (span.attributes or {})
+        assert (span.attributes or {})["evertoken.account"] == token_server.username
 
     def test_tells_the_seconds_to_expiry_of_managers_that_live(
         self, telemetry: Telemetry, token_server: TokenServer
     ) -> None:
         held = manager(token_server, telemetry.events())
         gone = telemetry.events("gone")
+        gone(RenewalFailed(TokenError("down"), 0.0))
         held.token()
         settled(held)
         assert {
             at.get("evertoken.account")
             for at, _ in telemetry.points("evertoken.token.time_to_expiry")
-        } == {None, gone.account}
+        } == {token_server.username, gone.account}
 
         del gone
         gc.collect()
         ((attributes, left),) = telemetry.points("evertoken.token.time_to_expiry")
 
-        assert attributes == {}
+        name, url = account(token_server)
+        assert attributes == {"evertoken.account": name, "url.full": url}
         assert 35900 < left <= 36000
 
     def test_uses_the_global_providers_where_none_is_given(self, token_server: TokenServer) -> None:

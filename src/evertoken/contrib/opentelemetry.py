@@ -1,7 +1,7 @@
 """A span per renewal, and the metrics of `prometheus`, by OpenTelemetry (extra: `opentelemetry`).
 
-Attributes are those of the semantic conventions where these have one: `error.type`,
-`http.response.status_code`; units are UCUM's.
+Names follow its semantic conventions. An attribute that these define is used as they define it:
+`error.type`, `http.response.status_code`, `url.full` (the token URL); units are UCUM's.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 
-from evertoken.contrib import told
+from evertoken.contrib import measures
 from evertoken.events import (
+    RejectedAgain,
     RenewalFailed,
     Replayed,
     StoreDegraded,
@@ -43,16 +44,19 @@ class OpenTelemetryEvents:
     | `evertoken.renewal` | span | as of the next, and `http.response.status_code` of a failure |
     | `evertoken.renewals` | counter, `{renewal}` | `evertoken.outcome`, `.source`, `error.type` |
     | `evertoken.replays` | counter, `{request}` | `http.response.status_code` |
+    | `evertoken.rejections` | counter, `{rejection}` | |
     | `evertoken.store.degradations` | counter, `{degradation}` | `evertoken.store` |
     | `evertoken.token.time_to_expiry` | gauge, `s` | |
+    | `evertoken.renewal.status` | gauge, `1` | `evertoken.outcome` |
+    | `evertoken.store.degraded` | gauge, `1` | `evertoken.store` |
 
-    All have `evertoken.account` where one is given. Outcomes and sources are those of `prometheus`.
-    A renewal that runs in the background is a trace of its own; one that a look at the store ends
-    belongs to the span of the call that looked.
+    All have `evertoken.account` and `url.full`, the token URL, as far as they are known. Outcomes,
+    sources and gauges are those of `prometheus`. A renewal that runs in the background is a trace
+    of its own; one that a poll of a store ends belongs to the span of the call that polled.
 
     Args:
         tracer_provider, meter_provider: None: the global ones.
-        account: tells managers apart; empty: no such attribute.
+        account: `evertoken.account`; empty: the user name or client id that each event names.
     """
 
     def __init__(
@@ -63,26 +67,26 @@ class OpenTelemetryEvents:
         account: str = "",
     ) -> None:
         self.account = account
-        self.expiry = told.Expiry()
+        self.accounts = measures.Accounts(account)
         self._tracer = trace.get_tracer(SCOPE, tracer_provider=tracer_provider)
         self._instruments = _Instruments.of(meter_provider or metrics.get_meter_provider())
         self._instruments.listeners.add(self)
 
     def __call__(self, event: Event) -> None:
         """Count `event`, and record the renewal that it ends."""
-        self.expiry.note(event)
-        if isinstance(event, Replayed):
-            self._instruments.replays.add(
-                1, {**_of(self.account), "http.response.status_code": event.status}
-            )
-        elif isinstance(event, StoreDegraded):
-            self._instruments.degradations.add(
-                1, {**_of(self.account), "evertoken.store": event.store}
-            )
-        elif isinstance(event, TokenRenewed | RenewalFailed | TokenRefused):
-            attributes = {**_of(self.account), **_outcome(event)}
+        attributes = _of(self.accounts.note(event))
+        if isinstance(event, TokenRenewed | RenewalFailed | TokenRefused):
+            attributes |= _outcome(event)
             self._instruments.renewals.add(1, attributes)
             self._record(event, attributes)
+        elif isinstance(event, Replayed):
+            attributes["http.response.status_code"] = event.status
+            self._instruments.replays.add(1, attributes)
+        elif isinstance(event, RejectedAgain):
+            self._instruments.rejections.add(1, attributes)
+        elif isinstance(event, StoreDegraded):
+            attributes["evertoken.store"] = event.store
+            self._instruments.degradations.add(1, attributes)
 
     def _record(
         self, event: TokenRenewed | RenewalFailed | TokenRefused, attributes: Attributes
@@ -112,16 +116,18 @@ class _Instruments:
     _guard = threading.Lock()  # guards _known
 
     def __init__(self, provider: MeterProvider) -> None:
-        self.listeners: told.Listeners[OpenTelemetryEvents] = told.Listeners()
+        self.listeners: measures.Listeners[OpenTelemetryEvents] = measures.Listeners()
         meter = metrics.get_meter(SCOPE, meter_provider=provider)
-        self.renewals = meter.create_counter("evertoken.renewals", "{renewal}", told.RENEWALS)
-        self.replays = meter.create_counter("evertoken.replays", "{request}", told.REPLAYS)
-        self.degradations = meter.create_counter(
-            "evertoken.store.degradations", "{degradation}", told.DEGRADATIONS
+        counter, gauge = meter.create_counter, meter.create_observable_gauge
+        self.renewals = counter("evertoken.renewals", "{renewal}", measures.RENEWALS)
+        self.replays = counter("evertoken.replays", "{request}", measures.REPLAYS)
+        self.rejections = counter("evertoken.rejections", "{rejection}", measures.REJECTIONS)
+        self.degradations = counter(
+            "evertoken.store.degradations", "{degradation}", measures.DEGRADATIONS
         )
-        meter.create_observable_gauge(
-            "evertoken.token.time_to_expiry", [self._observe], "s", told.EXPIRY
-        )
+        gauge("evertoken.token.time_to_expiry", [self._expiry], "s", measures.EXPIRY)
+        gauge("evertoken.renewal.status", [self._statuses], "1", measures.STATUS)
+        gauge("evertoken.store.degraded", [self._degraded], "1", measures.DEGRADED)
 
     @classmethod
     def of(cls, provider: MeterProvider) -> _Instruments:
@@ -131,20 +137,31 @@ class _Instruments:
                 cls._known[provider] = cls(provider)
             return cls._known[provider]
 
-    def _observe(self, _options: CallbackOptions) -> Iterator[Observation]:
-        for account, left in self.listeners.left().items():
-            yield Observation(left, _of(account))
+    def _expiry(self, _options: CallbackOptions) -> Iterator[Observation]:
+        for account, standing in self.listeners.standings().items():
+            yield Observation(standing.seconds_left, _of(account))
+
+    def _statuses(self, _options: CallbackOptions) -> Iterator[Observation]:
+        for account, standing in self.listeners.standings().items():
+            for outcome, holds in standing.statuses():
+                yield Observation(int(holds), {**_of(account), "evertoken.outcome": outcome})
+
+    def _degraded(self, _options: CallbackOptions) -> Iterator[Observation]:
+        for account, standing in self.listeners.standings().items():
+            for store, ails in standing.degraded.items():
+                yield Observation(int(ails), {**_of(account), "evertoken.store": store})
 
 
-def _of(account: str) -> Attributes:
-    return {"evertoken.account": account} if account else {}
+def _of(account: measures.Account) -> Attributes:
+    named = {"evertoken.account": account.name, "url.full": account.token_url}
+    return {name: value for name, value in named.items() if value}
 
 
 def _outcome(event: TokenRenewed | RenewalFailed | TokenRefused) -> Attributes:
     attributes: Attributes = {
-        "evertoken.outcome": told.OUTCOMES[type(event)],
+        "evertoken.outcome": measures.OUTCOMES[type(event)],
         "evertoken.source": event.source,
     }
     if not isinstance(event, TokenRenewed):
-        attributes["error.type"] = told.error_type(event.error)
+        attributes["error.type"] = measures.error_type(event.error)
     return attributes

@@ -1,4 +1,4 @@
-"""Events as Prometheus metrics, and the time to expiry (extra: `prometheus`)."""
+"""Events as Prometheus metrics, and how each account stands (extra: `prometheus`)."""
 
 from __future__ import annotations
 
@@ -10,49 +10,66 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from evertoken.contrib import told
-from evertoken.events import Replayed, StoreDegraded
+from evertoken.contrib import measures
+from evertoken.events import (
+    RejectedAgain,
+    RenewalFailed,
+    Replayed,
+    StoreDegraded,
+    TokenRefused,
+    TokenRenewed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from evertoken.events import Event
 
+_ACCOUNT = ("account", "token_url")
+
 
 class PrometheusEvents:
     """`TokenManager(..., on_event=PrometheusEvents())`.
 
-    | metric | labels |
+    | metric | labels beside `account` and `token_url` |
     |---|---|
-    | `evertoken_renewals_total` | `account`, `outcome` (`renewed`, `failed`, `refused`), `source` |
-    | `evertoken_replays_total` | `account`, `status` |
-    | `evertoken_store_degradations_total` | `account`, `store` |
-    | `evertoken_token_expiry_seconds` | `account` |
+    | `evertoken_renewals_total` | `outcome` (`renewed`, `failed`, `refused`), `source` |
+    | `evertoken_replays_total` | `status` |
+    | `evertoken_rejections_total` | |
+    | `evertoken_store_degradations_total` | `store` |
+    | `evertoken_token_expiry_seconds` | |
+    | `evertoken_renewal_status` | `outcome` |
+    | `evertoken_store_degraded` | `store` |
 
-    `source` is `grant`, or the store that the token was adopted from; a failure has none. The last
-    one is the time left when it is scraped, for as long as the manager lives.
+    `source` is `grant`, or the store that a token was adopted from; of a failure that was adopted,
+    `store`. The last three are gauges, read when they are scraped, for as long as the listener
+    lives: the time left, and 1 or 0 for each outcome and for each store that ever failed.
+
+    One listener may serve many managers, since every event names its account.
 
     Args:
         registry: where they are registered, once however many listeners share it.
-        account: tells managers apart that share a registry.
+        account: the label `account`; empty: the user name or client id that each event names.
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY, *, account: str = "") -> None:
         self.account = account
-        self.expiry = told.Expiry()
+        self.accounts = measures.Accounts(account)
         self._metrics = _Metrics.of(registry)
         self._metrics.listeners.add(self)
 
     def __call__(self, event: Event) -> None:
         """Count `event`."""
-        self.expiry.note(event)
-        if isinstance(event, Replayed):
-            self._metrics.replays.labels(self.account, str(event.status)).inc()
+        account = self.accounts.note(event)
+        if isinstance(event, TokenRenewed | RenewalFailed | TokenRefused):
+            outcome = measures.OUTCOMES[type(event)]
+            self._metrics.renewals.labels(*account, outcome, event.source).inc()
+        elif isinstance(event, Replayed):
+            self._metrics.replays.labels(*account, str(event.status)).inc()
+        elif isinstance(event, RejectedAgain):
+            self._metrics.rejections.labels(*account).inc()
         elif isinstance(event, StoreDegraded):
-            self._metrics.degradations.labels(self.account, event.store).inc()
-        elif outcome := told.OUTCOMES.get(type(event)):
-            source = getattr(event, "source", "")
-            self._metrics.renewals.labels(self.account, outcome, source).inc()
+            self._metrics.degradations.labels(*account, event.store).inc()
 
 
 class _Metrics(Collector):
@@ -64,22 +81,15 @@ class _Metrics(Collector):
     _guard = threading.Lock()  # guards _known
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.listeners: told.Listeners[PrometheusEvents] = told.Listeners()
-        self.renewals = Counter(
-            "evertoken_renewals",
-            told.RENEWALS,
-            ["account", "outcome", "source"],
-            registry=registry,
-        )
-        self.replays = Counter(
-            "evertoken_replays", told.REPLAYS, ["account", "status"], registry=registry
-        )
-        self.degradations = Counter(
-            "evertoken_store_degradations",
-            told.DEGRADATIONS,
-            ["account", "store"],
-            registry=registry,
-        )
+        self.listeners: measures.Listeners[PrometheusEvents] = measures.Listeners()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"evertoken_{name}", text, [*_ACCOUNT, *labels], registry=registry)
+
+        self.renewals = counter("renewals", measures.RENEWALS, "outcome", "source")
+        self.replays = counter("replays", measures.REPLAYS, "status")
+        self.rejections = counter("rejections", measures.REJECTIONS)
+        self.degradations = counter("store_degradations", measures.DEGRADATIONS, "store")
         registry.register(self)
 
     @classmethod
@@ -91,10 +101,18 @@ class _Metrics(Collector):
             return cls._known[registry]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The time to expiry, at this moment."""
-        family = GaugeMetricFamily(
-            "evertoken_token_expiry_seconds", told.EXPIRY, labels=["account"]
-        )
-        for account, left in self.listeners.left().items():
-            family.add_metric([account], left)
-        yield family
+        """How the accounts stand at this moment."""
+        expiry = _gauge("token_expiry_seconds", measures.EXPIRY)
+        status = _gauge("renewal_status", measures.STATUS, "outcome")
+        degraded = _gauge("store_degraded", measures.DEGRADED, "store")
+        for account, standing in self.listeners.standings().items():
+            expiry.add_metric(account, standing.seconds_left)
+            for outcome, holds in standing.statuses():
+                status.add_metric([*account, outcome], int(holds))
+            for store, ails in standing.degraded.items():
+                degraded.add_metric([*account, store], int(ails))
+        yield from (expiry, status, degraded)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"evertoken_{name}", text, labels=[*_ACCOUNT, *labels])
