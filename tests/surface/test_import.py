@@ -15,6 +15,8 @@ import pytest
 
 from evertoken import FileStore, Token, TokenKey
 from evertoken.core.entry import Entry
+from evertoken.runtime.extras import how_to_install
+from support.console import without
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,6 +164,31 @@ class TestModules:
         assert all(importlib.util.find_spec(name) for name in renewing)
         assert loaded & {"cachetools", "concurrent", "cryptography", "filelock"} == set()
         assert loaded & renewing == set()
+
+
+class TestMissingExtra:
+    @pytest.mark.parametrize(
+        ("module", "package", "extra"),
+        [
+            ("evertoken.contrib.prometheus", "prometheus_client", "prometheus"),
+            ("evertoken.contrib.opentelemetry", "opentelemetry", "opentelemetry"),
+            ("evertoken.cli.app", "click", "cli"),
+            ("evertoken.demo", "rich", "demo"),
+        ],
+    )
+    def test_is_named_with_the_command_that_installs_it(
+        self, module: str, package: str, extra: str, tmp_path: Path
+    ) -> None:
+        program = f"""
+try:
+    import {module}
+except ImportError as error:
+    print(error.name.partition(".")[0], error)
+"""
+        said = printed_by(program, PYTHONPATH=without(package, at=tmp_path))
+
+        sentence = f"{module.removesuffix('.app')} needs the package {package}: "
+        assert said.startswith(f"{package} {sentence}{how_to_install(extra)} (No module named ")
 
 
 class TestTime:

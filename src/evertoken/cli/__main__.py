@@ -1,4 +1,4 @@
-"""The door of the command `evertoken`: says in one sentence what is not installed."""
+"""Starts the command `evertoken`; one sentence names the packages that are not installed."""
 
 from __future__ import annotations
 

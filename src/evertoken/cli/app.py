@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
-import click
+from evertoken.runtime import extras
+
+with extras.needed("evertoken.cli", "cli"):
+    import click
 
 _COMMANDS = {
     "token": "token:token",

@@ -11,10 +11,6 @@ import time
 import weakref
 from typing import TYPE_CHECKING, ClassVar
 
-from opentelemetry import metrics, trace
-from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
-from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
-
 from evertoken.contrib import measures
 from evertoken.events import (
     RejectedAgain,
@@ -24,6 +20,12 @@ from evertoken.events import (
     TokenRefused,
     TokenRenewed,
 )
+from evertoken.runtime import extras
+
+with extras.needed("evertoken.contrib.opentelemetry", "opentelemetry"):
+    from opentelemetry import metrics, trace
+    from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+    from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

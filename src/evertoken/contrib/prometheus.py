@@ -6,10 +6,6 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, ClassVar
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
-
 from evertoken.contrib import measures
 from evertoken.events import (
     RejectedAgain,
@@ -19,6 +15,12 @@ from evertoken.events import (
     TokenRefused,
     TokenRenewed,
 )
+from evertoken.runtime import extras
+
+with extras.needed("evertoken.contrib.prometheus", "prometheus"):
+    from prometheus_client import REGISTRY, CollectorRegistry, Counter
+    from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
