@@ -69,7 +69,7 @@ def test_the_next_caller_starts_afresh_after_the_deadline(  # F31
     assert token_server.token_requests == 1
 
 
-def test_callers_that_wait_while_it_is_abandoned_share_the_next_one(  # F31
+def test_callers_of_an_abandoned_renewal_share_the_next_one(  # F31
     token_server: TokenServer, hanging: Callable[[float], Hanging]
 ) -> None:
     password = hanging(1)
@@ -95,7 +95,7 @@ def test_a_callable_that_always_hangs_holds_one_thread_per_deadline(  # F31
     assert password.readings <= (time.monotonic() - started) / STEP + 1
 
 
-def test_a_token_that_an_abandoned_renewal_brings_replaces_no_later_one() -> None:  # F31
+def test_the_token_of_an_abandoned_renewal_replaces_no_newer_one() -> None:  # F31
     grant = CountingGrant()
     grant.deadline = DEADLINE  # type: ignore[attr-defined]  # as a grant with a deadline has it
     manager = sibling(grant)
@@ -119,7 +119,7 @@ class Panic(BaseException):
 
 @pytest.mark.parametrize("kind", [Panic, SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError])
 @pytest.mark.parametrize("where", ["password", "request"])
-def test_whatever_is_raised_is_one_typed_error(  # F31
+def test_any_exception_of_a_renewal_becomes_a_typed_error(  # F31
     token_server: TokenServer,
     kind: type[BaseException],
     where: str,

@@ -82,7 +82,7 @@ def test_a_token_that_is_renewed_is_logged_with_its_account(  # S64
     assert message.startswith(f"{token_server.username} at {token_server.token_url}: token from")
 
 
-def test_a_remembered_failure_says_since_when_and_until_when(  # S64
+def test_a_remembered_failure_names_its_start_and_end(  # S64
     token_server: TokenServer, tmp_path: Path
 ) -> None:
     first = error_of(manager_for(token_server, "acme-api", tmp_path))

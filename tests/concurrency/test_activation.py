@@ -131,7 +131,7 @@ def test_a_sibling_that_adopts_a_new_token_waits_too(
     assert grant.requests == 2
 
 
-def test_a_replaced_token_that_the_api_refuses_gives_way_without_a_grant(
+def test_a_replaced_token_that_the_api_rejects_is_dropped_without_a_grant(
     token_server: TokenServer, grant: SlowGrant, api: SlowAPI, clocks: Clocks
 ) -> None:  # S38
     manager = manager_of(grant)

@@ -97,7 +97,7 @@ def faults(call: str, count: int, folder: Path) -> Iterator[Fault]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
-def test_any_file_call_may_fail_with_any_error_once_or_for_ever(  # F8
+def test_any_file_call_may_fail_with_any_error_once_or_always(  # F8
     call: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     count = calls_of(call, tmp_path / "counted")
@@ -119,7 +119,7 @@ def test_any_file_call_may_fail_with_any_error_once_or_for_ever(  # F8
         assert scene.drafts() == [], fault
 
 
-def test_a_folder_that_cannot_be_looked_at_is_said_once_on_every_python(  # F8
+def test_an_inaccessible_folder_is_logged_once_on_every_python(  # F8
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Python 3.14's, which takes such a folder for a file
@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_looked_at_is_said_once_on_every_python(  # F8
 
 @pytest.mark.parametrize("taken", [0, 1, 100])
 @pytest.mark.parametrize("sticky", [False, True], ids=["once", "sticky"])
-def test_a_short_write_is_made_up_for_or_leaves_the_old_file(  # F8
+def test_a_short_write_is_completed_or_leaves_the_old_file(  # F8
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, taken: int, sticky: bool
 ) -> None:
     scene = Scene(tmp_path / "folder")
@@ -242,7 +242,7 @@ def test_without_locks_the_first_save_removes_drafts_of_killed_processes(  # F1,
     assert sorted(scene.drafts()) == sorted([fixed, written, "abc123.tmp", "notes.tmp"])
 
 
-def test_a_draft_that_another_process_writes_is_not_put_in_place(
+def test_a_draft_written_by_another_process_does_not_replace_the_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:  # F13
     # both hold the lock, since its file was removed in between, and their drafts have one name
@@ -282,7 +282,7 @@ def test_a_save_does_not_list_the_folder(tmp_path: Path, siblings: int) -> None:
     assert scene.drafts() == []
 
 
-def test_a_fault_that_lasts_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lasting_fault_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene(tmp_path / "folder")
     with injected(Fault("open", scene.folder, errno.ENOSPC, sticky=True)):
         for _ in range(5):
@@ -306,7 +306,7 @@ def test_trouble_names_the_first_cause_and_no_draft(tmp_path: Path) -> None:  # 
     assert f"'{scene.path.with_suffix('.lock')}'" in str(scene.store.trouble(KEY))
 
 
-def test_a_second_cause_is_said_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_second_cause_is_logged_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene(tmp_path / "folder")
     for number in (errno.ENOSPC, errno.EROFS):
         with injected(Fault("open", scene.folder, number, sticky=True)):
@@ -314,7 +314,7 @@ def test_a_second_cause_is_said_too(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert len(warned(caplog)) == 2
 
 
-def test_a_folder_that_cannot_be_made_is_said_once(
+def test_a_folder_that_cannot_be_created_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -327,7 +327,7 @@ def test_a_folder_that_cannot_be_made_is_said_once(
     assert len(warned(caplog)) == 1
 
 
-def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+def test_a_removed_folder_is_created_again(tmp_path: Path) -> None:
     scene = Scene(tmp_path / "folder")
     for path in scene.folder.iterdir():
         path.unlink()
@@ -350,7 +350,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(where)], check=True)  # noqa: S603, S607  literal
 
 
-def test_a_disk_that_is_full(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:  # F8
+def test_a_full_disk(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:  # F8
     scene = Scene(small_disk / "folder")
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space"):
@@ -382,7 +382,7 @@ class TestADiskThatWasFull:
         return sibling(grant, tmp_path, policy=RefreshPolicy(recheck=0.01))
 
     @pytest.mark.usefixtures("_soon")
-    def test_is_given_the_token_again_without_another_grant(
+    def test_gets_the_token_later_without_another_grant(
         self, full: Fault, grant: CountingGrant, manager: TokenManager, tmp_path: Path
     ) -> None:
         with injected(full):
@@ -397,7 +397,7 @@ class TestADiskThatWasFull:
         assert grant.requests == 1
 
     @pytest.mark.usefixtures("_soon")
-    def test_is_given_the_revocation_again(
+    def test_gets_the_revocation_later(
         self, full: Fault, grant: CountingGrant, manager: TokenManager, tmp_path: Path
     ) -> None:
         def has_a_token() -> bool:

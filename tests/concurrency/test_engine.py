@@ -54,7 +54,7 @@ class Interrupted(MemoryStore):
 
 
 @pytest.mark.parametrize("end", ["invalidate", "revoke"])
-def test_a_token_that_is_ended_while_the_identity_changes_crosses_to_no_other(  # S49
+def test_ending_a_token_while_the_identity_changes_does_not_affect_the_new_identity(  # S49
     tmp_path: Path, end: str
 ) -> None:
     grant, memory = CountingGrant(key=ALICE), Interrupted()
@@ -103,7 +103,7 @@ def test_a_listener_is_called_without_a_lock_for_a_refusal_too(tmp_path: Path) -
     assert free == [True]
 
 
-def test_a_renewal_that_crashes_is_a_failure_and_not_a_loop(
+def test_a_renewal_that_crashes_fails_and_does_not_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runs: list[object] = []
@@ -146,7 +146,7 @@ def first_joins(manager: TokenManager, result: Result, patch: pytest.MonkeyPatch
     patch.setattr(type(manager.renewer), "start", start_or_join)
 
 
-def test_a_refresh_returns_no_token_that_a_frozen_renewal_brought_too_late(  # F30
+def test_a_refresh_does_not_return_the_late_token_of_a_suspended_renewal(  # F30
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     manager, now = sibling(CountingGrant()), clock.now()
@@ -157,7 +157,7 @@ def test_a_refresh_returns_no_token_that_a_frozen_renewal_brought_too_late(  # F
     assert manager.refresh() != dead
 
 
-def test_a_refresh_asks_though_the_renewal_that_it_joined_only_remembered(
+def test_a_refresh_sends_a_request_if_the_renewal_it_joined_only_remembered_a_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     manager, now = sibling(CountingGrant()), clock.now()
@@ -167,7 +167,7 @@ def test_a_refresh_asks_though_the_renewal_that_it_joined_only_remembered(
     assert manager.refresh().value.startswith("token-1")
 
 
-def test_a_slow_credential_that_fails_is_a_failure_and_not_a_late_renewal(  # F31
+def test_a_slow_credential_that_fails_is_not_a_late_renewal(  # F31
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     grant = CountingGrant()

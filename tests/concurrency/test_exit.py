@@ -58,7 +58,7 @@ def is_free(server: TokenServer, folder: Path) -> bool:
         return bool(held)
 
 
-def test_ctrl_c_ends_the_waiting_at_once_and_the_renewal_goes_on(  # F5
+def test_ctrl_c_ends_the_wait_at_once_and_the_renewal_goes_on(  # F5
     server: TokenServer, tmp_path: Path
 ) -> None:
     server.hang()
@@ -89,7 +89,7 @@ def test_ctrl_c_ends_the_waiting_at_once_and_the_renewal_goes_on(  # F5
 
 
 @pytest.mark.parametrize("ending", ["", "raise SystemExit(0)", "sys.exit()"])
-def test_a_hanging_renewal_holds_no_exit(  # F6
+def test_a_hanging_renewal_does_not_delay_the_exit(  # F6
     server: TokenServer, tmp_path: Path, ending: str
 ) -> None:
     server.hang()
@@ -129,7 +129,7 @@ def test_a_handler_at_exit_may_still_call_the_api(server: TokenServer, tmp_path:
     assert output.strip() in server.secrets
 
 
-def test_a_killed_holder_leaves_no_lock_though_its_child_lives_on(  # F4
+def test_a_killed_process_leaves_no_lock_although_its_child_lives_on(  # F4
     server: TokenServer, tmp_path: Path
 ) -> None:
     server.hang()
@@ -168,7 +168,7 @@ def test_a_killed_holder_leaves_no_lock_though_its_child_lives_on(  # F4
     child.communicate(timeout=20)
 
 
-def test_a_stopped_holder_costs_a_bounded_wait(  # F14
+def test_a_stopped_lock_holder_costs_a_bounded_wait(  # F14
     server: TokenServer, tmp_path: Path
 ) -> None:
     server.hang()

@@ -267,7 +267,7 @@ def test_requests_go_on_from_memory_and_one_warning_names_folder_and_cause(  # S
     assert "choose" in said
 
 
-def test_a_store_says_what_is_wrong_with_its_folder_until_that_is_mended(  # S56
+def test_a_store_reports_the_trouble_with_its_folder_until_it_is_fixed(  # S56
     grant: CountingGrant, folder: Path, spoil: Callable[[Path], None]
 ) -> None:
     store, other = FileStore(folder), CountingGrant()
@@ -290,7 +290,7 @@ def test_a_store_says_what_is_wrong_with_its_folder_until_that_is_mended(  # S56
     assert store.trouble(other.key) is None
 
 
-def test_events_and_log_tell_of_a_spoilt_folder_and_of_its_end_each_time(  # S56
+def test_events_and_log_report_an_untrusted_folder_and_its_recovery_each_time(  # S56
     grant: CountingGrant, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="evertoken")
@@ -317,7 +317,7 @@ def test_events_and_log_tell_of_a_spoilt_folder_and_of_its_end_each_time(  # S56
     assert caplog.text.count("are used again") == 2
 
 
-def test_after_a_folder_was_mended_the_next_renewal_is_shared_again(  # S56
+def test_after_a_folder_is_fixed_the_next_renewal_is_shared_again(  # S56
     grant: CountingGrant, folder: Path
 ) -> None:
     open_to_everyone(folder)
@@ -329,7 +329,7 @@ def test_after_a_folder_was_mended_the_next_renewal_is_shared_again(  # S56
     assert token_in(FileStore(folder), grant.key) == renewed
 
 
-def test_a_folder_that_is_opened_while_a_caller_waits_for_its_lock_is_given_up(  # S56
+def test_a_folder_that_becomes_writable_to_others_while_a_caller_waits_is_not_used(  # S56
     grant: CountingGrant, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = FileStore(folder)
@@ -348,7 +348,7 @@ def test_a_folder_that_is_opened_while_a_caller_waits_for_its_lock_is_given_up( 
     assert "mode 0777" in str(waiting.trouble(grant.key))
 
 
-def test_a_folder_that_another_user_puts_in_the_place_of_ours_is_not_used(  # S56
+def test_a_folder_that_another_user_puts_in_place_of_ours_is_not_used(  # S56
     grant: CountingGrant, folder: Path
 ) -> None:
     manager = sibling(grant, folder)

@@ -90,7 +90,7 @@ def test_a_child_forked_during_the_parents_grant_has_a_token(  # F2
     assert manager.token(timeout=0.0).value.startswith(("token-1-", "token-2-")[: 1 + shared])
 
 
-def test_a_fork_waits_for_an_import_that_is_under_way(  # F2
+def test_a_fork_waits_for_a_running_import(  # F2
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = ModuleType("gate_of_a_slow_room")
@@ -119,7 +119,7 @@ def test_a_fork_waits_for_an_import_that_is_under_way(  # F2
         ("FileStore('.', encryption_key=KEY)", "cryptography.fernet"),
     ],
 )
-def test_a_fork_waits_for_whatever_a_first_use_loads(first_use: str, module: str) -> None:  # F2
+def test_a_fork_waits_for_the_imports_of_a_first_use(first_use: str, module: str) -> None:  # F2
     """In an interpreter of its own, which has loaded nothing yet."""
     program = f"""
         import importlib.abc, os, sys, threading, time
@@ -194,7 +194,7 @@ def test_a_child_forked_during_a_slow_hash_remembers_a_refusal(  # S48, F2
         assert in_child(refused) is True
 
 
-def test_a_child_draws_a_jitter_fraction_of_its_own() -> None:
+def test_a_child_has_its_own_jitter_fraction() -> None:
     children = [float(str(in_child(process.jitter_fraction))) for _ in range(3)]
     assert len({process.jitter_fraction(), *children}) == 4
 
@@ -297,7 +297,7 @@ def context(
         forkserver._forkserver._stop()  # type: ignore[attr-defined]  # there is no public way
 
 
-def test_a_manager_travels_to_every_kind_of_process_during_its_grant(  # F2, F7
+def test_a_manager_can_be_sent_to_every_kind_of_process_during_its_grant(  # F2, F7
     server: TokenServer, context: multiprocessing.context.SpawnContext
 ) -> None:
     manager = squadrun.manager(timeout=20.0)

@@ -127,7 +127,7 @@ def test_a_child_replaces_what_it_inherited_at_its_first_call() -> None:  # F29
     assert process.current() is before
 
 
-def test_threads_that_come_first_at_once_share_one_new_process(
+def test_threads_that_enter_a_child_at_once_share_one_process_object(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # F29
     renewed: list[int] = []
@@ -153,7 +153,7 @@ def test_threads_that_come_first_at_once_share_one_new_process(
         assert len(set(map(id, found))) == 1
 
 
-def test_a_memory_amid_a_change_starts_empty() -> None:  # F29
+def test_a_memory_store_forked_during_a_change_starts_empty() -> None:  # F29
     memory = MemoryStore()
     memory._guard = threading.Lock()  # type: ignore[assignment]  # held as by another thread
     with memory._guard:

@@ -66,7 +66,7 @@ def answer(pipe: Connection) -> Any:
 
 
 @pytest.mark.parametrize("connection", ["kept", "lost"])
-def test_a_process_frozen_for_longer_than_its_token_lives_loses_no_call(connection: str) -> None:
+def test_a_process_frozen_longer_than_its_tokens_lifetime_fails_no_call(connection: str) -> None:
     # F30
     with TokenServer(expires_in=LIFETIME) as server:
         grant = grant_of(server, deadline=2 if connection == "lost" else 30)
@@ -130,7 +130,7 @@ SHORT = 1
 """Seconds that a token lives where processes are frozen at random."""
 
 
-def test_processes_frozen_at_random_moments_are_never_given_a_dead_token(
+def test_processes_frozen_at_random_moments_never_get_a_dead_token(
     tmp_path: Path, *, soak: bool
 ) -> None:  # F30
     with TokenServer(expires_in=SHORT) as server, contextlib.ExitStack() as stack:

@@ -49,7 +49,7 @@ def grant() -> CountingGrant:
     return CountingGrant()
 
 
-def test_a_file_store_is_told_of_when_it_fails_and_when_it_serves_again(
+def test_events_report_a_file_store_that_fails_and_recovers(
     grant: CountingGrant, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="evertoken")
@@ -74,7 +74,7 @@ def test_a_file_store_is_told_of_when_it_fails_and_when_it_serves_again(
     assert [record.levelname for record in notices] == ["INFO"]
 
 
-def test_a_disk_that_fails_again_is_told_of_again(
+def test_a_disk_that_fails_again_is_reported_again(
     grant: CountingGrant, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     told = Told()
@@ -89,7 +89,7 @@ def test_a_disk_that_fails_again_is_told_of_again(
     assert [record.levelname for record in caplog.records].count("WARNING") == 2
 
 
-def test_each_manager_of_a_store_has_its_listener_told(
+def test_the_listener_of_each_manager_of_a_store_gets_the_event(
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     store = FileStore(tmp_path)
@@ -138,7 +138,9 @@ class Ailing(MemoryStore):
         return reason
 
 
-def test_old_news_of_a_store_is_not_told_after_newer_news(grant: CountingGrant) -> None:
+def test_an_outdated_finding_about_a_store_is_not_reported_after_a_newer_one(
+    grant: CountingGrant,
+) -> None:
     told, store = Told(), Ailing()
     health = Health([store], told)
     store.reason = "it is down"
@@ -157,7 +159,7 @@ def test_old_news_of_a_store_is_not_told_after_newer_news(grant: CountingGrant) 
     assert told.names == ["StoreDegraded", "StoreRecovered"]
 
 
-def test_redis_is_told_of_when_it_is_away_and_when_it_is_back(grant: CountingGrant) -> None:
+def test_events_report_redis_when_it_is_down_and_when_it_is_back(grant: CountingGrant) -> None:
     told = Told()
 
     def is_back() -> bool:

@@ -117,7 +117,7 @@ def still_works(manager: TokenManager, grant: CountingGrant, folder: Path) -> No
 @pytest.mark.timeout(600)  # three renewals for each place
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_call_that_is_interrupted_anywhere_leaves_nothing_behind(  # F32
+def test_a_call_interrupted_anywhere_leaves_no_lock_or_task_behind(  # F32
     name: str, tmp_path: Path
 ) -> None:
     prepare, call = CALLS[name]
@@ -138,7 +138,7 @@ def test_a_call_that_is_interrupted_anywhere_leaves_nothing_behind(  # F32
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
 @pytest.mark.parametrize("name", CALLS)
-def test_alarms_at_random_moments_leave_nothing_behind(  # F32
+def test_alarms_at_random_moments_leave_no_lock_or_task_behind(  # F32
     name: str, tmp_path: Path, *, soak: bool
 ) -> None:
     prepare, call = CALLS[name]

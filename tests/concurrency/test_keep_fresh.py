@@ -54,7 +54,7 @@ def test_a_failing_endpoint_is_tried_again_without_any_request() -> None:
 
 
 @pytest.mark.parametrize("renewing", [False, True])
-def test_a_closed_manager_is_kept_fresh_no_longer(*, renewing: bool) -> None:
+def test_a_closed_manager_is_no_longer_kept_fresh(*, renewing: bool) -> None:
     grant = CountingGrant(lifetime=1.0)
     manager = sibling(grant)
     with held(grant):
@@ -73,7 +73,7 @@ def test_a_closed_manager_is_kept_fresh_no_longer(*, renewing: bool) -> None:
     assert grant.requests == 2
 
 
-def test_a_kept_manager_may_be_collected() -> None:
+def test_a_manager_with_keep_fresh_can_be_garbage_collected() -> None:
     manager = sibling(CountingGrant(), keep_fresh=True)
     eventually(partial(is_fresh, manager))
     gone = weakref.ref(manager.renewer)
@@ -122,7 +122,7 @@ class Failing:
         raise LookupError("the password is hunter2")
 
 
-def test_a_look_that_fails_is_logged_without_its_text_and_tried_again(
+def test_a_failed_check_is_logged_without_its_text_and_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(scheduler, "PAUSE", 0.05)
@@ -147,7 +147,7 @@ class Quick:
         return math.inf
 
 
-def test_a_renewal_that_ends_at_once_is_followed_by_the_look_that_it_asked_for() -> None:
+def test_a_renewal_that_ends_at_once_is_followed_by_the_check_it_requested() -> None:
     kept = Quick()
     scheduler.look_at(kept, 0.0)
     eventually(lambda: kept.looks >= 3, within=scheduler.LONGEST_ALONE / 4)
@@ -166,7 +166,7 @@ class Idle:
         return math.inf
 
 
-def test_a_wall_clock_that_is_set_has_every_manager_looked_at(
+def test_every_manager_is_checked_after_the_wall_clock_was_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # F16
     monkeypatch.setattr(scheduler, "LONGEST_SLEEP", 0.05)
@@ -192,7 +192,7 @@ class Hanging(Failing):
         return None
 
 
-def test_a_folder_that_hangs_delays_no_other() -> None:  # F42
+def test_a_hanging_folder_does_not_delay_other_managers() -> None:  # F42
     hanging = [Hanging() for _ in range(pool.SIZE)]
     for each in hanging:
         scheduler.look_at(each, 0.0)

@@ -97,7 +97,7 @@ def server(authority: tuple[ssl.SSLContext, str]) -> Iterator[TokenServer]:
 
 
 @pytest.mark.parametrize("illness", SICK)
-def test_a_process_that_cannot_ask_keeps_no_sibling_from_asking(  # S53
+def test_a_process_that_cannot_send_requests_does_not_stop_its_siblings(  # S53
     server: TokenServer, authority: tuple[ssl.SSLContext, str], tmp_path: Path, illness: str
 ) -> None:
     sick = process_of(SICK[illness](server), tmp_path)
@@ -111,7 +111,7 @@ def test_a_process_that_cannot_ask_keeps_no_sibling_from_asking(  # S53
     assert server.token_requests == 1
 
 
-def test_a_refusal_that_a_callable_raises_is_no_verdict_of_the_server(  # S53
+def test_a_refusal_raised_by_a_callable_does_not_count_as_the_servers(  # S53
     server: TokenServer, tmp_path: Path
 ) -> None:
     manager = process_of(grant_of(server, password=forbidden), tmp_path)
@@ -126,7 +126,7 @@ def test_a_refusal_that_a_callable_raises_is_no_verdict_of_the_server(  # S53
     assert status.retry_at - clock.now().wall <= 60
 
 
-def test_a_proxy_that_wants_a_login_keeps_no_sibling_from_asking(  # S53
+def test_a_proxy_that_requires_a_login_does_not_stop_siblings(  # S53
     server: TokenServer, authority: tuple[ssl.SSLContext, str], tmp_path: Path
 ) -> None:
     with Proxy(status=407) as proxy:
@@ -153,7 +153,7 @@ def test_a_refused_connection_leaves_nothing_in_the_store(tmp_path: Path) -> Non
     [Answer(503), Answer(404), Cut("body"), Reset(), Answer(200, body=b"<html>")],
     ids=repr,
 )
-def test_a_failure_of_the_endpoint_stays_shared(  # S53, F20
+def test_a_failure_of_the_endpoint_is_shared(  # S53, F20
     token_server: TokenServer, tmp_path: Path, trouble: Behaviour
 ) -> None:
     token_server.token_endpoint.answer_always(trouble)
@@ -167,7 +167,7 @@ def test_a_failure_of_the_endpoint_stays_shared(  # S53, F20
     assert token_server.token_requests == posts
 
 
-def test_a_sick_process_backs_off_and_recovers_by_itself() -> None:  # S53
+def test_a_process_with_a_local_failure_backs_off_and_recovers() -> None:  # S53
     grant = CountingGrant()
     grant.failure = GrantUnavailable("could not read the password", transient=True, local=True)
     manager = sibling(grant, policy=RefreshPolicy(retry_after=0.3, jitter=0.0))
@@ -181,7 +181,7 @@ def test_a_sick_process_backs_off_and_recovers_by_itself() -> None:  # S53
     eventually(lambda: outcome(manager) != "GrantUnavailable")
 
 
-def test_a_sick_process_takes_the_token_of_a_healthy_one(
+def test_a_process_with_a_local_failure_adopts_a_siblings_token(
     token_server: TokenServer, tmp_path: Path
 ) -> None:
     policy = RefreshPolicy(recheck=0.05)
@@ -198,7 +198,7 @@ def test_a_sick_process_takes_the_token_of_a_healthy_one(
     eventually(lambda: outcome(sick) == token.value)
 
 
-def test_an_error_of_a_grant_that_is_not_one_of_ours_binds_its_process_alone(  # S53
+def test_a_foreign_exception_of_a_grant_binds_only_its_process(  # S53
     tmp_path: Path,
 ) -> None:
     class Buggy(CountingGrant):
@@ -212,7 +212,7 @@ def test_an_error_of_a_grant_that_is_not_one_of_ours_binds_its_process_alone(  #
     assert outcome(sibling(healthy, tmp_path)).startswith("token-1")
 
 
-def test_a_missing_variable_stops_no_sibling(
+def test_a_missing_variable_does_not_stop_siblings(
     token_server: TokenServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # S53
     for name in ("client_id", "client_secret", "username", "password", "base_url"):

@@ -108,7 +108,7 @@ def test_a_user_name_that_changes_while_the_server_answers_stores_no_token_under
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["granted", "refused"])
-def test_nothing_of_the_last_user_travels_to_the_next_one(  # S49
+def test_nothing_is_carried_over_from_the_last_user_to_the_next(  # S49
     server: TokenServer, tmp_path: Path, *, refused: bool
 ) -> None:
     account = {"username": "alice", "password": "p"}
@@ -152,7 +152,7 @@ def test_a_refusal_is_remembered_under_the_password_that_was_posted(  # S51, F25
     assert posted == [["the old one"], ["the new one"]]
 
 
-def test_the_posted_password_is_the_one_that_a_new_process_is_kept_from_posting(  # S48, S51
+def test_a_new_process_does_not_post_the_password_that_was_refused(  # S48, S51
     server: TokenServer, tmp_path: Path
 ) -> None:
     account = {"username": "alice", "password": "the old one"}
@@ -209,7 +209,7 @@ def test_each_credential_is_read_once_per_renewal(
     assert sorted(asked) == sorted(["username", "password", "client_secret"] * 2)
 
 
-def test_a_reading_shows_no_credential(server: TokenServer) -> None:  # S46
+def test_the_repr_of_a_reading_shows_no_credential(server: TokenServer) -> None:  # S46
     read = grant_of(server).read()
 
     assert server.password not in repr(read)

@@ -142,7 +142,7 @@ def test_the_owners_next_token_does_not_reach_an_intruder_through_the_store(  # 
         intruder.token()
 
 
-def test_a_wrong_password_that_waits_beside_the_owner_asks_for_itself(  # S50
+def test_a_wrong_password_that_waits_with_the_owner_sends_its_own_request(  # S50
     token_server: TokenServer, memory: MemoryStore
 ) -> None:
     token_server.latency = 0.3
@@ -185,7 +185,7 @@ def test_the_right_password_shares_the_token_however_it_is_given(
     assert token_server.grants == 1
 
 
-def test_a_token_adopted_from_a_file_is_shared_with_callables_that_say_the_same(
+def test_a_token_adopted_from_a_file_is_shared_with_callables_that_return_the_same(
     token_server: TokenServer, tmp_path: Path
 ) -> None:
     TokenManager(grant_of(token_server), store=FileStore(tmp_path), memory=MemoryStore()).token()
@@ -331,7 +331,7 @@ def test_after_its_proof_a_manager_adopts_what_siblings_renew(
     assert token_server.grants == 2
 
 
-def test_a_grant_that_shows_no_sources_is_told_apart_by_its_slow_hash(memory: MemoryStore) -> None:
+def test_a_grant_without_sources_is_distinguished_by_its_slow_hash(memory: MemoryStore) -> None:
     owner, intruder = CountingGrant(), CountingGrant()
     intruder.key = owner.key
     intruder.credentials = "others"
@@ -346,7 +346,7 @@ def test_a_grant_that_shows_no_sources_is_told_apart_by_its_slow_hash(memory: Me
     assert (owner.requests, intruder.requests, same.requests) == (1, 1, 0)
 
 
-def test_an_owner_that_is_forgotten_takes_the_token_along(tmp_path: Path) -> None:  # S50
+def test_forgetting_an_owner_drops_its_token(tmp_path: Path) -> None:  # S50
     memory = MemoryStore(maxsize=2)
     grant = CountingGrant()
     TokenManager(grant, memory=memory).token()
@@ -386,7 +386,7 @@ def test_a_forked_child_knows_the_owner(token_server: TokenServer, memory: Memor
         TokenManager(grant_of(token_server, password="a guess"), memory=memory).token()
 
 
-def test_auth_of_the_owner_goes_on_beside_an_intruder(
+def test_the_owners_auth_keeps_working_beside_an_intruder(
     token_server: TokenServer, memory: MemoryStore
 ) -> None:
     auth = BearerAuth(TokenManager(grant_of(token_server), memory=memory))

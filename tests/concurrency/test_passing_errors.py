@@ -48,7 +48,7 @@ PASSING: dict[str, Behaviour] = {
 
 
 @pytest.mark.parametrize("passing", PASSING)
-def test_one_passing_error_is_asked_again_after_a_second(  # S52
+def test_the_endpoint_is_asked_again_a_second_after_a_passing_error(  # S52
     token_server: TokenServer, passing: str
 ) -> None:
     token_server.answer_next(*[PASSING[passing]] * 3)
@@ -67,7 +67,7 @@ def test_one_passing_error_is_asked_again_after_a_second(  # S52
 
 
 @pytest.mark.parametrize("passing", PASSING)
-def test_one_passing_error_at_a_renewal_costs_no_call(  # S52
+def test_one_passing_error_at_a_renewal_fails_no_call(  # S52
     token_server: TokenServer, tmp_path: Path, passing: str
 ) -> None:
     grant = grant_of(token_server)

@@ -169,7 +169,7 @@ def assert_private(path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o620, 0o602, 0o666, 0o644, 0o700 | 0o001])
-def test_a_file_that_is_open_to_others_is_not_trusted_and_replaced(  # F12, S45
+def test_a_file_accessible_to_others_is_not_trusted_and_replaced(  # F12, S45
     folder: Path, mode: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = planted(folder, content())
@@ -272,7 +272,7 @@ def test_a_good_file_is_used(folder: Path) -> None:
     assert token_in(FileStore(folder)) == "planted"
 
 
-def test_a_file_of_a_newer_version_is_left_alone(  # F11
+def test_a_file_of_a_newer_version_is_not_changed(  # F11
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     newer = json.dumps({"schema": 3, "whatever": "it holds"}).encode()
@@ -290,7 +290,7 @@ def test_a_file_of_a_newer_version_is_left_alone(  # F11
     [a_token(age=-3600.0), a_token(age=7200.0)],
     ids=["from the future", "expired"],
 )
-def test_a_token_that_cannot_be_true_is_not_usable(folder: Path, token: Token) -> None:  # F16
+def test_a_token_with_implausible_times_is_not_usable(folder: Path, token: Token) -> None:  # F16
     planted(folder, content(token))
     store = FileStore(folder)
     entry = store.load(KEY)
@@ -326,7 +326,7 @@ def open_umask() -> object:
 
 
 @pytest.mark.usefixtures("open_umask")
-def test_no_file_is_open_to_others_at_any_instant(  # S44
+def test_no_file_is_accessible_to_others_at_any_moment(  # S44
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modes: dict[str, int] = {}
@@ -399,7 +399,7 @@ def removed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [removed, replaced])
-def test_a_lock_file_that_goes_while_it_is_held_costs_one_more_grant_at_most(  # F13
+def test_a_lock_file_removed_while_held_costs_at_most_one_more_grant(  # F13
     grant: CountingGrant, folder: Path, harm: Callable[[Path], None]
 ) -> None:
     managers = [sibling(grant, folder) for _ in range(6)]
@@ -419,7 +419,7 @@ def test_a_lock_file_that_goes_while_it_is_held_costs_one_more_grant_at_most(  #
 
 
 @pytest.mark.parametrize("harm", [removed, replaced])
-def test_a_lock_whose_file_goes_is_no_longer_held(  # F13
+def test_a_lock_whose_file_was_removed_is_no_longer_held(  # F13
     folder: Path, harm: Callable[[Path], None]
 ) -> None:
     store = FileStore(folder)
@@ -440,7 +440,7 @@ def test_a_loose_lock_file_still_locks(folder: Path) -> None:  # F12
         assert (first, second) == (Hold.HELD, Hold.BUSY)
 
 
-def test_a_lock_that_cannot_be_taken_is_absent_and_nobody_waits(folder: Path) -> None:  # F9
+def test_a_lock_that_cannot_be_taken_is_absent_and_is_not_waited_for(folder: Path) -> None:  # F9
     path_of(folder, ".lock").mkdir()
     store = FileStore(folder)
     for timeout in (0.0, SOON):
@@ -457,7 +457,7 @@ def test_locks_of_different_identities_are_independent(folder: Path) -> None:  #
         assert (first, second) == (Hold.HELD, Hold.HELD)
 
 
-def test_a_file_that_is_being_written_for_too_long_is_left_to_its_writer(
+def test_a_file_locked_by_another_writer_for_too_long_is_not_written(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, writer = FileStore(folder), FileStore(folder)

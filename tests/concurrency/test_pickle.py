@@ -55,7 +55,7 @@ def there_and_back(manager: TokenManager) -> TokenManager:
 
 
 @pytest.mark.parametrize("travel", [there_and_back, copy.copy, copy.deepcopy])
-def test_configuration_travels_and_nothing_else(  # F7
+def test_only_the_configuration_is_pickled(  # F7
     server: TokenServer, tmp_path: Path, travel: Callable[[TokenManager], TokenManager]
 ) -> None:
     server.client_secret = ""
@@ -87,7 +87,7 @@ def test_no_secret_is_in_the_pickle(server: TokenServer, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["password", "client_secret"])
-def test_a_literal_secret_stays_at_home_with_an_error_that_names_the_remedy(  # F7
+def test_a_literal_secret_does_not_pickle_and_the_error_names_the_remedy(  # F7
     server: TokenServer, name: str
 ) -> None:
     manager = TokenManager(grant_of(server, **{name: "T0psecret"}), memory=MemoryStore())
@@ -98,7 +98,7 @@ def test_a_literal_secret_stays_at_home_with_an_error_that_names_the_remedy(  # 
     assert "T0psecret" not in str(caught.value)
 
 
-def test_a_manager_of_the_environment_travels(  # F7
+def test_a_manager_with_credentials_from_the_environment_pickles(  # F7
     server: TokenServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("client_id", "client_secret", "username", "password"):
@@ -107,7 +107,7 @@ def test_a_manager_of_the_environment_travels(  # F7
     assert there_and_back(manager).token().value in server.secrets
 
 
-def test_a_refused_manager_travels_without_the_hash_of_its_password(
+def test_a_refused_manager_pickles_without_the_hash_of_its_password(
     server: TokenServer, tmp_path: Path
 ) -> None:
     server.client_secret = ""
@@ -122,7 +122,7 @@ def test_a_refused_manager_travels_without_the_hash_of_its_password(
     assert grant._last_tag[1] not in pickle.dumps(manager)
 
 
-def test_a_token_does_not_travel() -> None:
+def test_a_token_does_not_pickle() -> None:
     token = sibling(CountingGrant()).token()
     with pytest.raises(TypeError, match="send the manager"):
         pickle.dumps(token)

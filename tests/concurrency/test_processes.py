@@ -44,7 +44,7 @@ def test_a_fleet_costs_one_grant_a_lifetime(server: TokenServer, tmp_path: Path)
     assert server.token_requests == server.grants
 
 
-def test_processes_that_share_nothing_have_tokens_of_their_own(server: TokenServer) -> None:
+def test_processes_without_a_shared_store_have_separate_tokens(server: TokenServer) -> None:
     reports = run_fleet("once", 3, Settings.of(server))
     assert server.token_requests == 3
     assert len({report["token"] for report in reports}) == 3

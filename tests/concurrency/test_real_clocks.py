@@ -104,7 +104,7 @@ assert manager.refresh() != token
 """
 
 
-def test_on_a_day_far_ahead_a_token_is_renewed(
+def test_a_token_is_renewed_on_a_day_far_in_the_future(
     faked: dict[str, str], server: TokenServer, tmp_path: Path
 ) -> None:  # F16
     more = {"LD_PRELOAD": faked["LD_PRELOAD"], "FAKETIME": "+400d"}
@@ -114,7 +114,7 @@ def test_on_a_day_far_ahead_a_token_is_renewed(
 
 @pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
 @pytest.mark.parametrize("offset", ["-1d", "-1h", "+1h", "+1d"])
-def test_a_clock_that_is_set_costs_one_grant_at_most(  # F16
+def test_setting_the_clock_costs_at_most_one_grant(  # F16
     faked: dict[str, str], server: TokenServer, tmp_path: Path, offset: str, *, shared: bool
 ) -> None:
     code = f"""
@@ -143,7 +143,7 @@ while (token := manager.token()) == first:
         assert server.token_requests == 2
 
 
-def test_a_lock_is_waited_for_where_sleep_is_refused(
+def test_a_lock_is_waited_for_although_time_sleep_fails(
     faked: dict[str, str], server: TokenServer, tmp_path: Path
 ) -> None:  # F28
     code = """
@@ -158,7 +158,7 @@ assert clock.since_boot() - started > 0.29
     run(code, server, tmp_path, **faked)
 
 
-def test_the_floor_between_grants_holds_where_sleep_is_refused(  # F16, F28
+def test_the_floor_between_grants_holds_although_time_sleep_fails(  # F16, F28
     faked: dict[str, str], tmp_path: Path
 ) -> None:
     code = """
@@ -201,7 +201,7 @@ def namespaces() -> None:
 
 @pytest.mark.usefixtures("namespaces")
 @pytest.mark.parametrize("hours", [0.0, 100.0])
-def test_a_container_with_a_boot_clock_of_its_own_shares_the_file(  # F16
+def test_a_container_with_its_own_boot_clock_shares_the_file(  # F16
     server: TokenServer, tmp_path: Path, hours: float
 ) -> None:
     first = Settings.of(server, directory=str(tmp_path)).manager(0).token()
@@ -217,7 +217,7 @@ assert abs(clock.since_boot() - token.issued_boot - (time.time() - token.issued_
 
 @pytest.mark.usefixtures("namespaces")
 @pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
-def test_a_suspend_that_the_wall_clock_forgot_is_seen(  # F16
+def test_a_suspend_is_noticed_although_the_wall_clock_missed_it(  # F16
     server: TokenServer, tmp_path: Path, *, shared: bool
 ) -> None:
     code = """

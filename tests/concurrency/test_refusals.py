@@ -89,7 +89,7 @@ def test_a_refusal_survives_a_restart(grant: CountingGrant, tmp_path: Path) -> N
     assert grant.requests == 1
 
 
-def test_a_refusal_is_shared_though_a_token_of_others_is_not_over_yet(  # S48
+def test_a_refusal_is_shared_although_a_token_of_other_credentials_is_still_valid(  # S48
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     now = clock.now()
@@ -102,7 +102,7 @@ def test_a_refusal_is_shared_though_a_token_of_others_is_not_over_yet(  # S48
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
-def test_within_the_cool_down_nothing_is_asked_however_often_a_caller_tries(  # S48
+def test_within_the_cool_down_no_request_is_sent_however_often_a_caller_tries(  # S48
     grant: CountingGrant, tmp_path: Path, *, shared: bool
 ) -> None:
     manager = sibling(grant, tmp_path if shared else None, policy=cooling())
@@ -110,7 +110,7 @@ def test_within_the_cool_down_nothing_is_asked_however_often_a_caller_tries(  # 
     assert grant.requests == 1
 
 
-def test_after_the_cool_down_they_are_asked_once_more_and_then_after_twice_as_long(
+def test_after_the_cool_down_one_request_is_sent_and_the_next_cool_down_doubles(
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     manager = sibling(grant, tmp_path, policy=cooling(1.0))
@@ -120,7 +120,7 @@ def test_after_the_cool_down_they_are_asked_once_more_and_then_after_twice_as_lo
     assert time.monotonic() - started >= 3.0
 
 
-def test_the_cool_down_doubles_over_restarts(grant: CountingGrant, tmp_path: Path) -> None:
+def test_the_cool_down_doubles_across_restarts(grant: CountingGrant, tmp_path: Path) -> None:
     refused(sibling(grant, tmp_path, policy=cooling(0.0)))
     later = sibling(grant, tmp_path, policy=cooling(100.0))
     refused(later)
@@ -130,7 +130,7 @@ def test_the_cool_down_doubles_over_restarts(grant: CountingGrant, tmp_path: Pat
     assert 190.0 < retry_at - time.time() < 201.0
 
 
-def test_changed_credentials_are_asked_at_once_in_every_process(  # F25
+def test_changed_credentials_are_posted_at_once_in_every_process(  # F25
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     managers = [sibling(grant, tmp_path, policy=cooling()) for _ in range(3)]
@@ -151,7 +151,7 @@ def _has(manager: TokenManager) -> bool:
     return True
 
 
-def test_credentials_changed_again_to_wrong_ones_begin_a_cool_down_of_their_own(
+def test_another_wrong_password_begins_its_own_cool_down(
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     manager = sibling(grant, tmp_path, policy=cooling())
@@ -226,7 +226,9 @@ def test_a_wrong_password_does_not_end_the_token_of_the_right_one(
     assert sibling(right, tmp_path).token() == token
 
 
-def test_refresh_asks_again_on_purpose(grant: CountingGrant, tmp_path: Path) -> None:
+def test_refresh_sends_a_request_despite_the_cool_down(
+    grant: CountingGrant, tmp_path: Path
+) -> None:
     manager = sibling(grant, tmp_path, policy=cooling())
     refused(manager)
     with pytest.raises(GrantRefused):
@@ -236,7 +238,7 @@ def test_refresh_asks_again_on_purpose(grant: CountingGrant, tmp_path: Path) -> 
     assert manager.refresh() == manager.token()
 
 
-def test_status_says_what_is_refused_and_until_when(grant: CountingGrant, tmp_path: Path) -> None:
+def test_status_reports_the_refusal_and_its_end(grant: CountingGrant, tmp_path: Path) -> None:
     manager = sibling(grant, tmp_path)
     before = time.time()
     refused(manager)
@@ -248,7 +250,7 @@ def test_status_says_what_is_refused_and_until_when(grant: CountingGrant, tmp_pa
     assert status.last_error.error == "invalid_grant"
 
 
-def test_each_caller_gets_an_error_of_its_own(grant: CountingGrant) -> None:
+def test_each_caller_gets_its_own_error_object(grant: CountingGrant) -> None:
     manager = sibling(grant)
     errors = [refused(manager) for _ in range(3)]
     assert len(set(map(id, errors))) == 3

@@ -314,7 +314,7 @@ def test_the_same_seed_is_the_same_interleaving(
     assert len(decisions[0]) > 20
 
 
-def test_a_deadlock_is_told() -> None:
+def test_a_deadlock_is_reported() -> None:
     found = 0
     for seed in range(10):
         schedule = Schedule(seed)

@@ -66,7 +66,7 @@ def test_siblings_drop_a_revoked_token(grant: CountingGrant, tmp_path: Path) -> 
     assert grant.requests == 2
 
 
-def test_the_renewal_of_a_sibling_is_waited_for_and_its_token_revoked_too(  # S41
+def test_a_revocation_waits_for_a_siblings_renewal_and_revokes_its_token_too(  # S41
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     one, other = pair(grant, tmp_path)
@@ -86,7 +86,7 @@ def test_the_renewal_of_a_sibling_is_waited_for_and_its_token_revoked_too(  # S4
     eventually(lambda: other.token() not in {first, renewed[0]}, within=LATE)
 
 
-def test_an_idle_sibling_sends_a_revoked_token_not_even_once(  # S41
+def test_an_idle_sibling_never_sends_a_revoked_token(  # S41
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     one, other = pair(grant, tmp_path)
@@ -192,7 +192,7 @@ def test_siblings_wait_together_for_a_failing_endpoint(  # F20
     assert grant.requests == 1
 
 
-def test_a_sibling_in_its_back_off_adopts_a_token_that_came_meanwhile(  # F20
+def test_a_sibling_in_its_back_off_adopts_a_token_saved_meanwhile(  # F20
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     grant.failure = GrantUnavailable("503", retry_after=3600.0, transient=True)
@@ -243,7 +243,7 @@ def test_the_lock_of_a_renewing_sibling_is_tried_at_most_once_a_second(
     assert grant.requests == 0
 
 
-def test_a_renewal_that_a_sibling_was_quicker_with_needs_no_lock(
+def test_a_token_saved_by_a_faster_sibling_is_adopted_without_the_lock(
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     one, late = pair(grant, tmp_path)
@@ -301,7 +301,7 @@ def test_a_token_left_by_another_process_costs_no_grant(
     assert grant.requests == 1
 
 
-def test_a_new_manager_is_not_given_what_siblings_have_replaced(
+def test_a_new_manager_does_not_get_a_token_that_siblings_have_replaced(
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     memory = MemoryStore()

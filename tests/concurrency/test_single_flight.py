@@ -39,7 +39,7 @@ PATIENT = RefreshPolicy(retry_after=0.0, retry_after_max=0.0)
 
 @pytest.mark.parametrize("threads", [64, 200])
 @pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
-def test_threads_with_no_token_cost_one_grant(
+def test_threads_without_a_token_cost_one_grant(
     threads: int, *, shared: bool, tmp_path: Path
 ) -> None:
     grant = CountingGrant()
@@ -112,7 +112,7 @@ def test_refresh_renews_a_fresh_token() -> None:
     assert grant.requests == 3
 
 
-def test_refresh_joins_a_renewal_that_runs() -> None:
+def test_refresh_joins_a_running_renewal() -> None:
     grant = CountingGrant()
     manager = sibling(grant)
     with held(grant):
@@ -190,7 +190,7 @@ def test_invalidating_an_earlier_token_leaves_the_later(*, shared: bool, tmp_pat
     assert grant.requests == (2 if shared else 3)
 
 
-def test_an_unforced_grant_keeps_a_second_from_the_one_before() -> None:
+def test_unforced_grants_are_at_least_a_second_apart() -> None:
     grant = CountingGrant(lifetime=0.0)  # F28: over before it is there
     manager = sibling(grant)
     started = time.monotonic()
@@ -206,7 +206,7 @@ def unavailable(retry_after: float | None = None, *, transient: bool = True) -> 
     return GrantUnavailable("503", status=503, retry_after=retry_after, transient=transient)
 
 
-def test_a_hiccup_of_the_first_grant_is_no_error() -> None:
+def test_a_passing_error_of_the_first_grant_is_not_raised() -> None:
     grant = CountingGrant()
     grant.failures = [unavailable(), unavailable(0.1)]
     assert sibling(grant).token().value
@@ -233,7 +233,7 @@ def test_a_first_grant_gives_up_after_three_tries() -> None:
     ],
     ids=["refused", "nonsense", "asked to wait", "not transient"],
 )
-def test_a_failure_that_trying_again_does_not_mend_is_told_at_once(
+def test_a_failure_that_a_retry_cannot_fix_is_raised_at_once(
     failure: GrantRefused | GrantUnavailable | InvalidTokenResponse,
 ) -> None:
     grant = CountingGrant()
@@ -243,7 +243,7 @@ def test_a_failure_that_trying_again_does_not_mend_is_told_at_once(
     assert grant.requests == 1
 
 
-def test_a_first_grant_tries_no_longer_than_the_manager_is_patient() -> None:
+def test_a_first_grant_tries_no_longer_than_the_managers_timeout() -> None:
     grant = CountingGrant()
     grant.failure = unavailable()
     with pytest.raises(GrantUnavailable):
@@ -260,7 +260,7 @@ def test_a_first_grant_that_hung_is_not_tried_again() -> None:
     assert grant.requests == 1
 
 
-def test_an_outage_that_is_known_is_asked_once_per_back_off() -> None:
+def test_in_a_known_outage_one_request_is_sent_per_back_off() -> None:
     grant = CountingGrant()
     grant.failure = unavailable()
     manager = sibling(grant, policy=PATIENT)
@@ -315,7 +315,7 @@ def test_a_usable_token_is_served_if_no_thread_can_start(
     assert grant.requests == 1
 
 
-def test_a_credential_that_exits_is_an_error_for_its_caller() -> None:
+def test_a_credential_callable_that_exits_raises_an_error_in_its_caller() -> None:
     grant = CountingGrant()
 
     def leave() -> Token:
@@ -335,7 +335,7 @@ def test_a_signal_handler_may_ask_for_a_token_wherever_it_interrupts() -> None:
     assert manager.token().value
 
 
-def test_events_are_told_outside_of_all_locks() -> None:
+def test_listeners_are_called_outside_all_locks() -> None:
     grant = CountingGrant()
     told: list[Event] = []
 
@@ -364,7 +364,7 @@ def test_a_failure_while_a_token_lives_is_tried_again_at_its_end_at_the_latest()
     assert told[1].next_try < token.expires_at
 
 
-def test_a_failure_of_a_sibling_is_told_once_the_token_is_due(tmp_path: Path) -> None:
+def test_a_siblings_failure_is_reported_once_the_token_is_due(tmp_path: Path) -> None:
     grant = CountingGrant(lifetime=SHORT)
     told: list[Event] = []
     manager = sibling(grant, tmp_path, on_event=told.append)
@@ -379,7 +379,7 @@ def test_a_failure_of_a_sibling_is_told_once_the_token_is_due(tmp_path: Path) ->
     assert grant.requests == requests == 2
 
 
-def test_a_failure_is_told_once_for_each_renewal() -> None:
+def test_a_failure_is_reported_once_per_renewal() -> None:
     grant = CountingGrant()
     grant.failure = unavailable(3600.0)
     told: list[Event] = []
@@ -420,12 +420,12 @@ def test_a_failing_username_callable_is_called_at_most_once_per_recheck() -> Non
 
 
 @pytest.mark.parametrize("timeout", [-1.0, float("nan")])
-def test_a_timeout_that_is_no_time_is_refused(timeout: float) -> None:
+def test_an_invalid_timeout_is_rejected(timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout"):
         sibling(CountingGrant(), timeout=timeout)
 
 
-def test_a_revocation_waits_for_the_renewal_that_it_would_miss() -> None:
+def test_a_revocation_waits_for_a_running_renewal() -> None:
     grant = CountingGrant()
     manager = sibling(grant)
     manager.token()
@@ -443,7 +443,7 @@ def test_a_revocation_waits_for_the_renewal_that_it_would_miss() -> None:
     assert manager.status().state == "none"
 
 
-def test_a_renewal_that_hangs_keeps_no_token_from_being_revoked() -> None:
+def test_a_hanging_renewal_does_not_prevent_a_revocation() -> None:
     grant = CountingGrant()
     manager = sibling(grant, timeout=0.2)
     first = manager.token()
@@ -455,7 +455,7 @@ def test_a_renewal_that_hangs_keeps_no_token_from_being_revoked() -> None:
         assert manager.status().state == "none"
 
 
-def test_a_failed_revocation_is_told_and_the_token_forgotten_all_the_same() -> None:
+def test_a_failed_revocation_is_raised_and_the_token_is_still_dropped() -> None:
     grant = CountingGrant()
     manager = sibling(grant)
     first = manager.token()
@@ -471,7 +471,7 @@ def test_a_failed_revocation_is_told_and_the_token_forgotten_all_the_same() -> N
     assert manager.token() != first
 
 
-def test_threads_that_meet_a_401_at_once_cost_one_grant_and_wait_for_it() -> None:
+def test_threads_that_get_a_401_at_once_cost_one_grant_and_wait_for_it() -> None:
     grant = CountingGrant()
     manager = sibling(grant)
     rejected = manager.header()
@@ -506,7 +506,7 @@ def test_a_caller_during_a_forced_renewal_does_not_receive_the_rejected_token() 
     assert manager.token() != first
 
 
-def test_a_managers_repr_says_what_it_is_and_how_it_stands() -> None:
+def test_a_managers_repr_names_its_grant_and_its_state() -> None:
     manager = sibling(CountingGrant())
     assert repr(manager).startswith("<TokenManager of ")
     assert repr(manager).endswith(": none>")

@@ -89,7 +89,7 @@ def test_no_call_waits_for_a_log_handler_that_blocks(blocking: Blocking) -> None
         blocking.gate.set()
 
 
-def test_reports_come_in_order_and_the_oldest_are_dropped(
+def test_reports_are_delivered_in_order_and_the_oldest_are_dropped(
     blocking: Blocking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reports, "MOST", 3)

@@ -50,7 +50,7 @@ def held_now() -> Held:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors are counted in /proc")
-def test_renewals_leave_nothing_behind(
+def test_renewals_leak_no_memory_threads_or_descriptors(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, soak: bool
 ) -> None:
     # pytest keeps every record that it captures
@@ -77,7 +77,7 @@ def test_renewals_leave_nothing_behind(
     assert after.memory - before.memory < 4 << 20
 
 
-def test_an_object_registered_for_forks_is_forgotten_with_its_last_user() -> None:
+def test_an_object_registered_for_forks_is_freed_with_its_last_user() -> None:
     before = len(process._forkables)
     managers = [sibling(CountingGrant()) for _ in range(10)]
     assert len(process._forkables) > before
@@ -86,7 +86,7 @@ def test_an_object_registered_for_forks_is_forgotten_with_its_last_user() -> Non
     assert len(process._forkables) <= before
 
 
-def test_a_child_gets_a_jitter_fraction_and_locks_of_its_own() -> None:
+def test_a_child_gets_its_own_jitter_fraction_and_locks() -> None:
     manager = sibling(CountingGrant())
     first = manager.token()
     lock, fraction = process.lock(), process.jitter_fraction()

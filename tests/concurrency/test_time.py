@@ -47,7 +47,7 @@ def manager(
 
 
 @pytest.mark.parametrize("step", [-DAY, -HOUR, -61.0, 61.0, HOUR, DAY, 40 * 365 * DAY])
-def test_a_wall_clock_that_is_set_costs_one_grant_at_most(  # F16
+def test_setting_the_wall_clock_costs_at_most_one_grant(  # F16
     grant: CountingGrant, manager: TokenManager, clocks: Clocks, step: float
 ) -> None:
     manager.token()
@@ -70,7 +70,7 @@ def test_a_clock_set_back_does_not_prolong_a_token(  # F16
     assert grant.requests == 2
 
 
-def test_a_suspend_of_eight_hours_is_seen(  # F16
+def test_a_suspend_of_eight_hours_is_noticed(  # F16
     grant: CountingGrant, manager: TokenManager, clocks: Clocks
 ) -> None:
     grant.lifetime = 7 * HOUR
@@ -79,7 +79,7 @@ def test_a_suspend_of_eight_hours_is_seen(  # F16
     assert manager.token() != first
 
 
-def test_a_restored_machine_whose_clock_since_boot_stood_still_is_seen(  # F16
+def test_a_restored_machine_is_noticed_although_its_clock_since_boot_stood_still(  # F16
     grant: CountingGrant, manager: TokenManager, clocks: Clocks
 ) -> None:
     first = manager.token()
@@ -102,7 +102,7 @@ def test_a_token_survives_a_reboot_in_its_file(  # F16
     assert again.token() != first
 
 
-def test_after_2038_all_goes_on(
+def test_everything_works_after_2038(
     grant: CountingGrant, tmp_path: Path, clocks: Clocks
 ) -> None:  # F16
     clocks.wall_offset = 2**31 + DAY - time.time()
@@ -175,7 +175,7 @@ def test_freezegun_moves_a_token_to_its_end(server: TokenServer, tmp_path: Path)
     assert server.token_requests == 2
 
 
-def test_freezegun_far_from_now_keeps_nobody_from_a_usable_token(
+def test_freezegun_far_from_now_does_not_prevent_a_usable_token(
     server: TokenServer, tmp_path: Path
 ) -> None:
     for year in ("1999", "2031", "2099"):
@@ -195,7 +195,7 @@ def test_a_frozen_clock_keeps_requests_going(server: TokenServer) -> None:
         assert requests.get(server.api_url, auth=auth, timeout=10).status_code == 200
 
 
-def test_a_token_is_dated_by_its_callers_reading(grant: CountingGrant) -> None:
+def test_a_token_is_dated_by_the_clock_reading_of_its_caller(grant: CountingGrant) -> None:
     with freeze_time("2031-05-01", ignore=["_pytest.timing"]):
         token = sibling(grant).token()
         # the renewal's thread sees the real time; a clock of its own moves the caller's on
@@ -203,7 +203,7 @@ def test_a_token_is_dated_by_its_callers_reading(grant: CountingGrant) -> None:
         assert token.lifetime == pytest.approx(grant.lifetime)
 
 
-def test_a_clock_that_is_set_while_a_caller_waits_does_not_date_its_token(
+def test_setting_the_clock_while_a_caller_waits_does_not_change_the_tokens_date(
     grant: CountingGrant, clocks: Clocks
 ) -> None:
     manager = sibling(grant)

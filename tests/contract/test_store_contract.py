@@ -165,7 +165,7 @@ def signed(body: dict[str, object]) -> bytes:
     return json.dumps({**rest, "checksum": hashlib.sha256(text.encode()).hexdigest()}).encode()
 
 
-def test_a_newer_schema_is_said_once_and_never_overwritten(  # F11
+def test_a_newer_schema_is_logged_once_and_never_overwritten(  # F11
     medium: Medium, now: Instant, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, write, read = medium
@@ -222,7 +222,7 @@ def crafted(value: object, changes: dict[str, object]) -> object:
 
 
 @pytest.mark.parametrize("changes", CRAFTS.values(), ids=CRAFTS.keys())
-def test_a_crafted_entry_is_a_miss_said_once_and_replaced(  # S57, F10
+def test_a_crafted_entry_is_a_miss_logged_once_and_replaced(  # S57, F10
     medium: Medium, now: Instant, caplog: pytest.LogCaptureFixture, changes: dict[str, object]
 ) -> None:
     store, write, read = medium
@@ -293,7 +293,7 @@ def sealing(request: pytest.FixtureRequest) -> Sealing:
     return partial(RedisStore, request.getfixturevalue("valkey").url)
 
 
-def test_an_entry_that_no_key_opens_is_a_miss_said_once_and_replaced(
+def test_an_entry_that_no_key_decrypts_is_a_miss_logged_once_and_replaced(
     sealing: Sealing, now: Instant, caplog: pytest.LogCaptureFixture
 ) -> None:
     for key in (None, Fernet.generate_key()):
@@ -317,7 +317,7 @@ def test_keys_rotate_without_a_miss(sealing: Sealing, now: Instant) -> None:
     assert sealing(encryption_key=old).load(KEY) is None
 
 
-def test_a_sealed_file_shows_nothing(tmp_path: Path, now: Instant) -> None:
+def test_a_sealed_file_shows_no_secret(tmp_path: Path, now: Instant) -> None:
     store = FileStore(tmp_path, encryption_key=SECRET)
     entry = held(issued(now, refresh_token="planted-refresh-token"))
     store.save(KEY, entry)
@@ -329,7 +329,7 @@ def test_a_sealed_file_shows_nothing(tmp_path: Path, now: Instant) -> None:
 
 
 @pytest.mark.parametrize("kind", OPEN)
-def test_it_travels_as_its_configuration(  # F7
+def test_it_pickles_as_its_configuration(  # F7
     kind: str, request: pytest.FixtureRequest, now: Instant
 ) -> None:
     store = MAKERS[kind](request)
@@ -345,7 +345,7 @@ def test_it_travels_as_its_configuration(  # F7
 
 
 @pytest.mark.parametrize("kind", SEALED)
-def test_its_key_never_travels_and_is_not_shown(  # S46, F7
+def test_its_encryption_key_is_neither_pickled_nor_shown(  # S46, F7
     kind: str, request: pytest.FixtureRequest
 ) -> None:
     store = MAKERS[kind](request)

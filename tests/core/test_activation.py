@@ -75,7 +75,7 @@ def test_by_default_a_new_token_is_sent_at_once() -> None:
     assert both(AT_ONCE).former is None
 
 
-def test_all_else_goes_by_the_new_token() -> None:
+def test_everything_but_the_header_goes_by_the_new_token() -> None:
     snapshot, alone = both(), held(NEW)
     assert (snapshot.token, snapshot.due_at, snapshot.usable_until) == (
         alone.token,
@@ -85,7 +85,7 @@ def test_all_else_goes_by_the_new_token() -> None:
     assert decide(snapshot, NOW.after(60)) is Action.USE
 
 
-def test_a_token_that_a_poll_or_a_renewal_brought_waits_as_well() -> None:
+def test_a_token_from_a_poll_or_a_renewal_waits_for_its_activation_too() -> None:
     options: dict[str, Any] = {"jitter_fraction": 0, "may_adopt": True}
     assert sent(merge_shared(held(OLD), Entry.of_token(NEW), NOW, POLICY, **options)) == "old"
     assert sent(applied(held(OLD), token=NEW, entry=Entry.of_token(NEW))) == "old"
@@ -97,7 +97,7 @@ def test_without_a_token_that_can_be_sent_the_new_one_is_sent_at_once() -> None:
     assert (over.header, over.former) == ("Bearer new", None)
 
 
-def test_the_delay_ends_with_the_old_tokens_last_use() -> None:
+def test_the_delay_ends_when_the_old_token_stops_being_usable() -> None:
     old = issued(ago(HOUR - 12), value="old")  # of whose life the last 10 seconds are the margin
     snapshot = held(NEW, held(old))
     assert sent(snapshot, NOW.after(1.9)) == "old"
@@ -105,12 +105,12 @@ def test_the_delay_ends_with_the_old_tokens_last_use() -> None:
 
 
 @pytest.mark.parametrize("wall", [-HOUR, 0.0, HOUR])
-def test_a_wall_clock_that_is_set_does_not_prolong_the_delay(wall: float) -> None:
+def test_setting_the_wall_clock_does_not_prolong_the_delay(wall: float) -> None:
     now = NOW.after(DELAY)
     assert sent(both(), now._replace(wall=now.wall + wall)) == "new"
 
 
-def test_the_old_token_is_sent_on_while_further_tokens_arrive() -> None:
+def test_the_old_token_is_still_sent_while_further_tokens_arrive() -> None:
     third = issued(NOW.after(1), value="third")
     snapshot = with_token(both(), third, NOW.after(1), POLICY, jitter_fraction=0)
     assert sent(snapshot, NOW.after(DELAY)) == "old"
@@ -122,14 +122,14 @@ def test_a_server_that_answers_with_the_same_token_again_changes_nothing() -> No
     assert held(again, held(OLD)).former is None
 
 
-def test_an_old_token_that_an_api_refused_is_not_sent() -> None:
+def test_an_old_token_that_an_api_rejected_is_not_sent() -> None:
     refused = with_rejected(held(OLD))
     assert sent(applied(refused, token=NEW, entry=Entry.of_token(NEW))) == "new"
     options: dict[str, Any] = {"jitter_fraction": 0, "may_adopt": True}
     assert sent(merge_shared(refused, Entry.of_token(NEW), NOW, POLICY, **options)) == "new"
 
 
-def test_promoted_the_new_token_is_sent_from_then_on() -> None:
+def test_a_promoted_token_is_sent() -> None:
     assert sent(promoted(both())) == "new"
     assert promoted(EMPTY) is EMPTY
     assert promoted(held(OLD)).token == OLD
@@ -148,7 +148,7 @@ def test_a_revocation_of_the_new_token_ends_both() -> None:
     assert (after.token, after.former, after.header) == (None, None, "")
 
 
-def test_the_old_token_goes_where_the_order_of_both_is_lost() -> None:  # S57
+def test_the_old_token_is_dropped_if_demotion_loses_the_order() -> None:  # S57
     future = replace(NEW, generation=int(NOW.wall + FAR_FUTURE) + 9)
     snapshot = merge_shared(
         held(future, held(OLD)), None, NOW, POLICY, jitter_fraction=0, may_adopt=False
@@ -156,7 +156,7 @@ def test_the_old_token_goes_where_the_order_of_both_is_lost() -> None:  # S57
     assert sent(snapshot) == "new"
 
 
-def test_nothing_is_sent_of_another_identity() -> None:  # S49
+def test_no_token_of_another_identity_is_sent() -> None:  # S49
     before = replace(both(), key=KEY)
     after = applied(before, key=replace(KEY, username="other"), source=Source.BUSY)
     assert (after.token, after.former, after.header) == (None, None, "")

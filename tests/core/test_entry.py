@@ -83,7 +83,7 @@ def test_a_join_is_idempotent(a: Entry, b: Entry) -> None:
     assert content(join(a, NOTHING)) == content(a)
 
 
-def test_a_join_does_not_depend_on_the_order_in_what_takes_no_part_in_equality() -> None:
+def test_a_join_does_not_depend_on_order_in_fields_that_equality_ignores() -> None:
     # the clock since boot is read by one process only
     one, other = of(failure(reading=True)), of(failure(reading=False))
     assert one == other
@@ -166,14 +166,14 @@ def test_eight_refused_credentials_are_remembered_side_by_side() -> None:  # S48
     assert KEPT == 8
 
 
-def test_an_outage_takes_no_place_from_a_refusal() -> None:
+def test_an_outage_does_not_displace_a_refusal() -> None:
     refused = [refusal(ago(each), credentials_hash=bytes([each])) for each in range(KEPT)]
     joined = reduce(join, [of(each) for each in [*refused, failure(ago(-1))]], NOTHING)
     assert joined.refusals == tuple(refused)
     assert joined.outage == failure(ago(-1))
 
 
-def test_of_several_outages_the_newest_is_kept() -> None:
+def test_only_the_newest_outage_is_kept() -> None:
     joined = join(of(failure(ago(5), pause=900)), of(failure(NOW)))
     assert joined.failures == (failure(NOW),)
 
@@ -192,7 +192,7 @@ def test_hashes_under_another_salt_are_dropped() -> None:
     assert join(NOTHING, smaller) == smaller
 
 
-def test_a_hash_without_a_salt_matches_nobody() -> None:
+def test_a_hash_without_a_salt_matches_no_credentials() -> None:
     assert Entry.of_failure(refusal()).refusals == ()
     assert Entry.of_failure(failure()).outage == failure()
 
@@ -215,7 +215,7 @@ def test_eight_used_initial_tokens_are_remembered() -> None:
     assert joined.initials == tuple(reversed(used[1:]))
 
 
-def test_a_mark_wins_over_the_same_login_without_it_and_the_end_over_both() -> None:
+def test_a_spent_mark_beats_the_unmarked_login_and_the_end_beats_both() -> None:
     login = Login("one", 1)
     spent, ended = replace(login, being_spent=True), Login(None, 1)
     assert join(Entry(login=login), Entry(login=spent)).login == spent
@@ -241,7 +241,7 @@ def test_a_digest_of_a_refresh_token_does_not_show_it() -> None:
 @pytest.mark.slow
 @THOROUGH
 @given(entries, st.floats(0, 20))
-def test_the_next_generation_is_newer_than_all_that_is_known(entry: Entry, wall: float) -> None:
+def test_the_next_generation_is_higher_than_any_known_one(entry: Entry, wall: float) -> None:
     following = next_generation(entry, wall)
     assert following > entry.revoked_through
     assert following >= int(wall)
@@ -270,7 +270,7 @@ def test_demotion_keeps_generations_of_the_present() -> None:
     assert demoted(future, NOW.wall) == Entry(issued(), Login("one", 1), -1, (failure(ago(-1)),))
 
 
-def test_the_latest_generation_that_may_be_is_kept_beside_one_from_the_far_future() -> None:
+def test_the_highest_trusted_generation_is_kept_beside_one_from_the_far_future() -> None:
     latest = int(NOW.wall + FAR_FUTURE)
     at = float(latest - FAR_FUTURE)
     entry = Entry(issued(generation=latest), Login("one", latest + 1), latest - 2)
@@ -283,7 +283,7 @@ def test_the_latest_generation_that_may_be_is_kept_beside_one_from_the_far_futur
     assert demoted(failed, at) == replace(failed, token=issued(generation=0))
 
 
-def test_demotion_keeps_what_is_remembered_of_refused_credentials() -> None:
+def test_demotion_keeps_refusals() -> None:
     refused = of(refusal())
     future = replace(refused, login=Login("one", int(NOW.wall + FAR_FUTURE) + 1))
     assert demoted(future, NOW.wall) == replace(refused, login=Login("one", 0))
@@ -322,7 +322,7 @@ def test_a_newer_token_is_not_hidden_by_one_from_the_far_future() -> None:
     assert join_at(now, NOTHING, NOW.wall) == now
 
 
-def test_a_revocation_ends_a_token_from_the_far_future_that_another_place_knows() -> None:
+def test_a_revocation_ends_a_token_from_the_far_future_in_another_store() -> None:
     token = Entry.of_token(issued(generation=int(NOW.wall + FAR_FUTURE) + 9))
     assert join_at(token, Entry.of_revocation(5), NOW.wall).token is None
     later = Entry(token.token, None, 5)
@@ -335,9 +335,7 @@ def test_a_revocation_ends_a_token_from_the_far_future_that_another_place_knows(
 @pytest.mark.slow
 @THOROUGH
 @given(entries, entries)
-def test_joining_an_entry_that_adds_nothing_changes_nothing_but_times(
-    new: Entry, held: Entry
-) -> None:
+def test_joining_an_entry_that_adds_nothing_changes_only_times(new: Entry, held: Entry) -> None:
     assert not adds(held, held)
     assert not adds(NOTHING, held)
     if not adds(new, held):
@@ -357,7 +355,7 @@ def test_joining_an_entry_that_adds_nothing_changes_nothing_but_times(
         Entry(login=Login("one", 1)),
     ],
 )
-def test_news_are_worth_saving(news: Entry) -> None:
+def test_new_facts_are_worth_saving(news: Entry) -> None:
     held = Entry(issued())
     assert adds(news, held)
     assert not adds(news, join(news, held))

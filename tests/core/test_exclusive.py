@@ -66,7 +66,7 @@ def test_the_successor_is_saved_with_its_access_token() -> None:
     assert kept(world) == Login("refresh-2", token.generation, initials=LOGIN.initials)
 
 
-def test_a_server_that_does_not_rotate_leaves_the_refresh_token() -> None:
+def test_a_server_that_does_not_rotate_keeps_the_refresh_token() -> None:
     world = script()
     world.renew()
     assert kept(world).refresh_token == "refresh-1"
@@ -119,7 +119,7 @@ def failed(result: Result) -> FailureKind:
     return result.failure.kind
 
 
-def test_a_login_whose_spender_died_is_tried_again() -> None:
+def test_a_login_is_tried_again_after_the_process_that_spent_it_died() -> None:
     world = script(replace(LOGIN, being_spent=True))
     assert world.renew().token is not None
 
@@ -167,7 +167,7 @@ def test_a_refresh_token_is_not_sent(trouble: Callable[[Script], None], reason: 
     [Login("refresh-9", GENERATION + 9), replace(LOGIN, refresh_token="refresh-9")],
     ids=["newer", "of the same second"],
 )
-def test_a_refresh_token_is_not_sent_when_the_home_has_another_one_by_then(other: Login) -> None:
+def test_a_refresh_token_is_not_sent_if_the_home_already_has_another_one(other: Login) -> None:
     world = script()
     save = world._save
 
@@ -180,14 +180,14 @@ def test_a_refresh_token_is_not_sent_when_the_home_has_another_one_by_then(other
     assert sent(world) == []
 
 
-def test_a_nearer_lock_that_is_busy_or_absent_stops_nothing() -> None:
+def test_a_nearer_lock_that_is_busy_or_absent_does_not_stop_the_renewal() -> None:
     for hold in (Hold.BUSY, Hold.ABSENT):
         world = script()
         world.holds = {0: [hold] * 99}
         assert world.renew().source is Source.GRANT
 
 
-def test_while_nobody_waits_a_busy_home_postpones_the_renewal() -> None:
+def test_a_busy_home_postpones_a_renewal_that_no_caller_waits_for() -> None:
     due = issued(ago(HOUR - 100), value="due")
     world = script()
     busy(world)
@@ -217,7 +217,7 @@ def test_a_refused_refresh_token_ends_the_login_for_everyone() -> None:
     assert world.stores[-1].refusals == ()
 
 
-def test_a_refused_client_leaves_the_login() -> None:
+def test_a_refused_client_does_not_end_the_login() -> None:
     world = script()
     world.answers = [GrantRefused("no", error="invalid_client")]
     assert failed(world.renew()) is FailureKind.REFUSED

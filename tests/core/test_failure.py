@@ -38,7 +38,7 @@ def test_the_kind_of_a_failure_follows_from_its_error(  # S52, S53
     assert FailureKind.of(error) is kind
 
 
-def test_a_failure_is_over_when_either_clock_says_so() -> None:
+def test_a_failure_ends_when_either_clock_reaches_its_end() -> None:
     short = failure(pause=60)
     assert short.remaining(NOW) == 60
     assert short.remaining(NOW.after(59)) == 1
@@ -48,7 +48,7 @@ def test_a_failure_is_over_when_either_clock_says_so() -> None:
     assert failure(reading=False).remaining(Instant(NOW.wall + 50, 0.0)) == 10
 
 
-def test_a_failure_from_the_future_or_of_days_is_over() -> None:  # S57
+def test_a_failure_from_the_future_or_longer_than_a_day_counts_as_ended() -> None:  # S57
     assert failure(ago(-60)).remaining(NOW) > 0
     assert failure(ago(-61)).remaining(NOW) == 0
     assert failure(ago(-61), reading=False).remaining(NOW) == 0
@@ -56,11 +56,11 @@ def test_a_failure_from_the_future_or_of_days_is_over() -> None:  # S57
     assert failure(pause=LONGEST_WAIT + 1).remaining(NOW) == 0
 
 
-def test_a_wall_clock_that_is_set_back_does_not_end_a_cool_down() -> None:
+def test_setting_the_wall_clock_back_does_not_end_a_cool_down() -> None:
     assert refusal().remaining(Instant(NOW.wall - HOUR, NOW.boot + 1)) == 299
 
 
-def test_a_remembered_failure_says_so_since_when_and_until_when() -> None:  # S64
+def test_a_remembered_failure_names_its_start_and_its_end() -> None:  # S64
     refused = refusal(pause=HOUR)
     error = remembered(refused)
     assert isinstance(error, GrantRefused)
@@ -74,7 +74,7 @@ def test_a_remembered_failure_says_so_since_when_and_until_when() -> None:  # S6
     assert str(refused.error) == "the endpoint refused"
 
 
-def test_a_remembered_failure_can_tell_a_time_that_no_calendar_has() -> None:
+def test_a_remembered_failure_can_have_a_time_beyond_the_calendar() -> None:
     assert "1e+300" not in str(remembered(replace(failure(), until=1e18)))
     assert "until 1000000000000000000 s after 1970" in str(
         remembered(replace(failure(), until=1e18))
@@ -96,7 +96,7 @@ def test_a_newer_failure_comes_later() -> None:
     assert first.order < replace(first, credentials_hash=b"hash").order
 
 
-def test_of_two_copies_the_one_with_a_reading_and_the_older_one_count() -> None:
+def test_a_copy_with_a_boot_time_and_an_older_copy_sort_first() -> None:
     assert failure(reading=False).order < failure().order
     assert failure().order < replace(failure(), at_boot=NOW.boot - 1).order
 

@@ -16,20 +16,20 @@ from support.core_values import DAY, HOUR, KEY, PLANTED, failure, issued
 from support.strategies import TRIES, keys
 
 
-def test_an_identity_has_no_place_for_a_password() -> None:  # S47
+def test_an_identity_has_no_field_for_a_password() -> None:  # S47
     assert TokenKey.__slots__ == ("token_url", "client_id", "username", "scope", "extra")
 
 
 @pytest.mark.parametrize(
     ("value", "name"), [(KEY, "username"), (failure(), "until"), (RefreshPolicy(), "jitter")]
 )
-def test_a_value_is_replaced_whole_and_never_changed(value: object, name: str) -> None:
+def test_values_are_immutable(value: object, name: str) -> None:
     with pytest.raises(FrozenInstanceError):
         setattr(value, name, "another")
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_token_refuses_to_travel_and_names_the_remedy(protocol: int) -> None:  # F7
+def test_a_token_does_not_pickle_and_names_the_remedy(protocol: int) -> None:  # F7
     for holder in (issued(), [issued()]):
         with pytest.raises(TypeError, match="send the manager instead") as caught:
             pickle.dumps(holder, protocol)
@@ -61,7 +61,7 @@ def test_two_identities_never_share_a_digest(one: TokenKey, other: TokenKey) -> 
     assert (one.digest() == other.digest()) is (one == other)
 
 
-def test_parts_of_an_identity_do_not_run_into_each_other() -> None:  # S49
+def test_the_parts_of_an_identity_are_separated_in_its_digest() -> None:  # S49
     crafted = [
         TokenKey("url", "a', 'b", "c"),
         TokenKey("url", "a", "b', 'c"),
@@ -88,7 +88,7 @@ def test_a_token_of_a_year_is_trusted_across_2038_too() -> None:  # F16
     assert RefreshPolicy().usable(token, Instant(2.0**31 + DAY, 0.0))
 
 
-def test_readings_take_no_part_in_equality() -> None:
+def test_boot_times_are_ignored_by_equality() -> None:
     assert issued() == issued(reading=False)
     failed = failure()
     assert failed == replace(failed, at_boot=None)

@@ -21,7 +21,7 @@ from support.strategies import TRIES, instants
         (Instant(NOW.wall + DAY, NOW.boot - DAY), True),
     ],
 )
-def test_a_moment_has_come_as_soon_as_either_clock_says_so(  # F16
+def test_a_moment_is_reached_when_either_clock_reaches_it(  # F16
     now: Instant, *, reached: bool
 ) -> None:
     assert NOW.reached(now) is reached
@@ -29,9 +29,7 @@ def test_a_moment_has_come_as_soon_as_either_clock_says_so(  # F16
 
 @TRIES
 @given(instants(), instants())
-def test_no_seconds_are_left_of_a_moment_that_has_come_and_some_of_any_other(
-    moment: Instant, now: Instant
-) -> None:
+def test_seconds_are_left_only_until_a_moment_is_reached(moment: Instant, now: Instant) -> None:
     assert (moment.left(now) <= 0) is moment.reached(now)
 
 

@@ -164,16 +164,16 @@ def test_the_pause_after_refused_credentials_doubles_to_an_hour() -> None:  # S4
     assert pauses == [300, 600, 1200, 2400, 3600, 3600]
 
 
-def test_any_number_of_failures_is_borne() -> None:
+def test_a_backoff_is_bounded_after_any_number_of_failures() -> None:
     assert backoff(DOWN, 10**6) == 60
     assert backoff(GrantRefused("no"), 10**6, REFUSED) == 3600
 
 
-def test_an_answer_that_no_retry_will_change_backs_off_from_a_second_too() -> None:  # S52
+def test_a_permanent_error_answer_also_backs_off_from_one_second() -> None:  # S52
     assert backoff(GrantUnavailable("404", status=404, transient=False)) == 1
 
 
-def test_a_local_failure_that_only_a_person_mends_waits_a_minute() -> None:  # F19
+def test_a_local_failure_that_a_retry_cannot_fix_waits_a_minute() -> None:  # F19
     assert backoff(GrantUnavailable("TLS distrust", transient=False), kind=LOCAL) == 60
 
 

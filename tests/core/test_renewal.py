@@ -73,7 +73,7 @@ def test_a_token_is_dated_and_ordered_from_before_its_request() -> None:
     assert token.generation == GENERATION
 
 
-def test_a_token_is_newer_than_all_that_is_known_whatever_the_clock_says() -> None:
+def test_a_token_is_newer_than_anything_known_whatever_the_clock_says() -> None:
     known = Entry(revoked_through=GENERATION + 50)
     script = Script(stores=[NOTHING, known])
     token = script.renew().token
@@ -81,7 +81,7 @@ def test_a_token_is_newer_than_all_that_is_known_whatever_the_clock_says() -> No
     assert token.generation == GENERATION + 51
 
 
-def test_generations_are_counted_by_the_clock_that_the_fleet_shares() -> None:  # S58
+def test_generations_follow_the_clock_that_the_fleet_shares() -> None:  # S58
     token = Script(ahead=100.0).renew().token
     assert token is not None
     assert (token.issued_at, token.generation) == (NOW.wall, GENERATION + 100)
@@ -101,7 +101,7 @@ def test_without_stores_a_token_is_still_granted() -> None:
     assert Script(stores=[]).renew().source is Source.GRANT
 
 
-def test_a_result_says_how_long_it_took_and_when_it_is_late() -> None:
+def test_a_result_has_its_duration_and_its_deadline() -> None:
     result = Script(latency=61.0).renew()
     assert result.seconds == 61
     assert not result.late(NOW.after(60))
@@ -119,7 +119,7 @@ def test_a_token_that_a_sibling_saved_is_adopted() -> None:
     assert script.stores[0].token == NEW
 
 
-def test_a_token_in_memory_is_believed_only_after_the_farther_stores_were_read() -> None:
+def test_a_token_in_memory_is_adopted_only_after_the_farther_stores_were_loaded() -> None:
     script = Script(stores=[Entry.of_token(NEW), Entry.of_revocation(NEW.generation)])
     result = script.renew()
     assert result.source is Source.GRANT
@@ -145,14 +145,14 @@ def test_a_token_of_other_credentials_is_kept_in_the_stores_but_not_adopted() ->
     assert busy.stores[0].token == NEW
 
 
-def test_a_due_token_does_not_serve_who_has_a_usable_one() -> None:
+def test_a_due_token_is_not_adopted_by_a_manager_with_a_usable_one() -> None:
     script = Script(stores=[Entry.of_token(replace(DUE, value="other"))])
     assert script.renew(held(DUE)).source is Source.GRANT
     script = Script(stores=[Entry.of_token(DUE)])
     assert script.renew().token == DUE
 
 
-def test_an_expired_token_serves_nobody() -> None:
+def test_an_expired_token_is_not_adopted() -> None:
     assert Script(stores=[Entry.of_token(EXPIRED)]).renew().source is Source.GRANT
 
 
@@ -185,7 +185,7 @@ def test_behind_a_busy_lock_the_store_is_read_between_slices_of_waiting() -> Non
     assert result.source is Source.GRANT
 
 
-def test_a_token_that_the_holder_saves_ends_the_waiting() -> None:
+def test_a_token_saved_by_the_lock_holder_ends_the_wait() -> None:
     script = Script(stores=[Entry.of_token(NEW)], holds={0: [Hold.BUSY]})
     assert script.renew().token == NEW
 
@@ -197,7 +197,7 @@ def test_a_store_without_a_lock_is_used_without_one(hold: Hold) -> None:
     assert script.count(LockTimedOut) == 0
 
 
-def test_while_nobody_waits_a_busy_lock_postpones_the_renewal() -> None:
+def test_a_busy_lock_postpones_a_renewal_that_no_caller_waits_for() -> None:
     script = Script(holds={0: [Hold.BUSY]})
     result = script.renew(held(DUE))
     assert result.source is Source.BUSY
@@ -221,7 +221,7 @@ def test_a_manager_that_was_blocked_before_waits_for_the_rest_of_the_timeout() -
     assert [each.timeout for each in script.log if isinstance(each, Lock)] == [0.0]
 
 
-def test_a_lock_that_was_busy_long_ago_is_waited_for_anew() -> None:
+def test_a_lock_that_was_busy_long_ago_gets_the_full_timeout_again() -> None:
     script = Script(holds={0: [Hold.BUSY] * 99})
     script.renew(replace(EMPTY, blocked_since=NOW.boot - 99, due_at=ago(60)))
     assert sum(each.timeout for each in script.log if isinstance(each, Lock)) == 15
@@ -233,7 +233,7 @@ def test_jitter_keeps_siblings_from_giving_up_together() -> None:
     assert sum(each.timeout for each in script.log if isinstance(each, Lock)) == 18
 
 
-def test_another_thread_of_the_process_may_hold_the_farther_lock_alone() -> None:
+def test_a_farther_lock_held_by_another_thread_ends_the_renewal_busy() -> None:
     script = Script(stores=[NOTHING, NOTHING], holds={1: [Hold.BUSY]})
     assert script.renew(held(DUE)).source is Source.BUSY
 
@@ -270,7 +270,7 @@ def test_only_a_passing_error_is_tried_again_at_once(status: int | None, tries: 
     ],
     ids=["a token is usable", "a failure is known", "a sibling's failure is known"],
 )
-def test_a_renewal_that_is_not_cold_is_tried_once(snapshot: Snapshot, stored: Entry) -> None:
+def test_a_renewal_that_is_not_cold_sends_one_request(snapshot: Snapshot, stored: Entry) -> None:
     script = Script(stores=[stored], answers=[DOWN] * 9)
     script.renew(snapshot)
     assert script.count(Request) == 1
@@ -289,7 +289,7 @@ def tries(script: Script) -> int:
     return script.count(Request)
 
 
-def test_two_grants_that_nobody_forced_are_a_second_apart() -> None:  # S18
+def test_two_grants_without_force_are_a_second_apart() -> None:  # S18
     just_now = issued(ago(0.25), value="over", lifetime=0)
     script = Script(stores=[Entry.of_token(just_now)])
     assert script.renew().source is Source.GRANT
@@ -335,7 +335,7 @@ def test_an_outage_is_tried_again_when_the_token_ends() -> None:
     assert Script(stores=[stored]).renew().source is Source.GRANT
 
 
-def test_a_token_that_serves_is_handed_out_though_an_outage_is_known() -> None:
+def test_a_usable_token_is_returned_although_an_outage_is_known() -> None:
     script = Script(stores=[Entry(NEW, failures=(failure(),))])
     result = script.renew()
     assert (result.token, result.failure, result.error) == (NEW, failure(), None)
@@ -347,7 +347,7 @@ def test_a_success_clears_the_outage_for_everyone() -> None:
     assert script.stores[0].failures == ()
 
 
-def test_the_error_of_a_late_renewal_is_neither_told_nor_remembered() -> None:  # F30
+def test_the_error_of_a_late_renewal_is_neither_raised_nor_remembered() -> None:  # F30
     script = Script(latency=61.0, answers=[DOWN])
     result = script.renew()
     assert (result.source, result.failure, result.error) == (Source.FAILED_LATE, None, None)
@@ -359,7 +359,7 @@ def test_the_error_of_a_late_renewal_is_neither_told_nor_remembered() -> None:  
 # -- a local failure -------------------------------------------------------------------------------
 
 
-def test_a_failure_where_nothing_was_sent_is_not_stored() -> None:  # S53
+def test_a_failure_before_anything_was_sent_is_not_stored() -> None:  # S53
     error = GrantUnavailable("no route", transient=True)
     vars(error)["local"] = True
     script = Script(stores=[NOTHING, NOTHING], answers=[error] * 3)
@@ -425,7 +425,7 @@ def test_the_same_credentials_are_not_posted_again_during_the_cool_down() -> Non
     assert Script(stores=[stored]).renew(force=True).source is Source.GRANT
 
 
-def test_a_cool_down_that_is_over_needs_no_hash() -> None:
+def test_an_ended_cool_down_needs_no_hash() -> None:
     script = Script(stores=[refused(b"other")], now=NOW.after(400), hashed=b"third")
     script.renew()
     assert script.names()[:3] == ["Lock 0", "Load 0", "Request"]
@@ -447,7 +447,7 @@ def test_changed_credentials_end_a_cool_down() -> None:  # S51
     assert Script().renew(with_failure(EMPTY, own, NOW, POLICY), force=True).token is not None
 
 
-def test_after_a_401_a_siblings_token_is_looked_for_though_a_refusal_is_remembered() -> None:
+def test_after_a_401_the_stores_are_loaded_although_a_refusal_is_remembered() -> None:
     own = refusal(credentials_hash=READING.fingerprint)
     waiting = with_failure(held(DUE), own, NOW, POLICY)
     script = Script(stores=[Entry.of_token(NEW)])
@@ -510,7 +510,7 @@ def test_a_success_of_other_credentials_ends_no_cool_down() -> None:
 # -- identity and revocation -----------------------------------------------------------------------
 
 
-def test_nothing_of_the_old_identity_is_carried_to_a_new_one() -> None:  # S49
+def test_nothing_is_carried_over_from_the_old_identity() -> None:  # S49
     before = with_failure(held(DUE), failure(), NOW, POLICY)
     before = replace(before, key=replace(KEY, username="other"))
     script = Script(stores=[NOTHING, NOTHING])
@@ -521,7 +521,7 @@ def test_nothing_of_the_old_identity_is_carried_to_a_new_one() -> None:  # S49
     assert "due" not in [store.token and store.token.value for store in script.stores]
 
 
-def test_a_token_that_was_revoked_on_its_way_is_revoked_too() -> None:
+def test_a_token_revoked_in_flight_is_revoked_at_the_server() -> None:
     script = Script(during={0: Entry.of_revocation(GENERATION)})
     result = script.renew()
     assert (result.source, result.token, result.error) == (Source.REVOKED, None, None)
@@ -530,20 +530,20 @@ def test_a_token_that_was_revoked_on_its_way_is_revoked_too() -> None:
     assert script.stores[0].token is None
 
 
-def test_a_store_that_saves_nothing_stops_no_renewal() -> None:
+def test_a_store_that_fails_to_save_does_not_stop_a_renewal() -> None:
     script = Script(stores=[NOTHING, NOTHING], broken={1})
     assert script.renew().token is not None
     assert script.stores[0].token is not None
     assert script.stores[1] == NOTHING
 
 
-def test_a_hash_is_asked_for_only_with_refused_credentials_about() -> None:
+def test_a_hash_is_computed_only_if_refusals_are_known() -> None:
     script = Script(answers=[TokenError("any")])
     script.renew()
     assert script.count(Hash) == 0
 
 
-def test_an_error_that_comes_after_the_deadline_is_no_failure() -> None:  # F30
+def test_an_error_after_the_deadline_is_not_a_failure() -> None:  # F30
     script = Script(latency=4 * HOUR, answers=[DOWN])
     result = script.renew()
     assert result.source is Source.FAILED_LATE
@@ -551,7 +551,7 @@ def test_an_error_that_comes_after_the_deadline_is_no_failure() -> None:  # F30
     assert script.stores == [NOTHING]
 
 
-def test_a_token_is_told_to_come_from_the_store_that_holds_it() -> None:
+def test_the_result_names_the_store_that_holds_the_token() -> None:
     script = Script(stores=[Entry.of_token(EXPIRED), Entry.of_token(NEW)])
     result = script.renew()
     assert result.token == NEW

@@ -57,26 +57,26 @@ def test_a_revocation_of_no_token_leaves_an_outage_in_force() -> None:
     assert result.failure.until == outage.until
 
 
-def test_a_lock_that_is_busy_stops_no_revocation() -> None:
+def test_a_busy_lock_does_not_stop_a_revocation() -> None:
     script = Script(holds={0: [Hold.BUSY]})
     assert script.revoke(held(OWN)).tokens == (OWN,)
 
 
-def test_a_store_that_is_away_learns_of_the_revocation_later() -> None:
+def test_an_unreachable_store_gets_the_revocation_later() -> None:
     script = Script(stores=[Entry.of_token(OWN)], broken={0})
     revocation = script.revoke(held(OWN))
     assert script.stores[0].token == OWN
     assert revocation.entry.kills(OWN)
 
 
-def test_without_any_token_the_server_is_not_asked() -> None:
+def test_without_a_token_no_request_is_sent() -> None:
     script = Script()
     assert script.revoke().tokens == ()
     assert script.count(Revoke) == 0
     assert script.stores[0].revoked_through >= GENERATION
 
 
-def test_the_first_error_of_the_server_is_told_and_every_token_dropped() -> None:
+def test_the_servers_first_error_is_returned_and_every_token_dropped() -> None:
     error = RevocationFailed("no revoke_url")
     script = Script(stores=[Entry.of_token(OTHER)], revoke_error=error)
     revocation = script.revoke(held(OWN))
@@ -97,7 +97,7 @@ def test_the_token_of_other_credentials_is_not_revoked() -> None:  # S50
     assert nobody.stores[0].revoked_through == NOTHING_REVOKED
 
 
-def test_a_token_is_revoked_once_though_several_stores_hold_it() -> None:
+def test_a_token_in_several_stores_is_revoked_once() -> None:
     script = Script(stores=[Entry.of_token(OWN), Entry.of_token(OTHER), Entry.of_token(OTHER)])
     assert script.revoke(held(OWN)).tokens == (OWN, OTHER)
     assert script.count(MayAdopt) == 1
@@ -112,7 +112,7 @@ def test_a_revocation_ends_the_login() -> None:
     assert login.generation > GENERATION
 
 
-def test_credentials_that_cannot_be_read_revoke_the_own_token_here() -> None:
+def test_without_readable_credentials_the_own_token_is_dropped_locally() -> None:
     error = GrantUnavailable("no password")
     script = Script(reading=error)
     revocation = script.revoke(held(OWN))

@@ -50,7 +50,7 @@ def granted(snapshot: Snapshot, token: Token, now: Instant) -> Snapshot:
 
 @pytest.mark.parametrize("values", ["the same again", "each another"])
 @pytest.mark.parametrize("lifetime", [0.2, 1, 5, 15])
-def test_a_caller_that_never_rests_has_one_token_per_lifetime(  # F28
+def test_a_caller_that_never_pauses_gets_one_token_per_lifetime(  # F28
     lifetime: float, values: str
 ) -> None:
     snapshot, grants, calls = EMPTY, 0, 2000
@@ -95,7 +95,7 @@ def test_with_any_policy_due_comes_before_the_end_of_use_and_that_before_expiry(
         assert usable_until.boot <= token.issued_boot + token.lifetime + 1e-6
 
 
-def test_a_policy_without_pauses_has_none() -> None:
+def test_a_policy_with_zero_pauses_never_waits() -> None:
     policy = RefreshPolicy(retry_after=0, retry_after_max=0)
     down = GrantUnavailable("down", transient=True)
     kind = FailureKind.UNAVAILABLE
@@ -139,7 +139,7 @@ def test_no_setting_of_the_wall_clock_makes_a_failure_last_longer(  # F16
 
 
 @pytest.mark.parametrize("back", [DAY, HOUR / 2], ids=["a day", "half an hour"])
-def test_a_copy_without_a_reading_does_not_outlive_its_original(back: float) -> None:  # F16
+def test_a_copy_without_a_boot_time_does_not_outlive_its_original(back: float) -> None:  # F16
     now = Instant(NOW.wall + HOUR - back, NOW.boot + HOUR)
     copy = Entry.of_token(issued(reading=False))
     snapshot = merge_shared(held(issued()), copy, now, POLICY, jitter_fraction=0.0, may_adopt=True)

@@ -92,7 +92,7 @@ def test_two_booleans_decide(*, usable: bool, due: bool, action: Action) -> None
     assert decide(snapshot, NOW) is action
 
 
-def test_without_a_token_a_caller_waits_for_one() -> None:
+def test_a_caller_without_a_token_waits() -> None:
     assert decide(EMPTY, NOW) is Action.REFRESH_OR_WAIT
     assert EMPTY.seconds_left(NOW) == 0
 
@@ -108,7 +108,7 @@ def test_without_a_token_a_caller_waits_for_one() -> None:
         (DAY, Action.REFRESH_OR_WAIT),
     ],
 )
-def test_a_token_of_an_hour_goes_from_fresh_over_stale_to_expired(
+def test_a_token_of_an_hour_is_fresh_then_stale_then_expired(
     seconds: float, action: Action
 ) -> None:
     assert decide(held(issued()), NOW.after(seconds)) is action
@@ -129,7 +129,7 @@ def test_either_clock_ends_a_token(wall: float, boot: float, action: Action) -> 
     assert decide(held(issued()), now) is action
 
 
-def test_a_rejected_token_is_waited_out_until_the_result_of_its_renewal() -> None:
+def test_callers_wait_while_a_rejected_token_is_replaced() -> None:
     rejected = with_rejected(with_fast_path(held(issued()), NOW, POLICY))
     assert decide(rejected, NOW) is Action.REFRESH_OR_WAIT
     assert not rejected.fresh_from <= NOW.wall < rejected.fresh_until
@@ -138,7 +138,7 @@ def test_a_rejected_token_is_waited_out_until_the_result_of_its_renewal() -> Non
     assert decide(applied(rejected, token=NEW), NOW) is Action.USE
 
 
-def test_a_snapshot_is_replaced_whole() -> None:
+def test_a_snapshot_is_immutable() -> None:
     with pytest.raises(FrozenInstanceError):
         setattr(EMPTY, "token", None)  # noqa: B010  mypy would object to the assignment
 
@@ -146,7 +146,7 @@ def test_a_snapshot_is_replaced_whole() -> None:
 # -- a token ---------------------------------------------------------------------------------------
 
 
-def test_a_token_brings_its_header_and_ends_what_was_waited_out() -> None:  # S17
+def test_a_new_token_sets_the_header_and_clears_the_failure() -> None:  # S17
     waiting = replace(EMPTY, key=KEY, fingerprint=b"f", failure=failure(), blocked_since=1.0)
     snapshot = held(issued(value="abc"), snapshot=waiting)
     assert snapshot.header == "Bearer abc"
@@ -168,7 +168,7 @@ def test_a_token_slightly_from_the_future_counts_from_now() -> None:
     assert snapshot.usable_until.boot == NOW.boot + HOUR - 10
 
 
-def test_seconds_left_are_told_by_the_clock_that_says_less() -> None:
+def test_seconds_left_follow_the_clock_that_ends_the_token_first() -> None:
     snapshot = held(issued())
     assert snapshot.seconds_left(Instant(NOW.wall + 100, NOW.boot + 5)) == HOUR - 110
     assert snapshot.seconds_left(Instant(NOW.wall - DAY, NOW.boot + 5)) == HOUR - 15
@@ -177,7 +177,7 @@ def test_seconds_left_are_told_by_the_clock_that_says_less() -> None:
 # -- the fast path ---------------------------------------------------------------------------------
 
 
-def test_the_one_clock_check_is_closed_until_it_is_opened() -> None:
+def test_the_one_clock_check_is_disabled_at_first() -> None:
     for snapshot in (
         EMPTY,
         held(issued()),
@@ -186,7 +186,7 @@ def test_the_one_clock_check_is_closed_until_it_is_opened() -> None:
         assert not snapshot.fresh_from <= NOW.wall < snapshot.fresh_until
 
 
-def test_the_one_clock_check_is_open_until_the_next_poll_or_renewal() -> None:
+def test_the_one_clock_check_is_enabled_until_the_next_poll_or_renewal() -> None:
     patient = RefreshPolicy(recheck=2 * HOUR)
     snapshot = with_fast_path(held(issued()), NOW, POLICY)
     assert (snapshot.fresh_from, snapshot.fresh_until) == (NOW.wall, NOW.wall + POLICY.recheck)
@@ -251,7 +251,7 @@ def test_behind_a_busy_lock_the_next_try_for_a_short_token_is_sooner() -> None: 
     assert postponed(short, NOW, POLICY).due_at == NOW.after(0.5)
 
 
-def test_a_pause_for_another_reason_is_no_wait_for_a_lock() -> None:
+def test_a_pause_for_another_reason_does_not_count_as_waiting_for_a_lock() -> None:
     behind = postponed(held(issued()), NOW, POLICY)
     assert postponed(behind, NOW.after(1), POLICY, blocked=False).blocked_since is None
 
@@ -300,14 +300,14 @@ def test_a_revoked_token_and_its_successor_may_arrive_together() -> None:
     assert snapshot.token == NEW
 
 
-def test_an_outage_that_siblings_met_is_waited_out() -> None:
+def test_a_siblings_outage_delays_a_due_renewal() -> None:
     snapshot = merged(EMPTY, Entry.of_failure(failure()))
     assert decide(snapshot, NOW.after(59)) is Action.FAIL
     assert snapshot.failure == failure()
     assert merged(snapshot, Entry.of_failure(failure())) is snapshot
 
 
-def test_an_outage_that_siblings_met_does_not_bring_the_renewal_of_a_fresh_token_forward() -> None:
+def test_a_siblings_outage_does_not_move_the_renewal_of_a_fresh_token() -> None:
     fresh = merged(held(issued(ago(60))), Entry.of_failure(failure(pause=1)))
     assert fresh.failure is None
     assert decide(fresh, NOW.after(60)) is Action.USE
@@ -326,11 +326,11 @@ def test_an_outage_that_siblings_met_does_not_bring_the_renewal_of_a_fresh_token
     ],
     ids=["over", "older", "refused"],
 )
-def test_another_failure_of_siblings_holds_nobody_up(entry: Entry) -> None:
+def test_no_other_failure_of_siblings_delays_a_renewal(entry: Entry) -> None:
     assert decide(merged(held(OLD), entry), NOW) is Action.REFRESH_IF_FREE
 
 
-def test_an_outage_that_is_over_does_not_delay_a_renewal() -> None:
+def test_an_ended_outage_does_not_delay_a_renewal() -> None:
     over = Entry.of_failure(failure(ago(61)))
     assert merged(EMPTY, over).failure is None
 
@@ -343,7 +343,7 @@ def test_an_outage_that_began_while_a_token_lived_does_not_outlast_it() -> None:
     assert decide(after, NOW) is Action.REFRESH_OR_WAIT
 
 
-def test_a_new_login_ends_what_is_remembered_of_the_old_one() -> None:
+def test_a_new_login_clears_the_failure_of_the_old_one() -> None:
     waiting = with_failure(EMPTY, failure(kind=FailureKind.LOCAL), NOW, POLICY)
     assert decide(waiting, NOW) is Action.FAIL
     first = Entry(login=Login("one", 1))
@@ -386,12 +386,12 @@ def test_a_late_result_does_not_replace_a_newer_token() -> None:
     assert applied(held(NEW), token=OLD).token == NEW
 
 
-def test_an_older_token_replaces_one_that_is_over() -> None:
+def test_an_older_token_replaces_an_expired_one() -> None:
     over = held(issued(ago(2 * HOUR), generation=GENERATION + 5))
     assert applied(over, token=OLD).token == OLD
 
 
-def test_a_token_that_was_revoked_on_its_way_is_not_used() -> None:
+def test_a_token_revoked_in_flight_is_not_used() -> None:
     snapshot = replace(EMPTY, entry=Entry.of_revocation(GENERATION))
     after = applied(snapshot, token=NEW, entry=Entry.of_token(NEW))
     assert after.token is None
@@ -410,7 +410,7 @@ def test_a_token_that_had_expired_when_it_arrived_is_served_once() -> None:  # S
     assert decide(after, NOW) is Action.REFRESH_OR_WAIT
 
 
-def test_a_caller_that_came_after_a_token_had_expired_does_not_receive_it() -> None:  # F30
+def test_a_caller_that_arrives_after_the_token_expired_does_not_receive_it() -> None:  # F30
     expired = issued(ago(10), lifetime=4)
     result = Result(source=Source.GRANT, token=expired, deadline=NOW.boot)
     after = apply_result(EMPTY, result, NOW, POLICY, jitter_fraction=0)
@@ -444,7 +444,7 @@ def test_a_waiting_caller_receives_the_newest_usable_token() -> None:
     assert token_for_waiter(over, Result(source=Source.BUSY), NOW, waiting_since=NOW) is None
 
 
-def test_a_refusal_is_waited_out_by_looking_at_the_credentials_once_per_recheck() -> None:  # S48
+def test_during_a_refusal_the_credentials_are_read_once_per_recheck() -> None:  # S48
     after = applied(EMPTY, failure=refusal())
     assert after.due_at == NOW.after(POLICY.recheck)
 
@@ -454,7 +454,7 @@ def test_after_a_result_no_replacement_is_under_way() -> None:
     assert applied(before, source=Source.BUSY).rejected is False
 
 
-def test_a_renewal_that_ends_without_a_result_of_its_own_was_not_blocked() -> None:
+def test_a_renewal_without_a_result_does_not_count_as_blocked() -> None:
     assert applied(held(OLD), source=Source.FAILED_LATE).blocked_since is None
 
 
@@ -465,7 +465,7 @@ def test_behind_a_sibling_a_renewal_is_postponed() -> None:
     assert decide(after, NOW.after(1)) is Action.REFRESH_IF_FREE
 
 
-def test_nothing_crosses_from_one_identity_to_another() -> None:  # S49
+def test_nothing_is_carried_over_between_identities() -> None:  # S49
     other = replace(KEY, username="other")
     before = with_failure(replace(held(OLD), key=KEY), failure(), NOW, POLICY)
     after = applied(before, key=other, source=Source.BUSY)
@@ -481,7 +481,7 @@ def test_a_result_brings_the_fingerprint_of_the_credentials_that_were_read() -> 
     assert applied(before, fingerprint=b"old", source=Source.BUSY).token == OLD
 
 
-def test_a_result_without_a_reading_leaves_the_identity() -> None:
+def test_a_result_without_a_reading_keeps_the_identity() -> None:
     before = replace(held(OLD), key=KEY, fingerprint=b"f")
     local: Failure = failure(kind=FailureKind.LOCAL)
     after = applied(before, key=None, failure=local)
@@ -494,14 +494,14 @@ def test_a_result_without_a_reading_leaves_the_identity() -> None:
 # -- the end of a token ----------------------------------------------------------------------------
 
 
-def test_an_invalidated_token_is_dropped_and_a_later_one_stays() -> None:
+def test_an_invalidated_token_is_dropped_and_a_newer_one_stays() -> None:
     after = invalidated(held(OLD), "old")
     assert after.token is None
     assert after.entry.revoked_through == OLD.generation
     assert invalidated(held(NEW), "old") == held(NEW)
 
 
-def test_a_token_is_invalidated_by_the_newest_generation_that_it_has_anywhere() -> None:
+def test_a_token_is_invalidated_by_its_highest_generation() -> None:
     # some servers answer a second grant with the token that they gave before
     again = replace(OLD, generation=GENERATION)
     after = invalidated(held(OLD), "old", Entry.of_token(again))
@@ -514,7 +514,7 @@ def test_a_revocation_ends_the_token_that_it_covers() -> None:
     assert revoked(held(NEW), Entry.of_revocation(OLD.generation)).token == NEW
 
 
-def test_without_its_token_a_snapshot_keeps_its_identity_alone() -> None:
+def test_a_snapshot_without_its_token_keeps_only_its_identity() -> None:
     before = with_failure(replace(held(OLD), key=KEY, fingerprint=b"f"), failure(), NOW, POLICY)
     assert without_token(before) == Snapshot(key=KEY, fingerprint=b"f", entry=before.entry)
 
@@ -523,5 +523,5 @@ def test_a_lock_lets_a_renewal_go_on_unless_it_is_busy() -> None:
     assert [hold for hold in Hold if not hold] == [Hold.BUSY]
 
 
-def test_a_result_says_whether_the_endpoint_was_asked() -> None:
+def test_a_result_knows_whether_the_endpoint_was_asked() -> None:
     assert [source for source in Source if Result(source=source).asked] == [Source.GRANT]

@@ -58,7 +58,7 @@ def test_the_digest_of_an_identity_is_the_same_in_every_process_and_version() ->
 AUDIENCE_DIGEST = "98478bcbb56245c8db7d091b5af04f7a"
 
 
-def test_each_extra_parameter_makes_another_identity() -> None:  # S49
+def test_each_extra_parameter_changes_the_identity() -> None:  # S49
     extras: list[tuple[tuple[str, str], ...]] = [
         (),
         (("audience", "a"),),
@@ -69,7 +69,7 @@ def test_each_extra_parameter_makes_another_identity() -> None:  # S49
     assert len({replace(KEY, extra=extra).digest() for extra in extras}) == len(extras)
 
 
-def test_the_order_of_extra_parameters_makes_no_other_identity() -> None:
+def test_the_order_of_extra_parameters_does_not_change_the_identity() -> None:
     one, other = (("a", "1"), ("b", "2")), (("b", "2"), ("a", "1"))
     assert replace(KEY, extra=one) == replace(KEY, extra=other)
 
@@ -88,12 +88,12 @@ def test_two_tokens_have_different_digests() -> None:
 
 
 @given(tokens, tokens)
-def test_only_copies_of_one_token_have_the_same_place(one: Token, other: Token) -> None:
+def test_only_copies_of_one_token_are_equal_in_order(one: Token, other: Token) -> None:
     same = one == other and one.issued_boot == other.issued_boot
     assert (one.order == other.order) is same
 
 
-def test_a_token_is_older_than_a_later_one_and_than_a_copy_that_lives_less_long() -> None:
+def test_a_token_sorts_before_a_newer_one_and_before_a_copy_that_expires_earlier() -> None:
     token = issued()
     assert token.order < replace(token, generation=token.generation + 1).order
     assert token.order < replace(token, value=token.value + "b").order
@@ -105,7 +105,7 @@ def test_a_newer_generation_wins_over_a_later_date() -> None:
     assert issued(ago(60), generation=2).order > issued(NOW, generation=1).order
 
 
-def test_a_copy_without_a_reading_is_replaced_by_the_original() -> None:
+def test_a_copy_without_a_boot_time_is_replaced_by_the_original() -> None:
     assert issued(reading=False).order < issued().order
 
 
@@ -130,7 +130,7 @@ def test_a_token_is_plausible(token: Token, plausible: bool) -> None:  # noqa: F
     assert token.plausible(NOW) is plausible
 
 
-def test_a_token_is_issued_since_a_moment_by_the_clock_that_nobody_can_set() -> None:
+def test_issued_since_is_decided_by_the_clock_since_boot() -> None:
     start = NOW
     assert issued(NOW).issued_since(start)
     assert not issued(ago(1)).issued_since(start)
@@ -139,7 +139,7 @@ def test_a_token_is_issued_since_a_moment_by_the_clock_that_nobody_can_set() -> 
     assert not issued(ago(1), reading=False).issued_since(start)
 
 
-def test_a_moment_is_reached_when_either_clock_says_so() -> None:
+def test_a_moment_is_reached_when_either_clock_has_reached_it() -> None:
     assert NOW.reached(Instant(NOW.wall, 0.0))
     assert NOW.reached(Instant(0.0, NOW.boot))
     assert not NOW.after(1).reached(NOW)

@@ -79,7 +79,7 @@ def test_processes_that_end_after_some_tasks_share_a_token(tmp_path: Path, broke
     assert report.broken_promises(workers=PROCESSES, spare=2) == [], report.log
 
 
-def test_processes_that_are_killed_cost_a_grant_each_at_most(tmp_path: Path, broker: str) -> None:
+def test_killed_processes_cost_at_most_one_grant_each(tmp_path: Path, broker: str) -> None:
     killed: list[int] = []
 
     def kill() -> None:

@@ -59,7 +59,7 @@ def test_workers_share_the_token_of_a_manager_made_before_the_fork(  # F3
     assert report.broken_promises(workers=WORKERS, spare=1) == [], report.log
 
 
-def test_each_worker_keeps_fresh_while_nobody_calls(
+def test_each_worker_keeps_its_token_fresh_without_calls(
     tmp_path: Path, worker_class: list[str]
 ) -> None:  # F3
     port = free_port()

@@ -43,7 +43,7 @@ def limited(request: pytest.FixtureRequest) -> list[str]:
 
 
 @pytest.mark.parametrize("keep_fresh", [False, True], ids=["on_demand", "keep_fresh"])
-def test_callers_renew_by_themselves(  # F33
+def test_callers_renew_in_their_own_thread(  # F33
     tmp_path: Path, limited: list[str], *, keep_fresh: bool
 ) -> None:
     with Trial(tmp_path, shared=True, keep_fresh=keep_fresh) as trial:
@@ -55,7 +55,7 @@ def test_callers_renew_by_themselves(  # F33
     assert report.broken_promises() == [], report.log
 
 
-def test_a_dripping_server_holds_no_caller_beyond_the_deadline(  # F33
+def test_a_dripping_server_blocks_no_caller_beyond_the_deadline(  # F33
     tmp_path: Path, limited: list[str]
 ) -> None:
     with Trial(tmp_path, timeout=1.0) as trial:

@@ -43,7 +43,7 @@ def run_until_replaced(trial: Trial) -> None:
         run_once(trial)
 
 
-def test_runs_in_the_last_quarter_of_a_token_cost_one_grant_more_at_most(tmp_path: Path) -> None:
+def test_runs_in_the_last_quarter_of_a_lifetime_cost_at_most_one_more_grant(tmp_path: Path) -> None:
     # F37
     with Trial(tmp_path, shared=True) as trial:
         trial.server.expires_in = LIFETIME

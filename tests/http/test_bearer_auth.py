@@ -85,7 +85,7 @@ def test_a_request_carries_the_token_once_and_nowhere_else(
     assert not any(token in value for value in others)
 
 
-def test_the_type_is_written_as_the_api_wants_it(
+def test_the_scheme_is_spelled_bearer(
     token_server: TokenServer, session: requests.Session
 ) -> None:  # S28
     token_server.extra = {"token_type": "bearer"}
@@ -111,7 +111,9 @@ def signed(auth: BearerAuth, url: str) -> bool:
         "https://ann:pass@api.example.com/api/",
     ],
 )
-def test_an_origin_is_known_however_it_is_written(manager: TokenManager, url: str) -> None:  # S28
+def test_an_origin_is_recognised_however_it_is_written(
+    manager: TokenManager, url: str
+) -> None:  # S28
     assert signed(BearerAuth(manager, origins=[API]), url)
     assert signed(BearerAuth(manager, origins=["https://API.example.com:443/any/path"]), url)
 
@@ -139,7 +141,7 @@ def test_any_other_origin_gets_no_token(
     assert token_server.requests == ()
 
 
-def test_what_is_no_url_is_left_to_requests(manager: TokenManager) -> None:
+def test_an_invalid_url_is_left_to_requests(manager: TokenManager) -> None:
     request = requests.Request("GET", API).prepare()
     for url in ("https://api.example.com:port/", "https://[", None):
         request.url = url
@@ -147,7 +149,7 @@ def test_what_is_no_url_is_left_to_requests(manager: TokenManager) -> None:
         assert "Authorization" not in BearerAuth(manager, origins=[API])(request).headers
 
 
-def test_a_foreign_origin_is_warned_of_once(
+def test_a_foreign_origin_is_logged_once(
     token_server: TokenServer, session: requests.Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     with TokenServer() as foreign:
@@ -164,12 +166,12 @@ def test_a_foreign_origin_is_warned_of_once(
 
 
 @pytest.mark.parametrize("origin", ["http://api.example.com", "ftp://api.example.com", "api", ""])
-def test_an_api_in_clear_is_refused(manager: TokenManager, origin: str) -> None:  # S30
+def test_a_plain_http_api_is_rejected(manager: TokenManager, origin: str) -> None:  # S30
     with pytest.raises(InsecureURL, match="an origin"):
         BearerAuth(manager, origins=[API, origin])
 
 
-def test_an_api_in_clear_can_be_allowed(manager: TokenManager) -> None:  # S30
+def test_a_plain_http_api_can_be_allowed(manager: TokenManager) -> None:  # S30
     auth = BearerAuth(manager, origins=["http://api.internal"], allow_http=True)
 
     assert signed(auth, "http://api.internal/x")
@@ -177,12 +179,12 @@ def test_an_api_in_clear_can_be_allowed(manager: TokenManager) -> None:  # S30
 
 
 @pytest.mark.parametrize("origin", ["http://127.0.0.1:8", "http://localhost", "http://[::1]:9"])
-def test_loopback_may_be_in_clear(manager: TokenManager, origin: str) -> None:  # S30
+def test_plain_http_on_loopback_is_allowed(manager: TokenManager, origin: str) -> None:  # S30
     assert signed(BearerAuth(manager, origins=[origin]), f"{origin}/x")
 
 
 @pytest.mark.parametrize("where", ["request", "session", "basic"])
-def test_an_authorization_that_was_there_before_is_replaced(
+def test_an_earlier_authorization_is_replaced(
     token_server: TokenServer, session: requests.Session, manager: TokenManager, where: str
 ) -> None:  # S59
     stale = {"authorization": "Bearer stale"}
@@ -201,7 +203,7 @@ def test_an_authorization_that_was_there_before_is_replaced(
     assert "stale" not in dead[0]
 
 
-def test_an_authorization_for_another_origin_is_left_alone(
+def test_an_authorization_for_another_origin_is_not_changed(
     token_server: TokenServer, session: requests.Session
 ) -> None:  # S59
     with TokenServer() as foreign:
@@ -227,7 +229,7 @@ def planted() -> str:
     return "from-a-function"
 
 
-def test_an_auth_travels_as_its_configuration() -> None:
+def test_an_auth_pickles_as_its_configuration() -> None:
     with TokenServer() as server:
         grant = grant_of(server, client_secret=planted, password=planted)
         auth = BearerAuth(
@@ -283,7 +285,7 @@ def test_the_history_shows_the_401(
     assert response.request.headers["Authorization"] == f"Bearer {manager.token().value}"
 
 
-def test_a_second_401_comes_back_readable(
+def test_a_second_401_is_returned_with_its_body(
     token_server: TokenServer, session: requests.Session
 ) -> None:  # S31
     token_server.api.answer_next(Answer(401, (), b"first"), Answer(401, (), b"second"))
@@ -295,7 +297,7 @@ def test_a_second_401_comes_back_readable(
     assert len(token_server.api.requests) == token_server.grants == 2
 
 
-def test_an_api_that_says_401_for_ever_costs_a_grant_a_minute(
+def test_an_api_that_always_answers_401_costs_a_grant_a_minute(
     token_server: TokenServer,
     session: requests.Session,
     monkeypatch: pytest.MonkeyPatch,
@@ -316,7 +318,7 @@ def test_an_api_that_says_401_for_ever_costs_a_grant_a_minute(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_403_is_replayed_only_where_it_is_asked_for(
+def test_a_403_is_replayed_only_if_configured(
     token_server: TokenServer, manager: TokenManager, status: int
 ) -> None:  # S33
     token_server.denial_status = 403
@@ -361,7 +363,7 @@ def test_no_status_means_no_replay(token_server: TokenServer, manager: TokenMana
     ],
 )
 @pytest.mark.parametrize("status", [401, 403])
-def test_too_small_a_scope_renews_nothing(
+def test_an_insufficient_scope_causes_no_renewal(
     token_server: TokenServer, manager: TokenManager, challenge: str, status: int
 ) -> None:  # S32
     token_server.api.answer_always(Answer(status, {"WWW-Authenticate": challenge}, b"scope"))
@@ -373,7 +375,7 @@ def test_too_small_a_scope_renews_nothing(
     assert (len(token_server.api.requests), token_server.grants) == (1, 1)
 
 
-def test_a_challenge_that_only_speaks_of_scope_renews(
+def test_a_challenge_that_only_mentions_scope_causes_a_renewal(
     token_server: TokenServer, session: requests.Session
 ) -> None:  # S32
     challenge = 'Bearer error="invalid_token", error_description="no insufficient_scope"'
@@ -425,7 +427,7 @@ HEADER_TEXT = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(challenges=st.lists(HEADER_TEXT, max_size=3))
-def test_any_bytes_in_a_challenge_are_borne(
+def test_any_bytes_in_a_challenge_are_accepted(
     denying: tuple[TokenServer, BearerAuth], challenges: list[str]
 ) -> None:  # S37
     server, auth = denying
@@ -469,7 +471,7 @@ def test_the_token_of_a_sibling_process_costs_no_grant(
     assert token_server.grants == 2
 
 
-def test_32_threads_that_meet_a_401_at_once_share_one_grant(
+def test_32_threads_that_get_a_401_at_once_share_one_grant(
     token_server: TokenServer, auth: BearerAuth
 ) -> None:  # S31, F21
     token_server.api.answer_next(Hang(then=Usual()), times=32)
@@ -490,7 +492,7 @@ def test_32_threads_that_meet_a_401_at_once_share_one_grant(
 
 
 @pytest.mark.parametrize("trouble", ["refused", "unavailable"])
-def test_a_401_comes_back_if_no_other_token_is_available(
+def test_the_401_is_returned_if_no_other_token_is_available(
     token_server: TokenServer, caplog: pytest.LogCaptureFixture, trouble: str
 ) -> None:  # S31
     auth = BearerAuth(manager_of(token_server))
@@ -529,7 +531,7 @@ def test_a_401_waits_for_another_token_no_longer_than_the_managers_timeout(
 # --- in the company of what else callers use --------------------------------------------------
 
 
-def test_an_auth_that_is_applied_twice_signs_once(
+def test_an_auth_applied_twice_adds_one_header_and_one_hook(
     token_server: TokenServer, session: requests.Session, auth: BearerAuth
 ) -> None:  # F24
     request = session.prepare_request(requests.Request("GET", token_server.api_url))
@@ -543,7 +545,7 @@ def test_an_auth_that_is_applied_twice_signs_once(
     assert [len(values) for values in authorizations(token_server)] == [1, 1]
 
 
-def test_applying_it_again_brings_the_token_up_to_date(
+def test_applying_an_auth_again_updates_the_token(
     token_server: TokenServer, auth: BearerAuth
 ) -> None:  # F24
     request = requests.Request("GET", token_server.api_url, auth=auth).prepare()
@@ -552,7 +554,7 @@ def test_applying_it_again_brings_the_token_up_to_date(
     assert auth(request).headers["Authorization"] == f"Bearer {current}"
 
 
-def test_a_session_auth_and_an_auth_of_the_request_sign_once(
+def test_a_session_auth_and_a_request_auth_add_one_header(
     token_server: TokenServer, session: requests.Session, auth: BearerAuth
 ) -> None:  # F24
     seen: list[PreparedRequest] = []
@@ -566,7 +568,7 @@ def test_a_session_auth_and_an_auth_of_the_request_sign_once(
     assert len(seen[0].hooks["response"]) == 2
 
 
-def test_of_two_managers_the_last_one_signs_and_replays(
+def test_the_last_of_two_managers_provides_the_token_and_the_replay(
     token_server: TokenServer, session: requests.Session, auth: BearerAuth
 ) -> None:  # F24, S59
     last = manager_of(token_server)
@@ -582,7 +584,7 @@ def test_of_two_managers_the_last_one_signs_and_replays(
     assert authorizations(token_server)[-1] == [last.header()] != [auth.manager.header()]
 
 
-def test_hooks_that_a_request_had_before_see_the_final_answer(
+def test_earlier_hooks_of_a_request_get_the_final_answer(
     token_server: TokenServer, session: requests.Session, auth: BearerAuth
 ) -> None:
     seen: list[int] = []
@@ -615,7 +617,7 @@ def test_a_prepared_request_sent_again_has_a_replay_each_time(
     assert [len(values) for values in authorizations(token_server)] == [1] * 6
 
 
-def test_hooks_of_the_callers_own_see_the_final_answer(
+def test_the_callers_hooks_get_the_final_answer(
     token_server: TokenServer, session: requests.Session
 ) -> None:
     seen: list[tuple[str, int]] = []
@@ -639,7 +641,7 @@ def test_hooks_of_the_callers_own_see_the_final_answer(
     assert seen == [("session", 200), ("request", 200)]
 
 
-def test_retries_of_the_callers_adapter_hold_for_the_replay_too(
+def test_the_adapters_retries_apply_to_the_replay_too(
     token_server: TokenServer, session: requests.Session
 ) -> None:
     retries = Retry(3, status_forcelist=[503], backoff_factor=0, allowed_methods=None)
@@ -653,7 +655,7 @@ def test_retries_of_the_callers_adapter_hold_for_the_replay_too(
     assert token_server.grants == 2
 
 
-def test_the_replay_is_sent_as_the_first_request_was(
+def test_the_replay_is_sent_with_the_options_of_the_first_request(
     token_server: TokenServer, session: requests.Session
 ) -> None:
     sent: list[dict[str, object]] = []

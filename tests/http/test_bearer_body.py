@@ -68,7 +68,7 @@ REPEATABLE: dict[str, tuple[Callable[[Path], dict[str, Any]], bytes | None]] = {
 
 @pytest.mark.parametrize("kind", REPEATABLE)
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_what_can_be_sent_again_is_sent_again_exactly(
+def test_a_body_that_can_be_sent_again_is_sent_again_exactly(
     token_server: TokenServer, auth: BearerAuth, file: Path, kind: str, method: str
 ) -> None:  # S35, F22
     make, expected = REPEATABLE[kind]
@@ -147,7 +147,7 @@ GONE: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("kind", GONE)
-def test_what_is_gone_is_not_sent_again_but_the_token_is_renewed(
+def test_a_consumed_body_is_not_sent_again_but_the_token_is_renewed(
     token_server: TokenServer, auth: BearerAuth, kind: str
 ) -> None:  # S35, F22
     body: Any = GONE[kind]()
@@ -163,7 +163,7 @@ def test_what_is_gone_is_not_sent_again_but_the_token_is_renewed(
     close({"data": body})
 
 
-def test_a_body_goes_back_after_a_redirect_and_a_replay(
+def test_a_body_is_rewound_after_a_redirect_and_a_replay(
     token_server: TokenServer, auth: BearerAuth, file: Path
 ) -> None:  # S29, S35
     token_server.api.answer_next(

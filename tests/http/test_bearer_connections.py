@@ -86,7 +86,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["read", "streamed"])
 @pytest.mark.parametrize("kind", [*KEPT, *CLOSED])
-def test_a_pool_of_one_goes_on_after_a_401(
+def test_a_connection_pool_of_one_works_after_a_401(
     token_server: TokenServer,
     session: requests.Session,
     connected: list[tuple[str, int]],
@@ -110,7 +110,7 @@ def test_a_pool_of_one_goes_on_after_a_401(
     ("kind", "text"),
     [("small", "denied"), ("gzip", "denied"), ("chunked", "denied"), ("empty", "")],
 )
-def test_a_small_refused_answer_stays_readable(
+def test_a_small_rejecting_answer_stays_readable(
     token_server: TokenServer, session: requests.Session, kind: str, text: str
 ) -> None:  # F23
     token_server.api.answer_next({**KEPT, **CLOSED}[kind])
@@ -121,7 +121,9 @@ def test_a_small_refused_answer_stays_readable(
     response.close()
 
 
-def test_of_a_large_one_a_part_does(token_server: TokenServer, session: requests.Session) -> None:
+def test_part_of_a_large_rejecting_answer_stays_readable(
+    token_server: TokenServer, session: requests.Session
+) -> None:
     token_server.api.answer_next(CLOSED["8 MiB"])
 
     response = session.get(token_server.api_url, timeout=WAIT)
@@ -130,7 +132,7 @@ def test_of_a_large_one_a_part_does(token_server: TokenServer, session: requests
 
 
 @pytest.mark.parametrize("behaviour", [Drip(0.001), Endless()], ids=repr)
-def test_a_streamed_answer_is_the_callers_to_read(
+def test_a_streamed_answer_is_left_for_the_caller_to_read(
     token_server: TokenServer, session: requests.Session, behaviour: Behaviour
 ) -> None:  # F23
     token_server.api.answer_next(Answer(401), behaviour)
@@ -154,7 +156,7 @@ DRIPPED: dict[str, Answer] = {
 @pytest.mark.parametrize("timeout", [0.5, (WAIT, 0.5), Timeout(0.5), 1000.0, None], ids=repr)
 @pytest.mark.parametrize("stream", [False, True], ids=["read", "streamed"])
 @pytest.mark.parametrize("kind", DRIPPED)
-def test_a_401_that_drips_is_closed_soon(
+def test_a_dripping_401_is_closed_soon(
     token_server: TokenServer,
     session: requests.Session,
     monkeypatch: pytest.MonkeyPatch,
@@ -178,7 +180,7 @@ def test_a_401_that_drips_is_closed_soon(
     assert idle(session, token_server) == 1
 
 
-def test_a_401_that_drips_and_is_not_replayed_is_handed_back(
+def test_a_dripping_401_that_is_not_replayed_is_returned(
     token_server: TokenServer, session: requests.Session
 ) -> None:  # F36
     token_server.api.answer_next(Drip(0.01, then=DRIPPED["sized"]))
@@ -201,7 +203,7 @@ def test_a_401_to_head_is_answered_too(
     assert idle(session, token_server) == 1
 
 
-def test_a_second_401_leaves_the_pool_whole(
+def test_a_second_401_leaks_no_connection(
     token_server: TokenServer, session: requests.Session, connected: list[tuple[str, int]]
 ) -> None:  # F23
     token_server.api.answer_always(Answer(401, (), b"denied"))

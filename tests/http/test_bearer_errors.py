@@ -68,7 +68,7 @@ def auth_of(manager: TokenManager) -> BearerAuth:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_caught_around_a_call_of_requests_either_way(
+def test_every_kind_can_be_caught_as_an_error_of_either_library(
     session: requests.Session, kind: type[TokenError]
 ) -> None:
     grant = failing(kind, status=400)
@@ -86,7 +86,7 @@ def test_every_kind_is_caught_around_a_call_of_requests_either_way(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_hangs_on_an_error_that_could_hold_a_secret(  # S46
+def test_an_error_references_nothing_that_could_hold_a_secret(  # S46
     session: requests.Session, kind: type[TokenError]
 ) -> None:
     session.auth = auth_of(sibling(failing(kind)))
@@ -144,7 +144,7 @@ def test_a_callers_own_timeout_is_caught_as_one_of_requests(session: requests.Se
         assert type(plain.value) is RefreshTimeout
 
 
-def test_a_request_that_is_signed_again_fails_in_the_same_way() -> None:
+def test_a_request_that_already_has_a_header_fails_in_the_same_way() -> None:
     grant = CountingGrant()
     manager = sibling(grant)
     auth = auth_of(manager)
@@ -169,7 +169,7 @@ def test_a_failure_that_a_sibling_saved_fails_in_the_same_way(
     assert grant.requests == 1
 
 
-def test_a_password_that_is_fetched_with_another_auth_fails_plain(
+def test_an_error_of_another_auth_inside_a_password_callable_is_raised_plain(
     session: requests.Session, token_server: TokenServer, tmp_path: Path
 ) -> None:
     vault = auth_of(sibling(failing(GrantRefused)))
@@ -186,7 +186,7 @@ def test_a_password_that_is_fetched_with_another_auth_fails_plain(
     assert caught.value.__context__ is None
 
 
-def test_a_wrong_argument_is_no_failed_request(token_server: TokenServer) -> None:
+def test_a_wrong_argument_does_not_raise_a_request_exception(token_server: TokenServer) -> None:
     with pytest.raises(InsecureURL) as caught:
         BearerAuth(manager_of(token_server), origins=["http://api.example"])
     assert type(caught.value) is InsecureURL

@@ -63,7 +63,7 @@ def test_a_response_pickles_without_its_manager(
     assert pickle.dumps(there)
 
 
-def test_the_request_of_a_pickled_response_can_be_sent_as_it_is(
+def test_the_request_of_a_pickled_response_can_be_sent(
     token_server: TokenServer, auth: BearerAuth
 ) -> None:
     response = requests.get(token_server.api_url, auth=auth, timeout=WAIT)
@@ -76,9 +76,7 @@ def test_the_request_of_a_pickled_response_can_be_sent_as_it_is(
     assert (again.status_code, token_server.grants) == (401, 1)
 
 
-def test_a_request_that_was_copied_is_still_replayed(
-    token_server: TokenServer, auth: BearerAuth
-) -> None:
+def test_a_copied_request_is_still_replayed(token_server: TokenServer, auth: BearerAuth) -> None:
     request = copy.deepcopy(requests.Request("GET", token_server.api_url, auth=auth).prepare())
     token_server.expire_all()
 
@@ -91,7 +89,7 @@ def get(session: CachedSession, server: TokenServer) -> Response:
     return response
 
 
-def test_a_cached_answer_is_handed_back_as_it_is(
+def test_a_cached_response_is_returned_unchanged(
     token_server: TokenServer, cached: CachedSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     token_server.api.answer_next(*[Answer(401, (), b"denied")] * 2)

@@ -149,7 +149,7 @@ def test_no_token_leaves_its_origin(
         f" https://api.example.com{PATH}",
     ],
 )
-def test_no_token_goes_along_with_an_upgrade(
+def test_no_token_is_sent_on_an_upgrade_to_https(
     net: Net, location: str, status: int, *, replayed: bool
 ) -> None:  # S29
     net.sign_in(CLEAR)
@@ -163,7 +163,7 @@ def test_no_token_goes_along_with_an_upgrade(
     assert net.clear.grants == 1 + replayed
 
 
-def test_an_upgrade_is_warned_of_once_and_shown_as_it_was_sent(
+def test_an_upgrade_is_logged_once_and_the_history_shows_what_was_sent(
     net: Net, caplog: pytest.LogCaptureFixture
 ) -> None:  # S29
     caplog.set_level(logging.WARNING)
@@ -192,7 +192,7 @@ def test_an_upgrade_that_is_left_to_the_caller_carries_no_token(net: Net) -> Non
     assert "Authorization" not in following.headers
 
 
-def test_an_upgrade_to_what_is_no_url_carries_no_token(net: Net) -> None:  # S29
+def test_an_upgrade_to_an_invalid_url_carries_no_token(net: Net) -> None:  # S29
     net.sign_in(CLEAR)
     net.clear.api.answer_always(Answer.redirect("https://["))
 
@@ -214,7 +214,9 @@ def test_a_prepared_request_that_was_upgraded_can_be_sent_again(net: Net) -> Non
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_it_holds_for_every_kind_of_redirect(net: Net, status: int) -> None:  # S29
+def test_the_token_stays_within_its_origins_on_every_kind_of_redirect(
+    net: Net, status: int
+) -> None:  # S29
     net.sign_in(CLEAR)
     for location in (f"https://evil.example{PATH}", SECURE + PATH):
         net.clear.api.answer_next(Answer.redirect(location, status=status))
@@ -227,7 +229,7 @@ def test_it_holds_for_every_kind_of_redirect(net: Net, status: int) -> None:  # 
 @pytest.mark.parametrize("status", KINDS)
 @pytest.mark.parametrize("origin", [SECURE, CLEAR])
 @pytest.mark.parametrize("location", ["/api/moved/", "{origin}/api/moved/", "moved/?a=b"])
-def test_inside_its_origin_the_current_token_goes_along(
+def test_a_redirect_within_the_origin_carries_the_current_token(
     net: Net, origin: str, location: str, status: int, *, replayed: bool
 ) -> None:  # S29
     manager = net.sign_in(origin)
@@ -258,7 +260,7 @@ def test_a_hop_inside_the_origin_is_replayed_too(net: Net) -> None:  # S29, S31
 @pytest.mark.parametrize("replayed", [False, True], ids=["at once", "after a replay"])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("other", [f"https://{FOREIGN[2]}", "https://api.example.com:8443"])
-def test_a_redirect_from_one_named_origin_to_another_takes_the_token_along(
+def test_a_redirect_between_two_named_origins_keeps_the_token(
     net: Net, other: str, status: int, *, replayed: bool
 ) -> None:  # S61
     manager = net.sign_in(SECURE, other)
@@ -277,7 +279,7 @@ def test_a_redirect_from_one_named_origin_to_another_takes_the_token_along(
 @pytest.mark.parametrize(
     ("origin", "other"), [(SECURE, CLEAR), (CLEAR, SECURE)], ids=["downgrade", "upgrade"]
 )
-def test_a_change_of_scheme_takes_it_along_where_both_are_named(
+def test_a_change_of_scheme_keeps_the_token_if_both_origins_are_named(
     net: Net, origin: str, other: str
 ) -> None:  # S61
     manager = net.sign_in(origin, other)
@@ -289,7 +291,7 @@ def test_a_change_of_scheme_takes_it_along_where_both_are_named(
     assert carried(there) == [manager.header()]
 
 
-def test_a_named_origin_passes_the_token_on_to_no_other(net: Net) -> None:  # S29, S61
+def test_a_named_origin_does_not_redirect_the_token_to_another(net: Net) -> None:  # S29, S61
     manager = net.sign_in(SECURE, CLEAR)
     net.secure.api.answer_next(Answer.redirect(CLEAR + PATH))
     net.clear.api.answer_next(Answer.redirect(f"https://evil.example{PATH}"))
@@ -349,7 +351,7 @@ def test_a_call_has_one_replay_for_all_its_hops(net: Net) -> None:  # S31
     assert len(net.secure.api.requests) == 3
 
 
-def test_a_request_sent_again_has_its_replay_though_a_hop_had_the_last(net: Net) -> None:  # F24
+def test_a_request_sent_again_has_its_own_replay(net: Net) -> None:  # F24
     manager = net.sign_in(SECURE)
     request = net.session.prepare_request(requests.Request("GET", SECURE + PATH))
     net.secure.api.answer_next(Answer.redirect("/api/moved/"), RenewAndDeny(manager))
@@ -362,7 +364,7 @@ def test_a_request_sent_again_has_its_replay_though_a_hop_had_the_last(net: Net)
     assert [it.status_code for it in second.history] == [401]
 
 
-def test_a_401_from_elsewhere_is_nobodys_business(net: Net) -> None:  # S29
+def test_a_401_from_another_origin_is_not_replayed(net: Net) -> None:  # S29
     net.sign_in(SECURE)
     net.secure.api.answer_next(Answer.redirect(f"https://evil.example{PATH}"))
     net.thief.api.answer_always(DENIED)
@@ -374,7 +376,7 @@ def test_a_401_from_elsewhere_is_nobodys_business(net: Net) -> None:  # S29
     assert net.secure.grants == 1
 
 
-def test_a_401_from_elsewhere_gets_no_token_though_a_netrc_login_was_sent_there(
+def test_a_401_from_another_origin_with_a_netrc_login_gets_no_token(
     net: Net, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:  # S29, F26
     netrc = tmp_path / "netrc"
@@ -390,7 +392,7 @@ def test_a_401_from_elsewhere_gets_no_token_though_a_netrc_login_was_sent_there(
     assert learned(net.thief, net.secure) == []
 
 
-def test_a_token_that_was_dropped_on_the_way_does_not_come_back(net: Net) -> None:  # S29
+def test_a_token_dropped_on_a_redirect_is_not_added_again(net: Net) -> None:  # S29
     net.sign_in(SECURE)
     net.secure.api.answer_next(Answer.redirect(f"https://evil.example{PATH}"))
     net.thief.api.answer_always(Answer.redirect(SECURE + PATH))
@@ -402,7 +404,7 @@ def test_a_token_that_was_dropped_on_the_way_does_not_come_back(net: Net) -> Non
     assert net.secure.grants == 1
 
 
-def test_a_netrc_login_on_a_redirect_is_mended_by_the_replay(
+def test_a_netrc_login_on_a_redirect_is_replaced_by_the_replay(
     net: Net, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:  # F26
     netrc = tmp_path / "netrc"

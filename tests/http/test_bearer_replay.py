@@ -71,7 +71,7 @@ def refused_with(cookie: str) -> Answer:
     return Answer(401, {"Set-Cookie": f"{cookie}; Path=/"}, b"denied")
 
 
-def test_a_cookie_that_the_401_set_goes_along(
+def test_a_cookie_set_by_the_401_is_sent_with_the_replay(
     token_server: TokenServer, session: requests.Session
 ) -> None:
     token_server.api.answer_next(refused_with("session=new"))
@@ -82,7 +82,7 @@ def test_a_cookie_that_the_401_set_goes_along(
     assert cookies(token_server) == [{"kept": "yes"}, {"kept": "yes", "session": "new"}]
 
 
-def test_a_cookie_that_the_401_changed_or_ended_goes_along_as_it_is_then(
+def test_a_cookie_changed_or_deleted_by_the_401_is_sent_as_changed(
     token_server: TokenServer, session: requests.Session
 ) -> None:
     for cookie, then in (("session=new", {"session": "new"}), ("session=; Max-Age=0", {})):
@@ -96,7 +96,7 @@ def test_a_cookie_that_the_401_changed_or_ended_goes_along_as_it_is_then(
         session.auth = BearerAuth(manager_of(token_server))
 
 
-def test_a_cookie_header_of_the_callers_own_stays_as_it_is(
+def test_a_cookie_header_of_the_caller_is_not_changed(
     token_server: TokenServer, session: requests.Session
 ) -> None:
     token_server.api.answer_next(refused_with("session=new"))
@@ -119,7 +119,7 @@ def says_expired(response: Response) -> bool:
     [(EXPIRED, says_expired), (Answer(419), lambda response: response.status_code == 419)],
     ids=["in the body", "by another status"],
 )
-def test_a_predicate_tells_an_answer_that_means_a_dead_token(
+def test_a_predicate_detects_a_dead_token(
     token_server: TokenServer,
     dead: Answer,
     predicate: Callable[[Response], bool],
@@ -141,7 +141,7 @@ def test_a_predicate_tells_an_answer_that_means_a_dead_token(
     assert events[-1] == Replayed(dead.status, **whose(manager.grant.key, manager.grant))
 
 
-def test_a_predicate_stands_beside_the_statuses_and_below_the_scope(
+def test_a_predicate_adds_to_the_statuses_but_not_for_a_scope_error(
     token_server: TokenServer, manager: TokenManager
 ) -> None:  # S32
     auth = BearerAuth(manager, is_unauthorized=says_expired)
@@ -163,7 +163,7 @@ def test_a_body_that_a_predicate_read_can_be_read_again(token_server: TokenServe
     assert b"".join(response.iter_content(7)) == response.content
 
 
-def test_a_predicate_is_not_asked_about_answers_from_elsewhere(
+def test_a_predicate_is_not_called_for_answers_from_other_origins(
     token_server: TokenServer, manager: TokenManager
 ) -> None:
     asked: list[str] = []
@@ -176,7 +176,7 @@ def test_a_predicate_is_not_asked_about_answers_from_elsewhere(
     assert asked == [token_server.api_url]
 
 
-def test_a_predicate_that_raises_means_no_and_is_warned_of_once(
+def test_a_predicate_that_raises_counts_as_false_and_is_logged_once(
     token_server: TokenServer, manager: TokenManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     auth = BearerAuth(manager, is_unauthorized=lambda response: response.json()["planted"])
@@ -193,7 +193,7 @@ def test_a_predicate_that_raises_means_no_and_is_warned_of_once(
 
 
 @pytest.mark.parametrize("predicate", [None, says_expired])
-def test_a_body_that_breaks_off_is_an_error_of_requests_with_a_predicate_too(
+def test_a_truncated_body_raises_the_error_of_requests_with_a_predicate_too(
     token_server: TokenServer,
     manager: TokenManager,
     predicate: Callable[[Response], bool] | None,
@@ -212,7 +212,7 @@ def test_a_body_that_breaks_off_is_an_error_of_requests_with_a_predicate_too(
 
 
 @pytest.mark.parametrize("scheme", ["Token", "bearer", "JWT"])
-def test_the_scheme_is_the_one_that_was_set_in_the_replay_too(
+def test_the_replay_uses_the_configured_scheme(
     token_server: TokenServer, manager: TokenManager, scheme: str
 ) -> None:
     auth = BearerAuth(manager, scheme=scheme)
@@ -270,7 +270,7 @@ class Request:
         ("another", "not for another: set"),
     ],
 )
-def test_another_client_is_told_what_it_needs(
+def test_a_request_of_another_client_raises_an_error_that_names_its_adapter(
     token_server: TokenServer,
     manager: TokenManager,
     monkeypatch: pytest.MonkeyPatch,

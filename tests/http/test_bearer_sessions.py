@@ -54,7 +54,7 @@ def told(events: list[Event]) -> list[RejectedAgain]:
     return [event for event in events if isinstance(event, RejectedAgain)]
 
 
-def test_processes_that_end_each_others_sessions_are_told_of_it_once(
+def test_processes_that_end_each_others_sessions_are_warned_once(
     server: TokenServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     events: list[Event] = []
@@ -71,7 +71,7 @@ def test_processes_that_end_each_others_sessions_are_told_of_it_once(
     assert [event.reason for event in told(events)] == [said]
 
 
-def test_it_is_an_event_once_a_minute_and_logged_once(
+def test_a_second_rejection_is_an_event_once_a_minute_and_logged_once(
     server: TokenServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clocks = Clocks(monkeypatch)
@@ -86,7 +86,7 @@ def test_it_is_an_event_once_a_minute_and_logged_once(
     assert len([it for it in warned(caplog) if SAID in it.getMessage()]) == 1
 
 
-def test_processes_that_share_a_store_are_not_told(
+def test_processes_that_share_a_store_are_not_warned(
     server: TokenServer, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     pair = [manager_of(server, store=FileStore(tmp_path)) for _ in range(2)]
@@ -99,7 +99,7 @@ def test_processes_that_share_a_store_are_not_told(
     assert warned(caplog) == []
 
 
-def test_a_token_that_could_not_be_replaced_is_not_called_a_second_one(
+def test_a_token_that_could_not_be_replaced_does_not_count_as_a_second_one(
     server: TokenServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clocks, manager = Clocks(monkeypatch), manager_of(server)

@@ -43,7 +43,7 @@ def kept_in(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("name", [*ESCAPES, *FINAL])
-def test_an_echo_is_in_no_exception_log_or_file(
+def test_an_echoed_secret_is_in_no_exception_log_or_file(
     server: TokenServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:  # S55
     echo = {**ESCAPES, **FINAL}[name](PASSWORD)
@@ -61,7 +61,7 @@ def test_an_echo_is_in_no_exception_log_or_file(
         assert form not in everything_on(caught.value) + kept + said
 
 
-def test_the_basic_pair_is_withheld_however_it_is_put_together(
+def test_the_basic_credentials_are_withheld_however_they_are_encoded(
     server: TokenServer,
 ) -> None:  # S55
     client = server.client_id
@@ -73,7 +73,7 @@ def test_the_basic_pair_is_withheld_however_it_is_put_together(
         assert encoded not in everything_on(caught.value)
 
 
-def test_the_form_is_withheld_that_was_sent(server: TokenServer) -> None:  # S55
+def test_an_echo_of_the_form_is_withheld(server: TokenServer) -> None:  # S55
     form = urlencode({"grant_type": "password", "username": "x" * 40, "password": PASSWORD})
     server.refuse("invalid_grant", description=base64.b64encode(form.encode()).decode())
 
@@ -84,7 +84,7 @@ def test_the_form_is_withheld_that_was_sent(server: TokenServer) -> None:  # S55
 
 
 @pytest.mark.parametrize("client_auth", ["body", "basic"])
-def test_an_answer_that_cannot_be_read_shows_no_secret_either(
+def test_an_unreadable_answer_shows_no_secret(
     server: TokenServer, client_auth: Literal["body", "basic"]
 ) -> None:  # S55
     for secret in (PASSWORD, SECRET):
@@ -97,7 +97,7 @@ def test_an_answer_that_cannot_be_read_shows_no_secret_either(
         assert shown not in everything_on(caught.value)
 
 
-def test_a_readable_content_type_of_an_answer_that_cannot_be_read_is_told(
+def test_the_content_type_of_an_unreadable_answer_is_named(
     server: TokenServer,
 ) -> None:
     large = Answer(200, {"Content-Type": "text/html; charset=utf-8"}, bytes(MEBI + 1))

@@ -181,7 +181,7 @@ def test_of_a_preset_that_cannot_be_made(
         *("sign that decomposes", "db", "timeout", "scheme", "no scheme"),
     ],
 )
-def test_of_a_redis_url_that_is_none(url: str) -> None:
+def test_of_an_invalid_redis_url(url: str) -> None:
     error = raised_by(partial(RedisStore, url))
 
     assert isinstance(error, ValueError)
@@ -235,7 +235,7 @@ def test_of_an_origin_with_a_login(token_server: TokenServer) -> None:
         "an encoded parameter",
     ],
 )
-def test_of_what_does_not_pickle(thing: object) -> None:
+def test_of_an_object_that_does_not_pickle(thing: object) -> None:
     error = raised_by(partial(pickle.dumps, thing))
 
     assert isinstance(error, TypeError)
@@ -267,7 +267,7 @@ def session_with(api_key: str) -> requests.Session:
         *("store", "parameter", "manager", "auth"),
     ],
 )
-def test_nor_does_a_repr(make: Callable[[], object]) -> None:
+def test_of_a_repr(make: Callable[[], object]) -> None:
     made = make()
 
     assert PLANTED.found_in(str(made), repr(made)) == []

@@ -65,7 +65,7 @@ def sign(auth: BearerAuth, url: str) -> object:
 
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("variable", VARIABLES)
-def test_a_grant_and_a_revocation_go_past_the_proxy_of_the_environment(
+def test_a_grant_and_a_revocation_bypass_the_proxy_of_the_environment(
     token_server: TokenServer,
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
@@ -91,7 +91,7 @@ def test_a_grant_and_a_revocation_go_past_the_proxy_of_the_environment(
 
 
 @pytest.mark.parametrize("key", ["http", "all", "http://127.0.0.1"])
-def test_a_grant_and_a_revocation_go_past_the_proxies_given(
+def test_a_grant_and_a_revocation_bypass_the_given_proxies(
     token_server: TokenServer, proxy: Proxy, key: str
 ) -> None:  # S54
     grant = grant_of(token_server, proxies={key: proxy.url})
@@ -101,7 +101,7 @@ def test_a_grant_and_a_revocation_go_past_the_proxies_given(
     assert proxy.asked == []
 
 
-def test_allowing_http_does_not_bring_loopback_a_proxy(
+def test_allowing_http_does_not_enable_a_proxy_for_loopback(
     token_server: TokenServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # S54
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
@@ -129,7 +129,7 @@ def test_loopback_with_tls_may_be_behind_a_proxy(
 
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("variable", VARIABLES)
-def test_a_request_that_a_proxy_would_receive_is_refused_before_any_grant(
+def test_a_request_that_a_proxy_would_receive_is_rejected_before_any_grant(
     token_server: TokenServer,
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
@@ -150,7 +150,7 @@ def test_a_request_that_a_proxy_would_receive_is_refused_before_any_grant(
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_the_remedy_that_the_error_names_is_one(
+def test_the_remedy_named_by_the_error_works(
     token_server: TokenServer, manager: TokenManager, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:  # S54
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
@@ -180,7 +180,7 @@ def test_a_variable_counts_from_the_request_after_it_was_set(
 
 
 @pytest.mark.parametrize("variable", VARIABLES[:4])
-def test_a_variable_counts_that_takes_the_place_of_another(
+def test_a_proxy_variable_that_replaces_another_variable_counts(
     token_server: TokenServer,
     manager: TokenManager,
     monkeypatch: pytest.MonkeyPatch,
@@ -207,7 +207,7 @@ def test_a_variable_counts_that_takes_the_place_of_another(
         {"NO_PROXY": "example.com"},
     ],
 )
-def test_an_environment_without_a_proxy_for_loopback_is_no_matter(
+def test_an_environment_without_a_proxy_for_loopback_is_accepted(
     token_server: TokenServer,
     manager: TokenManager,
     monkeypatch: pytest.MonkeyPatch,
@@ -219,7 +219,7 @@ def test_an_environment_without_a_proxy_for_loopback_is_no_matter(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "LOCALHOST"])
-def test_an_odd_spelling_of_the_url_is_no_way_past(
+def test_an_odd_spelling_of_the_url_does_not_bypass_the_check(
     manager: TokenManager, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:  # S54
     auth = BearerAuth(manager, origins=[f"http://{host}"])
@@ -231,7 +231,7 @@ def test_an_odd_spelling_of_the_url_is_no_way_past(
             auth(request)
 
 
-def test_a_request_that_is_signed_again_is_looked_at_again(
+def test_a_request_that_is_authorized_again_is_checked_again(
     token_server: TokenServer, manager: TokenManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # S54
     auth = BearerAuth(manager)
@@ -249,7 +249,7 @@ def test_a_request_without_a_token_may_go_through_a_proxy(
     assert "Authorization" not in BearerAuth(manager)(foreign).headers
 
 
-def test_a_request_whose_header_would_be_replaced_is_refused_too(
+def test_a_request_whose_header_would_be_replaced_is_rejected_too(
     token_server: TokenServer, manager: TokenManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # S54, S59
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
@@ -282,7 +282,7 @@ def test_settings_of_the_system_count_like_variables(
         sign(auth, token_server.api_url)
 
 
-def test_an_environment_that_a_test_put_in_place_counts(
+def test_a_replaced_environment_counts(
     token_server: TokenServer, manager: TokenManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # S54
     auth = BearerAuth(manager)
@@ -296,7 +296,7 @@ def test_an_environment_that_a_test_put_in_place_counts(
 # --- proxies of the session, which are seen afterwards only ---------------------------------------
 
 
-def test_a_proxy_of_the_session_is_warned_of_once(
+def test_a_proxy_of_the_session_is_logged_once(
     token_server: TokenServer,
     proxy: Proxy,
     manager: TokenManager,
@@ -314,7 +314,7 @@ def test_a_proxy_of_the_session_is_warned_of_once(
     assert len(proxy.asked) == 3
 
 
-def test_the_replay_goes_past_a_proxy_of_the_session(
+def test_the_replay_bypasses_a_proxy_of_the_session(
     token_server: TokenServer, proxy: Proxy, manager: TokenManager
 ) -> None:  # S54
     token_server.api.answer_next(Answer(401))
@@ -331,7 +331,7 @@ def test_the_replay_goes_past_a_proxy_of_the_session(
 
 
 @pytest.mark.parametrize("whose", ["session", "environment"])
-def test_a_redirect_to_a_named_origin_takes_no_token_to_a_proxy(
+def test_a_redirect_to_a_named_origin_sends_no_token_to_a_proxy(
     token_server: TokenServer, monkeypatch: pytest.MonkeyPatch, whose: str
 ) -> None:  # S54, S61
     with TokenServer() as other, requests.Session() as session:
@@ -352,7 +352,7 @@ def test_a_redirect_to_a_named_origin_takes_no_token_to_a_proxy(
         assert [it.headers.get("Authorization") for it in other.api.requests] == [None]
 
 
-def test_a_session_without_a_proxy_is_not_warned_of(
+def test_a_session_without_a_proxy_logs_no_warning(
     token_server: TokenServer, manager: TokenManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     with requests.Session() as session:

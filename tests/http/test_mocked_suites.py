@@ -110,9 +110,7 @@ def test_after_the_mock_the_endpoint_itself_is_asked(
 
 
 @every_mock
-def test_nothing_that_was_loaded_inside_a_mock_stays_a_part_of_it(
-    mock: str, tmp_path: Path
-) -> None:
+def test_modules_loaded_inside_a_mock_do_not_keep_it(mock: str, tmp_path: Path) -> None:
     done = subprocess.run(  # noqa: S603  a script of ours
         [sys.executable, http_mocks.__file__, mock, str(tmp_path)],
         env={"PYTHONPATH": str(Path(http_mocks.__file__).parents[1])},
@@ -125,9 +123,7 @@ def test_nothing_that_was_loaded_inside_a_mock_stays_a_part_of_it(
     assert json.loads(done.stdout) == []
 
 
-def test_a_session_class_that_keeps_answers_is_never_asked(
-    token_server: TokenServer, tmp_path: Path
-) -> None:
+def test_a_caching_session_class_is_never_used(token_server: TokenServer, tmp_path: Path) -> None:
     # as requests-cache installs one, before the library makes its first request
     (tmp_path / "cached.py").write_text(CACHED)
     done = subprocess.run(  # noqa: S603  a script of ours
@@ -141,7 +137,7 @@ def test_a_session_class_that_keeps_answers_is_never_asked(
     assert done.stdout == "GrantRefused\n", done.stderr
 
 
-def test_a_url_that_the_mock_does_not_know_is_told_as_such() -> None:
+def test_a_url_unknown_to_the_mock_is_named() -> None:
     manager = squadrun.manager(client_id="id", client_secret="secret", username="u", password="p")
     with responses.RequestsMock(), pytest.raises(GrantUnavailable) as caught:
         manager.grant.request()

@@ -115,7 +115,7 @@ HTML = {"Content-Type": "text/html; charset=utf-8"}
         "slow",
     ],
 )
-def test_any_2xx_is_success_whatever_the_body_and_so_is_a_token_that_is_dead_already(
+def test_any_2xx_is_a_success_and_so_is_a_token_that_is_already_dead(
     token_server: TokenServer, behaviour: Behaviour
 ) -> None:  # S40, S62
     events: list[Event] = []
@@ -177,7 +177,9 @@ def test_both_tokens_are_dropped_whatever_the_answer(
     assert manager.token().value != dropped.value
 
 
-def test_an_unavailable_endpoint_says_when_to_come_back(token_server: TokenServer) -> None:  # S42
+def test_an_unavailable_endpoint_passes_on_its_retry_after(
+    token_server: TokenServer,
+) -> None:  # S42
     token_server.revocation_endpoint.answer_always(Answer(503, {"Retry-After": "120"}))
     grant = grant_of(token_server)
 
@@ -201,7 +203,7 @@ def test_the_oauth_error_of_a_revocation_is_readable(token_server: TokenServer) 
     assert (caught.value.status, caught.value.content_type) == (400, "application/json")
 
 
-def test_a_token_that_the_server_echoes_is_masked(token_server: TokenServer) -> None:  # S25
+def test_a_token_echoed_by_the_server_is_masked(token_server: TokenServer) -> None:  # S25
     grant = grant_of(token_server)
     token = grant.request()
     error = Answer.error("invalid_request", description=f"what is {token.refresh_token}?")
@@ -211,7 +213,7 @@ def test_a_token_that_the_server_echoes_is_masked(token_server: TokenServer) -> 
         grant.revoke(token)
 
 
-def test_without_a_revocation_url_the_token_is_dropped_and_said_to_live(
+def test_without_a_revocation_url_the_token_is_dropped_and_the_error_says_it_still_lives(
     token_server: TokenServer,
 ) -> None:  # S40
     grant = grant_of(token_server, revoke_url="")
@@ -257,7 +259,7 @@ def test_no_sibling_sends_a_revoked_token_later_than_recheck(
     assert token_server.grants == 2
 
 
-def test_a_renewal_under_way_does_not_bring_a_token_to_life(token_server: TokenServer) -> None:
+def test_a_renewal_in_flight_does_not_bring_back_a_revoked_token(token_server: TokenServer) -> None:
     manager = manager_of(token_server)
     manager.token()
     token_server.token_endpoint.answer_next(Delay(0.3))

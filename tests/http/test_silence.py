@@ -255,7 +255,7 @@ def meet_trouble(out: Everything, server: Server, manager: TokenManager) -> None
 
 
 @pytest.mark.parametrize("client_auth", ["body", "basic"])
-def test_no_secret_comes_out(
+def test_no_secret_appears_in_any_output(
     everything: Everything,
     server: Server,
     authority: Authority,
@@ -301,7 +301,7 @@ def test_no_secret_comes_out(
     assert SCANNER.found_on(*out.errors, *out.events, manager.status()) == []
 
 
-def test_nothing_of_requests_hangs_on_an_error(everything: Everything, server: Server) -> None:
+def test_an_error_references_nothing_of_requests(everything: Everything, server: Server) -> None:
     for behaviour in TROUBLE.values():
         server.token_endpoint.answer_always(behaviour)
         error = everything.fail(grant_for(server).request)
@@ -311,7 +311,7 @@ def test_nothing_of_requests_hangs_on_an_error(everything: Everything, server: S
         assert error.__cause__ is error.__context__ is None
 
 
-def test_what_crash_reports_show_of_values_hides_them() -> None:
+def test_crash_reports_do_not_show_secret_values() -> None:
     answer = Parsed(
         url="https://api.example.com/",
         status=200,
@@ -328,7 +328,7 @@ def test_what_crash_reports_show_of_values_hides_them() -> None:
 
 @pytest.mark.parametrize("secret", [PASSWORD, CLIENT_SECRET, ACCESS_TOKEN, REFRESH_TOKEN])
 @pytest.mark.parametrize("before", ["", "x", "xy", "id:"])
-def test_the_scanner_sees_through_encodings(secret: str, before: str) -> None:
+def test_the_scanner_finds_encoded_secrets(secret: str, before: str) -> None:
     whole = f"{before}{secret} and more"
     scanner = Scanner(secret=secret)
     for form in (
@@ -348,7 +348,7 @@ def test_the_scanner_sees_through_encodings(secret: str, before: str) -> None:
     assert scanner.found_in("nothing at all", before) == []
 
 
-def test_the_scanner_reaches_what_hangs_on_an_exception() -> None:
+def test_the_scanner_searches_everything_an_exception_references() -> None:
     request = requests.Request("POST", "https://x/", data={"password": PASSWORD}).prepare()
     error = TokenError("failed")
     error.__context__ = requests.ConnectionError("inner", request=request)
@@ -357,6 +357,6 @@ def test_the_scanner_reaches_what_hangs_on_an_exception() -> None:
     assert SCANNER.found_on(TokenError("failed")) == []
 
 
-def test_the_scanner_wants_secrets_that_cannot_turn_up_by_chance() -> None:
+def test_the_scanner_rejects_secrets_that_could_appear_by_chance() -> None:
     with pytest.raises(ValueError, match="too short"):
         Scanner(password="short")

@@ -59,7 +59,7 @@ def error_of(server: TokenServer, answer: Answer) -> TokenError:
         (600, InvalidTokenResponse, False),
     ],
 )
-def test_a_token_under_another_status_than_a_2xx_is_none(
+def test_a_token_with_a_status_other_than_2xx_is_rejected(
     token_server: TokenServer, status: int, kind: type[TokenError], *, transient: bool
 ) -> None:  # S23
     error = error_of(token_server, Answer.json(TOKEN, status=status))
@@ -115,7 +115,7 @@ def test_a_token_is_read_however_its_text_is_encoded(
         ("application/x-www-form-urlencoded", b"access_token=planted-in-the-body"),
     ],
 )
-def test_what_is_no_token_is_one_error_with_status_and_type(
+def test_an_answer_without_a_token_raises_one_error_with_status_and_type(
     token_server: TokenServer, content_type: str, body: bytes
 ) -> None:  # S27
     error = error_of(token_server, Answer(200, {"Content-Type": content_type}, body))
@@ -134,7 +134,7 @@ def test_an_answer_without_a_type_says_so(token_server: TokenServer) -> None:  #
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "compress", "\xff"])
-def test_a_coding_that_was_not_asked_for_is_not_unpacked(
+def test_an_unrequested_content_coding_is_not_decoded(
     token_server: TokenServer, coding: str
 ) -> None:  # F18, S27
     error = error_of(token_server, Answer(200, {"Content-Encoding": coding}, b"x"))
@@ -146,7 +146,7 @@ def test_a_coding_that_was_not_asked_for_is_not_unpacked(
 
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "GZIP"])
-def test_a_broken_coding_is_told(token_server: TokenServer, coding: str) -> None:  # S27
+def test_a_broken_content_coding_is_reported(token_server: TokenServer, coding: str) -> None:  # S27
     error = error_of(token_server, Answer(200, {"Content-Encoding": coding}, b"no such thing"))
 
     assert type(error) is InvalidTokenResponse
@@ -159,7 +159,7 @@ def test_a_compressed_answer_is_read(token_server: TokenServer) -> None:
     assert grant_of(token_server).request().value == VALUE
 
 
-def test_what_an_answer_leaves_out_is_said_once(
+def test_members_missing_from_an_answer_are_logged_once(
     token_server: TokenServer, caplog: pytest.LogCaptureFixture
 ) -> None:  # S16, S19
     token_server.omit = ["token_type", "expires_in"]
@@ -175,7 +175,7 @@ def test_what_an_answer_leaves_out_is_said_once(
     ]
 
 
-def test_an_odd_token_type_is_said_once(
+def test_an_unusual_token_type_is_logged_once(
     token_server: TokenServer, caplog: pytest.LogCaptureFixture
 ) -> None:  # S16
     grant = grant_of(token_server)
@@ -188,7 +188,7 @@ def test_an_odd_token_type_is_said_once(
 
 
 @pytest.mark.parametrize("ahead", [0.0, 7200.0, -7200.0], ids="clock {:+.0f} s".format)
-def test_an_expires_in_that_is_a_point_in_time_is_read_by_the_clock_of_its_server(
+def test_an_expires_in_that_is_a_timestamp_is_read_on_the_servers_clock(
     token_server: TokenServer, caplog: pytest.LogCaptureFixture, ahead: float
 ) -> None:  # S18, F16
     there = time.time() + ahead
@@ -204,7 +204,7 @@ def test_an_expires_in_that_is_a_point_in_time_is_read_by_the_clock_of_its_serve
     assert "expires_in is a point in time" in warning.getMessage()
 
 
-def test_without_a_date_the_point_in_time_is_read_by_the_own_clock(
+def test_without_a_date_header_the_timestamp_is_read_on_the_local_clock(
     token_server: TokenServer,
 ) -> None:  # S18
     token_server.extra = {"expires_in": int(time.time()) + 3600}
@@ -252,7 +252,7 @@ def test_an_oauth_error_is_readable(
 
 
 @pytest.mark.parametrize("client_auth", ["body", "basic"])
-def test_secrets_that_the_server_echoes_are_masked(
+def test_secrets_echoed_by_the_server_are_masked(
     token_server: TokenServer, client_auth: Literal["body", "basic"]
 ) -> None:  # S25
     secret, password = token_server.client_secret, token_server.password
@@ -304,7 +304,7 @@ def test_a_redirect_of_a_revocation_is_not_followed(
 @pytest.mark.parametrize(
     "location", ["", "?", "//", "http://[", "\xff\xfe", "http://a b/", "/" * 5000, "javascript:0"]
 )
-def test_whatever_a_redirect_points_to_is_not_followed(
+def test_no_redirect_is_followed_whatever_its_target(
     token_server: TokenServer, location: str
 ) -> None:  # S9
     error = error_of(token_server, Answer.redirect(location))
@@ -315,7 +315,7 @@ def test_whatever_a_redirect_points_to_is_not_followed(
 
 
 @pytest.mark.parametrize("query", ["", "?tenant=7"])
-def test_a_missing_last_slash_is_hinted_at(token_server: TokenServer, query: str) -> None:  # S9
+def test_a_missing_trailing_slash_is_suggested(token_server: TokenServer, query: str) -> None:  # S9
     url = token_server.token_url.rstrip("/") + query
 
     with pytest.raises(InvalidTokenResponse, match="seems to lack its last slash") as caught:
@@ -381,9 +381,7 @@ def test_retry_after_as_a_date(
         "9" * 9000,
     ],
 )
-def test_retry_after_that_says_nothing_is_passed_over(
-    token_server: TokenServer, value: str
-) -> None:  # S36
+def test_an_unusable_retry_after_is_ignored(token_server: TokenServer, value: str) -> None:  # S36
     fits = value.encode("latin-1", "ignore").decode("latin-1")
 
     error = error_of(token_server, Answer(503, {"Retry-After": fits}))

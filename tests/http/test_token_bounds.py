@@ -139,7 +139,7 @@ SLOW: dict[str, Callable[[], RawServer]] = {
 
 
 @pytest.mark.parametrize("kind", SLOW)
-def test_a_slow_endpoint_is_left_at_the_deadline(kind: str) -> None:  # F17
+def test_a_slow_endpoint_is_abandoned_at_the_deadline(kind: str) -> None:  # F17
     with SLOW[kind]() as server, TokenServer() as issuer:
         grant = grant_of(
             issuer, token_url=f"http://127.0.0.1:{server.port}/oauth/token/", deadline=DEADLINE
@@ -155,7 +155,7 @@ def test_a_slow_endpoint_is_left_at_the_deadline(kind: str) -> None:  # F17
     assert caught.value.transient
 
 
-def test_a_slow_handshake_is_left_at_the_deadline() -> None:  # F17
+def test_a_slow_handshake_is_abandoned_at_the_deadline() -> None:  # F17
     with tls_hello() as server, TokenServer() as issuer:
         url = f"https://127.0.0.1:{server.port}/oauth/token/"
         with (
@@ -167,7 +167,7 @@ def test_a_slow_handshake_is_left_at_the_deadline() -> None:  # F17
     assert caught.value.local, "the handshake never ended"  # S53
 
 
-def test_a_slow_proxy_is_left_at_the_deadline() -> None:  # F17
+def test_a_slow_proxy_is_abandoned_at_the_deadline() -> None:  # F17
     with dripping(b"", b"H") as proxy, TokenServer() as issuer:
         grant = grant_of(
             issuer,
@@ -226,7 +226,7 @@ def test_the_next_address_is_tried(
 
 
 @pytest.mark.parametrize("behaviour", [Hang(), Drip(0.05, "head"), Drip(0.05)], ids=repr)
-def test_the_caller_is_back_by_its_own_timeout(
+def test_the_caller_returns_by_its_own_timeout(
     token_server: TokenServer, behaviour: Behaviour
 ) -> None:  # F17
     token_server.token_endpoint.answer_always(behaviour)
@@ -241,7 +241,7 @@ def test_the_caller_is_back_by_its_own_timeout(
     [(Hang(),), (Drip(0.05),), (Reset(), Hang()), (Reset(), Reset(), Drip(0.05))],
     ids=["silent", "dripping", "reset, then silent", "twice reset, then dripping"],
 )
-def test_a_first_renewal_is_over_a_second_after_one_deadline_at_most(
+def test_a_first_renewal_ends_at_most_a_second_after_one_deadline(
     token_server: TokenServer, answers: tuple[Behaviour, ...]
 ) -> None:  # F17
     token_server.token_endpoint.answer_always(answers[-1])
@@ -262,7 +262,7 @@ def test_no_address_is_tried_after_the_deadline(token_server: TokenServer) -> No
     assert token_server.requests == ()
 
 
-def test_a_connection_that_finds_its_own_way_keeps_it() -> None:  # F26
+def test_a_connection_with_its_own_connect_method_keeps_it() -> None:  # F26
     left, right = socket.socketpair()
 
     class Socks(HTTPConnection):
@@ -280,7 +280,7 @@ def test_a_connection_that_finds_its_own_way_keeps_it() -> None:  # F26
 
 
 @pytest.mark.parametrize("behaviour", [Cut("body"), Answer(503), Hang()], ids=repr)
-def test_nothing_stays_open(
+def test_no_connection_stays_open(
     token_server: TokenServer, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[socket.socket] = []

@@ -93,7 +93,7 @@ def test_an_answer_that_does_not_arrive_names_its_cause(
     ],
     ids=["cut in the headers", "cut in the first header", "103 Early Hints"],
 )
-def test_an_answer_that_only_looks_whole_is_no_token(
+def test_a_truncated_answer_that_looks_complete_is_not_a_token(
     token_server: TokenServer, behaviour: Behaviour, status: int, cause: str, *, transient: bool
 ) -> None:  # F19
     token_server.token_endpoint.answer_always(behaviour)
@@ -117,7 +117,7 @@ def test_an_answer_that_only_looks_whole_is_no_token(
     ],
     ids=["broken gzip", "unasked coding", "2 MiB"],
 )
-def test_a_body_that_cannot_be_read_does_not_hide_a_status(
+def test_an_unreadable_body_does_not_hide_the_status(
     token_server: TokenServer, status: int, headers: dict[str, str]
 ) -> None:  # F19, S23
     token_server.token_endpoint.answer_always(Answer(status, headers, b"{" * 2_000_000))
@@ -129,7 +129,7 @@ def test_a_body_that_cannot_be_read_does_not_hide_a_status(
 
 @pytest.mark.parametrize("status", [400, 401, 403, 429, 503])
 @pytest.mark.parametrize("break_off", [partial(Cut, "body"), partial(Drip, 0.05)], ids=repr)
-def test_a_body_that_breaks_off_does_not_hide_a_status(
+def test_a_truncated_body_does_not_hide_the_status(
     token_server: TokenServer, status: int, break_off: Callable[..., Behaviour]
 ) -> None:  # F19, F25
     headers = {"Content-Length": "4000", "Retry-After": "77"}
@@ -142,7 +142,7 @@ def test_a_body_that_breaks_off_does_not_hide_a_status(
 
 
 @pytest.mark.parametrize("trouble", [Reset(), Cut("body"), Answer(503)], ids=repr)
-def test_a_first_grant_is_tried_again_where_that_may_help(
+def test_a_first_grant_is_retried_if_that_may_help(
     token_server: TokenServer, trouble: Behaviour
 ) -> None:  # F19
     token_server.token_endpoint.answer_next(trouble, trouble)
@@ -153,7 +153,7 @@ def test_a_first_grant_is_tried_again_where_that_may_help(
 
 
 @pytest.mark.parametrize("trouble", [Answer(400), Answer(407), Answer(503, {"Retry-After": "60"})])
-def test_a_first_grant_is_not_tried_again_where_that_may_harm(
+def test_a_first_grant_is_not_retried_if_that_may_do_harm(
     token_server: TokenServer, trouble: Behaviour
 ) -> None:  # F19, F20
     token_server.token_endpoint.answer_next(trouble)
@@ -164,7 +164,9 @@ def test_a_first_grant_is_not_tried_again_where_that_may_harm(
     assert token_server.token_requests == 1
 
 
-def test_silence_is_told_after_the_timeout(token_server: TokenServer) -> None:  # F17, F19
+def test_a_silent_server_is_reported_after_the_timeout(
+    token_server: TokenServer,
+) -> None:  # F17, F19
     token_server.token_endpoint.answer_always(Hang())
 
     error = failure_of(token_server, timeout=0.2)
@@ -175,7 +177,7 @@ def test_silence_is_told_after_the_timeout(token_server: TokenServer) -> None:  
     assert not error.local
 
 
-def test_a_refused_connection_is_told() -> None:  # F19
+def test_a_refused_connection_is_reported() -> None:  # F19
     with TokenServer() as server:
         pass
 
@@ -187,7 +189,7 @@ def test_a_refused_connection_is_told() -> None:  # F19
     assert error.local, "nothing was sent to the endpoint"  # S53
 
 
-def test_an_unknown_name_is_told(
+def test_an_unknown_host_name_is_reported(
     token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # F19
     def unknown(*_: object, **__: object) -> None:
@@ -235,7 +237,7 @@ def test_a_proxy_that_opens_no_tunnel_is_called_a_proxy(
     assert proxy.asked == ["CONNECT tokens.example.com:4070"]
 
 
-def test_a_proxys_login_is_asked_for_without_a_tunnel_too(
+def test_a_proxy_that_requires_a_login_without_a_tunnel_is_reported(
     token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # F19
     with Proxy(status=407) as proxy:
@@ -250,7 +252,7 @@ def test_a_proxys_login_is_asked_for_without_a_tunnel_too(
     assert error.local, "nothing was sent to the endpoint"  # S53
 
 
-def test_a_proxy_that_is_not_there_is_told(
+def test_an_unreachable_proxy_is_reported(
     token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # F19
     with Proxy() as proxy:
@@ -267,7 +269,7 @@ def test_a_proxy_that_is_not_there_is_told(
 
 
 @pytest.mark.parametrize("proxy", ["http://", "gopher://127.0.0.1:1"])
-def test_a_proxy_that_cannot_be_one_is_a_setting_to_mend(
+def test_an_invalid_proxy_setting_is_named(
     token_server: TokenServer, monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:  # F19
     monkeypatch.setenv("HTTPS_PROXY", proxy)
@@ -306,7 +308,7 @@ def without_pysocks(*_: object, **__: object) -> None:
         ({"cert": (__file__, "/no/such/file.pem")}, "the key of `cert`"),
     ],
 )
-def test_a_file_that_is_not_there_is_named(
+def test_a_missing_file_is_named(
     token_server: TokenServer, options: dict[str, object], what: str
 ) -> None:  # F19
     error = failure_of(token_server, token_url="https://127.0.0.1:1/oauth/token/", **options)
@@ -317,7 +319,7 @@ def test_a_file_that_is_not_there_is_named(
     assert error.local, "nothing was sent to the endpoint"  # S53
 
 
-def test_a_bundle_of_the_environment_that_is_not_there_is_named(
+def test_a_missing_bundle_of_the_environment_is_named(
     token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # F19
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file.pem")
@@ -339,7 +341,7 @@ def test_a_key_in_the_place_of_its_path_is_not_shown(token_server: TokenServer, 
 
 
 @pytest.mark.parametrize("option", ["verify", "cert"])
-def test_a_file_that_holds_no_certificate_is_told_by_openssl(
+def test_a_file_without_a_certificate_is_reported_with_openssls_reason(
     token_server: TokenServer, option: str
 ) -> None:  # F19
     with dripping(b"", b"") as server:
@@ -353,7 +355,7 @@ def test_a_file_that_holds_no_certificate_is_told_by_openssl(
     assert error.local, "nothing was sent to the endpoint"  # S53
 
 
-def test_plain_http_where_tls_is_expected_is_told(
+def test_plain_http_from_an_https_url_is_reported(
     token_server: TokenServer, authority: Authority
 ) -> None:  # F19
     url = token_server.token_url.replace("http://", "https://")
@@ -366,7 +368,7 @@ def test_plain_http_where_tls_is_expected_is_told(
     assert token_server.requests == ()
 
 
-def test_a_tls_version_that_the_server_refuses_is_told(authority: Authority) -> None:  # F19
+def test_a_tls_version_refused_by_the_server_is_reported(authority: Authority) -> None:  # F19
     context = authority.context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     modern = ssl.create_default_context(cafile=authority.bundle)
@@ -378,7 +380,9 @@ def test_a_tls_version_that_the_server_refuses_is_told(authority: Authority) -> 
     assert error.local
 
 
-def test_a_firewalls_page_and_a_wrong_url_are_told_apart(token_server: TokenServer) -> None:  # F19
+def test_a_firewalls_page_and_a_wrong_url_have_different_errors(
+    token_server: TokenServer,
+) -> None:  # F19
     html = {"Content-Type": "text/html"}
     token_server.token_endpoint.answer_always(Answer(403, html, b"<h1>403 Forbidden</h1>"))
     page = failure_of(token_server)
@@ -388,7 +392,7 @@ def test_a_firewalls_page_and_a_wrong_url_are_told_apart(token_server: TokenServ
     assert f"(check the URL {token_server.base_url}/no/such/place/)" in str(wrong)
 
 
-def test_a_redirect_says_where_to(token_server: TokenServer) -> None:  # S9
+def test_a_redirect_names_its_target(token_server: TokenServer) -> None:  # S9
     moved = Answer.redirect("https://id.example.com/token?secret=planted", status=308)
     token_server.token_endpoint.answer_always(moved)
 

@@ -48,7 +48,7 @@ def sent(server: TokenServer) -> Recorded:
 # --- form parameters ------------------------------------------------------------------------------
 
 
-def test_extra_parameters_are_posted_with_a_grant_alone(token_server: TokenServer) -> None:
+def test_extra_parameters_are_posted_only_with_a_grant(token_server: TokenServer) -> None:
     extra = {"audience": "https://api/?a=b&c", "resource": "é", "realm": "a b"}
     grant = grant_of(token_server, extra=extra)
 
@@ -66,12 +66,12 @@ def test_extra_parameters_are_posted_with_a_grant_alone(token_server: TokenServe
         *("refresh_token", "", "a b", "é", "a:b", "a\n"),
     ],
 )
-def test_a_parameter_that_has_an_option_or_none_may_be_named_so_is_refused(name: str) -> None:  # S3
+def test_a_reserved_or_invalid_parameter_name_is_rejected(name: str) -> None:  # S3
     with pytest.raises(ValueError, match="extra"):
         made(extra={name: "x"})
 
 
-def test_an_empty_parameter_is_refused() -> None:  # S3
+def test_an_empty_parameter_is_rejected() -> None:  # S3
     with pytest.raises(ValueError, match="extra audience is empty"):
         made(extra={"audience": ""})
 
@@ -100,7 +100,7 @@ parts = st.fixed_dictionaries(
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(parts, parts)
-def test_two_grants_share_an_identity_only_if_they_ask_for_the_same(
+def test_two_grants_share_an_identity_only_if_they_request_the_same(
     one: dict[str, Any], other: dict[str, Any]
 ) -> None:  # S49
     assert (made(**one).key.digest() == made(**other).key.digest()) is (one == other)
@@ -112,7 +112,7 @@ def test_a_grant_without_these_options_keeps_its_identity() -> None:  # S49
     assert made(headers={"User-Agent": "x"}).key == TokenKey(URL, "c", "u")
 
 
-def test_a_parameter_from_a_callable_is_a_secret_that_differs_each_time(
+def test_a_parameter_from_a_callable_is_read_at_each_grant_and_kept_secret(
     token_server: TokenServer,
 ) -> None:  # S10, S55
     passwords = (f"planted-otp-{number}" for number in itertools.count())
@@ -174,12 +174,12 @@ def test_headers_go_to_both_endpoints(token_server: TokenServer) -> None:
         *("Content-Length", "Transfer-Encoding", "Accept-Encoding", "", "a b", "a:", "é", "a\r\nb"),
     ],
 )
-def test_a_header_that_the_request_sets_itself_or_none_may_be_is_refused(name: str) -> None:  # S4
+def test_a_reserved_or_invalid_header_name_is_rejected(name: str) -> None:  # S4
     with pytest.raises(ValueError, match="headers"):
         made(headers={name: "planted"})
 
 
-def test_a_header_that_comes_twice_is_refused() -> None:
+def test_a_repeated_header_is_rejected() -> None:
     with pytest.raises(ValueError, match="twice"):
         made(headers={"X-Tenant": "a", "x-tenant": "b"})
 
@@ -188,7 +188,7 @@ BAD_VALUES = ["a\r\nX: y", "a\n", "\0", "é", " a", "a ", "\x7f", "planted\u20ac
 
 
 @pytest.mark.parametrize("value", BAD_VALUES, ids=ascii)
-def test_a_value_that_no_header_may_have_is_refused_unshown(
+def test_an_invalid_header_value_is_rejected_without_being_shown(
     token_server: TokenServer, value: str
 ) -> None:
     with pytest.raises(ValueError, match="header X-Key: its value must be") as caught:
@@ -213,7 +213,7 @@ def test_another_tenant_is_another_identity(token_server: TokenServer) -> None: 
     assert not any(tenant in repr(grant.key) for grant in grants for tenant in tenants)
 
 
-def test_a_header_that_describes_the_client_is_no_part_of_the_identity() -> None:
+def test_a_header_that_describes_the_client_is_not_part_of_the_identity() -> None:
     described = {"User-Agent": "my-app/2", "Accept": "*/*", "accept-language": "de"}
     assert made(headers=described).key == made().key
 
@@ -225,7 +225,7 @@ API_KEY = "planted-api-key"
 @pytest.mark.parametrize(
     "echo", [API_KEY, base64.b64encode(API_KEY.encode()).decode(), "planted%252Dapi%252Dkey"]
 )
-def test_a_header_that_the_server_echoes_is_masked(
+def test_a_header_echoed_by_the_server_is_masked(
     token_server: TokenServer, value: Secret, echo: str
 ) -> None:  # S55
     grant = grant_of(token_server, headers={"X-Api-Key": value})
@@ -332,7 +332,7 @@ def test_nothing_is_proposed_to_a_public_client_or_for_a_wrong_password(
     assert "client_auth=" not in f"{public.value} {password.value}"
 
 
-def test_a_server_may_want_no_client_at_all() -> None:
+def test_a_server_may_require_no_client() -> None:
     with TokenServer(client_id="", client_secret="") as server:
         grant = PasswordGrant(
             server.token_url,
@@ -363,7 +363,7 @@ def test_a_secret_needs_an_id() -> None:
 
 
 @pytest.mark.parametrize("expires_in", [0, -1, "never", None, 3600, "0"], ids=repr)
-def test_a_lifetime_that_is_set_beats_the_servers_word(
+def test_a_configured_lifetime_overrides_the_servers(
     token_server: TokenServer, caplog: pytest.LogCaptureFixture, expires_in: int | str | None
 ) -> None:
     token_server.extra = {"expires_in": expires_in}
@@ -384,7 +384,7 @@ def test_a_server_whose_zero_means_never_costs_one_grant(token_server: TokenServ
     assert token_server.grants == 1
 
 
-def test_a_zero_is_said_to_have_a_remedy(
+def test_the_error_about_a_zero_lifetime_names_the_remedy(
     token_server: TokenServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     token_server.expires_in = 0

@@ -94,7 +94,7 @@ def test_any_unicode_arrives_byte_for_byte(
     ]
 
 
-def test_the_encoding_is_that_of_forms(token_server: TokenServer) -> None:  # S2
+def test_the_form_is_encoded_as_the_standard_says(token_server: TokenServer) -> None:  # S2
     token_server.password = "a b+c&d=é%"
 
     grant_of(token_server).request()
@@ -103,7 +103,7 @@ def test_the_encoding_is_that_of_forms(token_server: TokenServer) -> None:  # S2
 
 
 @pytest.mark.parametrize("name", ["client_id", "client_secret", "username", "password"])
-def test_what_is_no_unicode_is_refused_without_being_shown(
+def test_text_that_is_not_valid_unicode_is_rejected_without_being_shown(
     token_server: TokenServer, name: str
 ) -> None:  # S2
     broken = "tr\udce9sor-secret"
@@ -135,7 +135,7 @@ def test_no_parameter_comes_twice_or_empty(
 
 
 @pytest.mark.parametrize("client_auth", ["body", "basic"])
-def test_a_public_client_names_itself_and_no_secret(
+def test_a_public_client_sends_its_id_and_no_secret(
     client_auth: Literal["body", "basic"],
 ) -> None:  # S3, S4
     with TokenServer(client_secret="") as server:
@@ -159,7 +159,7 @@ def netrc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("netrc")
-def test_in_the_body_there_is_no_other_client_authentication(
+def test_credentials_in_the_body_are_the_only_client_authentication(
     token_server: TokenServer,
 ) -> None:  # S4, F26
     grant = grant_of(token_server)
@@ -173,7 +173,7 @@ def test_in_the_body_there_is_no_other_client_authentication(
 
 
 @pytest.mark.usefixtures("netrc")
-def test_by_basic_there_is_no_other_client_authentication(
+def test_http_basic_is_the_only_client_authentication(
     token_server: TokenServer,
 ) -> None:  # S4, F26
     grant = grant_of(token_server, client_auth="basic")
@@ -228,7 +228,7 @@ def test_no_secret_is_in_a_request_line(token_server: TokenServer) -> None:  # S
     ],
 )
 @pytest.mark.parametrize("which", ["token_url", "revoke_url"])
-def test_a_url_in_clear_is_refused(url: str, which: str) -> None:  # S8
+def test_a_plain_http_url_is_rejected(url: str, which: str) -> None:  # S8
     with pytest.raises(InsecureURL, match=which):
         made(**{which: url})
 
@@ -236,13 +236,13 @@ def test_a_url_in_clear_is_refused(url: str, which: str) -> None:  # S8
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:8/t", "http://127.9.9.9/t", "http://localhost/t", "http://[::1]/t"]
 )
-def test_loopback_may_be_asked_in_clear(url: str) -> None:  # S8
+def test_plain_http_to_loopback_is_allowed(url: str) -> None:  # S8
     grant = made(url, revoke_url=url)
 
     assert (grant.token_url, grant.revoke_url) == (url, url)
 
 
-def test_clear_text_can_be_allowed() -> None:  # S8
+def test_plain_http_can_be_allowed() -> None:  # S8
     url = "http://tokens.internal/oauth/token/"
     grant = made(url, revoke_url=url, allow_http=True)
 
@@ -278,7 +278,7 @@ def test_a_password_from_a_callable_is_not_kept(
 
 
 @pytest.mark.parametrize("answer", [Answer(503), Answer(400), Answer(200), Reset()], ids=repr)
-def test_an_error_leaves_no_frame_behind_that_holds_the_password(
+def test_an_error_leaves_no_frame_that_holds_the_password(
     token_server: TokenServer, answer: Behaviour
 ) -> None:  # S10
     token_server.token_endpoint.answer_always(answer)
@@ -295,7 +295,7 @@ def test_an_error_leaves_no_frame_behind_that_holds_the_password(
     assert [it for it in frames if it.f_code is PasswordGrant.request.__code__] == []
 
 
-def test_callables_are_asked_at_each_grant(token_server: TokenServer) -> None:  # S10
+def test_callables_are_called_at_each_grant(token_server: TokenServer) -> None:  # S10
     passwords = iter([token_server.password, "later"])
     grant = grant_of(token_server, password=lambda: next(passwords))
 
@@ -306,7 +306,7 @@ def test_callables_are_asked_at_each_grant(token_server: TokenServer) -> None:  
     assert token_server.grants == 2
 
 
-def test_a_callable_that_fails_is_told_by_its_type_alone(token_server: TokenServer) -> None:
+def test_an_error_of_a_callable_is_named_only_by_its_type(token_server: TokenServer) -> None:
     def broken() -> str:
         raise LookupError("no such secret: planted")
 
@@ -339,7 +339,7 @@ def test_a_callable_may_raise_the_librarys_own_errors(token_server: TokenServer)
 
 
 @pytest.mark.parametrize("scope", ["read", "read write", "a!#$%&'()*+,-./:;<=>?@[]^_`{|}~z"])
-def test_a_sound_scope_is_sent_as_given(token_server: TokenServer, scope: str) -> None:  # S13
+def test_a_valid_scope_is_sent_as_given(token_server: TokenServer, scope: str) -> None:  # S13
     token_server.scope = scope
 
     assert grant_of(token_server, scope=scope).request().scope == scope
@@ -349,12 +349,12 @@ def test_a_sound_scope_is_sent_as_given(token_server: TokenServer, scope: str) -
 @pytest.mark.parametrize(
     "scope", ['say "hi"', "back\\slash", " read", "read ", "a  b", "a\tb", "a\nb", "é", "a\x7f"]
 )
-def test_a_scope_that_none_may_be_is_refused(scope: str) -> None:  # S13
+def test_an_invalid_scope_is_rejected(scope: str) -> None:  # S13
     with pytest.raises(ValueError, match="scope"):
         made(scope=scope)
 
 
-def test_a_granted_scope_that_differs_is_readable(token_server: TokenServer) -> None:  # S13
+def test_a_different_granted_scope_is_available(token_server: TokenServer) -> None:  # S13
     token_server.extra = {"scope": "read"}
     manager = manager_of(token_server, grant=grant_of(token_server, scope="read write"))
 

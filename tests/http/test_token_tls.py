@@ -39,7 +39,9 @@ def port_of(server: TokenServer) -> int:
     return port
 
 
-def test_a_trusted_server_is_asked(tls_server: TokenServer, authority: Authority) -> None:  # S7
+def test_a_trusted_server_gets_the_request(
+    tls_server: TokenServer, authority: Authority
+) -> None:  # S7
     grant = grant_of(tls_server, verify=authority.bundle)
 
     grant.revoke(grant.request())
@@ -63,7 +65,7 @@ def distrusted(kind: str, authority: Authority) -> trustme.LeafCert:
         ("another host", "certificate is not valid for '127.0.0.1'"),
     ],
 )
-def test_nothing_is_said_to_a_server_that_is_not_trusted(
+def test_nothing_is_sent_to_an_untrusted_server(
     authority: Authority, kind: str, reason: str
 ) -> None:  # S7, F19
     with TokenServer(ssl_context=authority.context(distrusted(kind, authority))) as server:
@@ -78,7 +80,7 @@ def test_nothing_is_said_to_a_server_that_is_not_trusted(
     assert server.requests == ()
 
 
-def test_a_revocation_says_nothing_either(authority: Authority) -> None:  # S7
+def test_a_revocation_sends_nothing_to_an_untrusted_server(authority: Authority) -> None:  # S7
     leaf = distrusted("foreign CA", authority)
     with (
         TokenServer() as issuer,
@@ -93,7 +95,7 @@ def test_a_revocation_says_nothing_either(authority: Authority) -> None:  # S7
     assert server.requests == ()
 
 
-def test_a_private_ca_is_not_trusted_by_itself(tls_server: TokenServer) -> None:  # S7
+def test_a_private_ca_is_not_trusted_by_default(tls_server: TokenServer) -> None:  # S7
     with pytest.raises(GrantUnavailable, match="not trusted"):
         grant_of(tls_server).request()
 
@@ -101,7 +103,7 @@ def test_a_private_ca_is_not_trusted_by_itself(tls_server: TokenServer) -> None:
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_a_bundle_from_the_environment_is_honoured(
+def test_a_bundle_from_the_environment_is_used(
     tls_server: TokenServer,
     authority: Authority,
     monkeypatch: pytest.MonkeyPatch,
@@ -114,7 +116,7 @@ def test_a_bundle_from_the_environment_is_honoured(
     assert tls_server.grants == 1
 
 
-def test_an_explicit_bundle_beats_that_of_the_environment(
+def test_an_explicit_bundle_overrides_that_of_the_environment(
     tls_server: TokenServer, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # F26
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
@@ -140,7 +142,7 @@ def test_a_client_certificate_is_presented(authority: Authority, tmp_path: objec
         assert server.grants == 1
 
 
-def test_the_tunnel_of_a_proxy_is_used_and_its_login_sent_to_it_alone(
+def test_a_proxy_tunnel_is_used_and_its_login_is_sent_only_to_the_proxy(
     tls_server: TokenServer, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # F26
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.bundle)
@@ -182,7 +184,7 @@ def test_a_plain_request_goes_through_a_proxy_too(
     assert proxy.asked == [f"POST {url}"]
 
 
-def test_no_proxy_is_honoured(
+def test_the_variable_no_proxy_is_respected(
     token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # F26
     def unknown(*_: object, **__: object) -> None:
@@ -199,7 +201,7 @@ def test_no_proxy_is_honoured(
     assert proxy.asked == []
 
 
-def test_proxies_given_to_the_grant_beat_those_of_the_environment(
+def test_proxies_given_to_the_grant_override_those_of_the_environment(
     token_server: TokenServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # F26
     url = "http://tokens.internal/oauth/token/"
@@ -210,7 +212,7 @@ def test_proxies_given_to_the_grant_beat_those_of_the_environment(
     assert (len(ambient.asked), len(own.asked)) == (0, 1)
 
 
-def test_a_server_that_hangs_up_in_the_handshake_is_told(authority: Authority) -> None:  # F19
+def test_a_server_that_hangs_up_in_the_handshake_is_reported(authority: Authority) -> None:  # F19
     def hang_up(connection: socket.socket, _closing: threading.Event) -> None:
         connection.recv(1)
 

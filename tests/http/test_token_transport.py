@@ -62,7 +62,7 @@ def test_a_context_is_used_for_grants_and_revocations(authority: Authority) -> N
         assert len(server.requests) == 3
 
 
-def test_a_context_trusts_nobody_else_afterwards(
+def test_a_context_is_not_changed(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # S7
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -79,7 +79,7 @@ def test_a_context_trusts_nobody_else_afterwards(
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-def test_a_context_that_checks_nothing_is_the_users_word(authority: Authority) -> None:
+def test_a_context_without_verification_is_accepted(authority: Authority) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -89,7 +89,9 @@ def test_a_context_that_checks_nothing_is_the_users_word(authority: Authority) -
     assert context.verify_mode is ssl.CERT_NONE
 
 
-def test_a_context_brings_its_client_certificate(authority: Authority, tmp_path: object) -> None:
+def test_the_client_certificate_of_a_context_is_used(
+    authority: Authority, tmp_path: object
+) -> None:
     demanding = authority.context()
     demanding.verify_mode = ssl.CERT_REQUIRED
     authority.ca.configure_trust(demanding)
@@ -103,7 +105,7 @@ def test_a_context_brings_its_client_certificate(authority: Authority, tmp_path:
         assert server.grants == 1
 
 
-def test_a_context_holds_behind_a_proxy_too(authority: Authority) -> None:  # S7, F26
+def test_a_context_is_used_behind_a_proxy_too(authority: Authority) -> None:  # S7, F26
     context = ssl.create_default_context(cafile=authority.bundle)
     with TokenServer(ssl_context=authority.context(None, "tokens.example.com")) as server:
         port = int(server.base_url.rpartition(":")[2])
@@ -118,7 +120,7 @@ def test_a_context_holds_behind_a_proxy_too(authority: Authority) -> None:  # S7
         assert server.grants == 1
 
 
-def test_a_context_excludes_what_would_change_it(authority: Authority) -> None:
+def test_a_context_excludes_the_options_that_would_change_it(authority: Authority) -> None:
     context = ssl.create_default_context(cafile=authority.bundle)
     with TokenServer() as server:
         with pytest.raises(ValueError, match="load the certificate into it"):
@@ -147,7 +149,7 @@ def test_a_context_does_not_pickle_and_the_error_names_the_remedy() -> None:  # 
             pickled(each)
 
 
-def test_the_other_options_travel() -> None:  # F7
+def test_the_other_options_pickle() -> None:  # F7
     grant = picklable(
         transport=session,
         extra={"audience": "a", "otp": password},
@@ -209,7 +211,7 @@ def test_the_adapters_and_the_headers_of_a_session_are_used(token_server: TokenS
 
 
 @pytest.mark.parametrize("client_auth", ["body", "basic"])
-def test_the_login_the_cookies_and_the_hooks_of_a_session_are_not(
+def test_the_login_the_cookies_and_the_hooks_of_a_session_are_not_used(
     token_server: TokenServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, client_auth: Any
 ) -> None:  # S4
     netrc = tmp_path / "netrc"
@@ -291,9 +293,7 @@ def own(context: ssl.SSLContext | None = None) -> requests.Session:
     ],
     ids=["status line", "headers", "body"],
 )
-def test_the_deadline_holds_for_an_adapter_of_the_users_own(
-    head: bytes, drop: bytes
-) -> None:  # F17
+def test_the_deadline_applies_to_a_custom_adapter(head: bytes, drop: bytes) -> None:  # F17
     with dripping(head, drop) as slow, TokenServer() as issuer:
         url = f"http://127.0.0.1:{slow.port}/oauth/token/"
         grant = grant_of(issuer, token_url=url, deadline=DEADLINE, transport=own)
@@ -305,7 +305,7 @@ def test_the_deadline_holds_for_an_adapter_of_the_users_own(
     assert not error.local
 
 
-def test_the_timeout_holds_for_a_session_too(token_server: TokenServer) -> None:  # F17
+def test_the_timeout_applies_to_a_session_too(token_server: TokenServer) -> None:  # F17
     token_server.token_endpoint.answer_always(Hang())
 
     assert "no answer came in time" in str(
@@ -322,7 +322,7 @@ def test_the_size_is_bounded_for_a_session_too(
     assert "larger than 1048576 bytes" in str(error_of(grant_of(token_server, transport=own)))
 
 
-def test_a_session_that_is_in_use_stays_as_it_is(token_server: TokenServer) -> None:
+def test_a_session_in_use_is_not_changed(token_server: TokenServer) -> None:
     made = own()
     made.get(token_server.base_url, timeout=5)
     adapter = made.get_adapter(token_server.token_url)
@@ -353,7 +353,7 @@ def test_the_tls_of_a_session_is_used(authority: Authority) -> None:  # S7
         assert server.grants == 2
 
 
-def test_an_option_of_the_grant_beats_the_session(authority: Authority) -> None:
+def test_an_option_of_the_grant_overrides_the_session(authority: Authority) -> None:
     made = requests.Session()
     made.verify = "/no/such/bundle.pem"
     with TokenServer(ssl_context=authority.context()) as server:
@@ -362,7 +362,7 @@ def test_an_option_of_the_grant_beats_the_session(authority: Authority) -> None:
         assert server.grants == 1
 
 
-def test_the_proxies_of_a_session_are_the_users_own(token_server: TokenServer) -> None:  # F26
+def test_the_proxies_of_a_session_are_used(token_server: TokenServer) -> None:  # F26
     port = int(token_server.base_url.rpartition(":")[2])
     with Proxy({"tokens.internal:80": port}) as proxy:
         made = requests.Session()
@@ -434,7 +434,7 @@ def canned(adapter: Canned) -> Callable[[], requests.Session]:
     return lambda: made
 
 
-def test_an_adapter_of_any_kind_may_answer() -> None:
+def test_any_kind_of_adapter_may_answer() -> None:
     def granted() -> requests.Response:
         response = requests.Response()
         response.status_code = 201
@@ -450,7 +450,7 @@ def test_an_adapter_of_any_kind_may_answer() -> None:
     assert (settings["timeout"], settings["stream"]) == (7, True)
 
 
-def test_a_failure_of_such_an_adapter_is_shared_since_it_may_have_sent() -> None:  # S53
+def test_a_failure_of_a_custom_adapter_is_shared_since_it_may_have_sent_something() -> None:  # S53
     def broken() -> requests.Response:
         raise LookupError(f"planted in {password()}")
 
@@ -469,7 +469,7 @@ class Trickle(io.RawIOBase):
         return b" "
 
 
-def test_the_deadline_ends_the_body_of_such_an_adapter() -> None:  # F17
+def test_the_deadline_bounds_the_body_of_a_custom_adapter() -> None:  # F17
     def endless() -> requests.Response:
         response = requests.Response()
         response.status_code = 200
@@ -500,7 +500,7 @@ def locked() -> requests.Session:
         (HTTPAdapter, "transport must return a requests.Session, not HTTPAdapter"),
     ],
 )
-def test_a_transport_that_makes_no_session_is_told(
+def test_a_transport_that_does_not_return_a_session_is_reported(
     token_server: TokenServer, transport: Any, message: str
 ) -> None:
     error = error_of(grant_of(token_server, transport=transport))
@@ -533,7 +533,7 @@ def test_a_manager_renews_through_the_session(token_server: TokenServer) -> None
 
 
 @pytest.mark.parametrize("trouble", [Answer(503), Answer(200), Reset(), None], ids=repr)
-def test_an_error_leaves_no_frame_behind_that_holds_the_password(
+def test_an_error_leaves_no_frame_that_holds_the_password(
     token_server: TokenServer, trouble: Behaviour | None
 ) -> None:  # S10
     if trouble is not None:

@@ -381,7 +381,7 @@ class Machines(Fleet):
                 client.connection_pool.disconnect()
 
 
-def test_any_life_of_two_machines_keeps_the_rules() -> None:
+def test_any_sequence_of_events_on_two_machines_keeps_the_rules() -> None:
     with Valkey() as Machines.server:
         run_state_machine_as_test(Machines, settings=settings(QUICK, max_examples=60))
 

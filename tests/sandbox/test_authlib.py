@@ -71,7 +71,7 @@ def test_the_wrong_method_is_refused_and_the_error_proposes_the_other_one(
         grant_of(server, BY_BASIC).request()
 
 
-def test_a_wrong_password_is_no_verdict_in_its_words(server: AuthlibServer) -> None:
+def test_a_wrong_password_is_not_a_refusal_at_this_server(server: AuthlibServer) -> None:
     with pytest.raises(GrantUnavailable) as caught:
         grant_of(server, IN_BODY, password="wrong-password").request()
 

@@ -132,7 +132,7 @@ class TestDeadToken:
         assert stats.api_calls == {status: 1, 201: 1}
         assert stats.grants == {"password": 2}
 
-    def test_once_revoked_is_refused_and_sent_by_no_sibling_later_than_recheck(  # S41
+    def test_once_revoked_is_rejected_and_sent_by_no_sibling_later_than_recheck(  # S41
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with serve(fast_hashing=True) as sandbox:
@@ -181,7 +181,7 @@ class TestRefusedCredentials:
         assert refused.api_calls == {}
         assert status == 200
 
-    def test_of_a_client_are_told_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:  # S24
+    def test_of_a_client_have_their_own_error(self, monkeypatch: pytest.MonkeyPatch) -> None:  # S24
         with serve(fast_hashing=True) as sandbox:
             sign_in(sandbox, monkeypatch)
             manager = auth_of_its_own(client_secret="wrong").manager
@@ -193,7 +193,7 @@ class TestRefusedCredentials:
 
 
 class TestRateLimit:
-    def test_names_the_seconds_to_wait_and_is_no_refusal(  # F20
+    def test_names_the_seconds_to_wait_and_is_not_a_refusal(  # F20
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with serve(fast_hashing=True, rate_limit=1) as sandbox:
@@ -211,7 +211,7 @@ class TestRateLimit:
 
 
 class TestOutage:
-    def test_costs_nobody_a_call_while_a_token_lives(
+    def test_fails_no_call_while_a_token_is_usable(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with serve(expires_in=4, fast_hashing=True, data=tmp_path) as sandbox:

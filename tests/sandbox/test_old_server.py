@@ -151,7 +151,7 @@ def refusals(manager: TokenManager) -> set[tuple[str | None, int | None]]:
     return {(error.error, error.status) for error in errors}
 
 
-def test_a_token_is_granted_and_good(server: OldServer) -> None:
+def test_a_granted_token_is_accepted(server: OldServer) -> None:
     token = manager_of(server).token()
 
     assert token.lifetime == EXPIRES_IN
@@ -203,7 +203,7 @@ def test_a_second_grant_leaves_the_first_token_alive(server: OldServer) -> None:
     assert [server.read(token).status_code for token in (first, second)] == [200, 200]
 
 
-def test_a_missing_last_slash_is_hinted_at(server: OldServer) -> None:
+def test_a_missing_trailing_slash_is_suggested(server: OldServer) -> None:
     grant = PasswordGrant(
         server.token_url.rstrip("/"),
         client_id=CLIENT_ID,

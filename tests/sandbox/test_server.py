@@ -119,7 +119,7 @@ def listens(base_url: str) -> bool:
 
 
 class TestGrant:
-    def test_a_good_one_has_the_five_members_and_is_not_to_be_kept(self, sandbox: Sandbox) -> None:
+    def test_a_valid_one_returns_five_members_and_forbids_caching(self, sandbox: Sandbox) -> None:
         response = ask(sandbox, PASSWORD_GRANT)
 
         answer = response.json()
@@ -199,7 +199,7 @@ class TestGrant:
         assert (response.status_code, response.text) == (405, "")
 
     @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke_token"])
-    def test_without_the_last_slash_is_redirected(self, sandbox: Sandbox, path: str) -> None:
+    def test_without_the_trailing_slash_is_redirected(self, sandbox: Sandbox, path: str) -> None:
         response = ask(sandbox, PASSWORD_GRANT, path)
 
         assert (response.status_code, response.headers["Location"]) == (301, f"{path}/")
@@ -222,7 +222,7 @@ class TestRefresh:
         assert read(sandbox, old).status_code == 401
         assert read(sandbox, new).status_code == 200
 
-    def test_is_refused_the_second_time(self, sandbox: Sandbox) -> None:
+    def test_with_a_used_token_is_refused(self, sandbox: Sandbox) -> None:
         pair = granted(sandbox)
         refresh(sandbox, pair)
         again = refresh(sandbox, pair)
@@ -285,7 +285,7 @@ class TestAuthentication:
         assert 'error="invalid_token"' in challenge
 
     @pytest.mark.parametrize("pair", [None, UNKNOWN])
-    def test_failing_is_403_without_a_challenge_where_chosen(
+    def test_failing_is_403_without_a_challenge_if_configured(
         self, forbidding: Sandbox, pair: Pair | None
     ) -> None:
         response = read(forbidding, pair)
@@ -294,10 +294,10 @@ class TestAuthentication:
         assert "WWW-Authenticate" not in response.headers
         assert list(response.json()) == ["detail"]
 
-    def test_succeeds_also_where_403_was_chosen(self, forbidding: Sandbox) -> None:
+    def test_succeeds_with_403_configured_too(self, forbidding: Sandbox) -> None:
         assert read(forbidding, granted(forbidding)).status_code == 200
 
-    def test_with_too_small_a_scope_is_forbidden(self, sandbox: Sandbox) -> None:
+    def test_with_an_insufficient_scope_is_forbidden(self, sandbox: Sandbox) -> None:
         reader = granted(sandbox, scope="read")
 
         refused = send(sandbox, reader, [LEAD])
@@ -307,7 +307,7 @@ class TestAuthentication:
         assert refused.json() == {"detail": "You do not have permission to perform this action."}
 
     @pytest.mark.parametrize("status", [401, 403])
-    def test_ends_with_the_lifetime_and_expired_tokens_are_counted_apart(
+    def test_ends_with_the_lifetime_and_expired_tokens_are_counted_separately(
         self, status: Literal[401, 403]
     ) -> None:
         with serve(fast_hashing=True, expires_in=1, auth_failure=status) as sandbox:
@@ -392,7 +392,7 @@ class TestLeads:
             [LEAD] * 1001,
         ],
     )
-    def test_that_are_bad_are_refused_with_a_reason_and_none_is_stored(
+    def test_that_are_invalid_are_rejected_with_a_reason_and_none_is_stored(
         self, sandbox: Sandbox, bad: object
     ) -> None:
         pair = granted(sandbox)
@@ -404,7 +404,7 @@ class TestLeads:
         assert response.json()
         assert sandbox.stats().leads == before
 
-    def test_one_bad_among_good_ones_stores_none(self, sandbox: Sandbox) -> None:
+    def test_with_one_invalid_among_them_are_not_stored(self, sandbox: Sandbox) -> None:
         pair = granted(sandbox)
         before = sandbox.stats().leads
 
@@ -413,7 +413,7 @@ class TestLeads:
 
 
 class TestRateLimit:
-    def test_refuses_api_calls_and_token_calls_beyond_it(self) -> None:
+    def test_rejects_api_calls_and_token_requests_beyond_it(self) -> None:
         with serve(fast_hashing=True, rate_limit=3) as sandbox:
             pair = granted(sandbox)
             allowed = [read(sandbox, pair).status_code for _ in range(2)]
@@ -434,7 +434,7 @@ class TestRateLimit:
 
 
 class TestStats:
-    def test_count_what_was_asked(self) -> None:
+    def test_count_the_requests(self) -> None:
         with serve(fast_hashing=True) as sandbox:
             pair = granted(sandbox)
             ask(sandbox, PASSWORD_GRANT | {"password": "wrong"})
@@ -480,7 +480,7 @@ class TestStats:
 
 
 class TestServe:
-    def test_tells_the_settings_that_a_client_takes_over(self, sandbox: Sandbox) -> None:
+    def test_provides_the_settings_for_a_client(self, sandbox: Sandbox) -> None:
         assert sandbox.environment == {
             "SQUADRUN_BASE_URL": sandbox.base_url,
             "SQUADRUN_CLIENT_ID": "test_client_id",
@@ -489,7 +489,7 @@ class TestServe:
             "SQUADRUN_PASSWORD": "test_api_password",
         }
 
-    def test_gives_tokens_the_lifetime_asked_for_even_beyond_2038(self) -> None:
+    def test_gives_tokens_the_configured_lifetime_even_beyond_2038(self) -> None:
         century = 3_155_760_000
         with serve(fast_hashing=True, expires_in=century) as sandbox:
             answer = ask(sandbox, PASSWORD_GRANT).json()
@@ -497,7 +497,7 @@ class TestServe:
 
         assert (answer["expires_in"], status) == (century, 200)
 
-    def test_grants_also_where_warnings_are_errors(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_grants_also_if_warnings_are_errors(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PYTHONWARNINGS", "error")
 
         with serve(fast_hashing=True) as sandbox:
@@ -601,7 +601,7 @@ class TestServe:
             {"rate_limit": 0},
         ],
     )
-    def test_refuses_a_choice_out_of_range_by_name(self, wrong: dict[str, int]) -> None:
+    def test_rejects_an_option_out_of_range_by_name(self, wrong: dict[str, int]) -> None:
         [name] = wrong
 
         with pytest.raises(ValueError, match=rf"^{name} is .*, not {wrong[name]}$"):
@@ -733,7 +733,7 @@ class TestProcess:
 
         assert said == "0\n"
 
-    def test_logs_requests_where_asked_but_never_their_query(
+    def test_logs_requests_if_configured_but_never_their_query(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         # urllib3 would log it

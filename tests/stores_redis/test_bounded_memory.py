@@ -34,7 +34,7 @@ def identities(key: TokenKey, first: int) -> Iterable[TokenKey]:
     return (replace(key, username=f"user-{first + number}") for number in range(MANY))
 
 
-def test_a_bounded_number_of_entries_that_cannot_be_used_is_remembered(  # F40
+def test_a_bounded_number_of_unusable_entries_is_remembered(  # F40
     valkey: Valkey, key: TokenKey
 ) -> None:
     store = RedisStore(valkey.url)
@@ -50,7 +50,7 @@ def test_a_bounded_number_of_entries_that_cannot_be_used_is_remembered(  # F40
 
 
 @pytest.mark.parametrize("lifetime", [60_000, None], ids=["held", "endless"])
-def test_a_bounded_number_of_locks_that_others_hold_is_remembered(  # F40
+def test_a_bounded_number_of_locks_held_by_others_is_remembered(  # F40
     valkey: Valkey, key: TokenKey, lifetime: int | None
 ) -> None:
     store = RedisStore(valkey.url)

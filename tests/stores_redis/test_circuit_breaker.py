@@ -53,7 +53,7 @@ def raising(error: BaseException) -> Callable[[], NoReturn]:
     return raise_it
 
 
-def test_an_answer_comes_through(breaker: CircuitBreaker) -> None:
+def test_an_answer_is_returned(breaker: CircuitBreaker) -> None:
     assert breaker.call("ask", lambda: "answer") == "answer"
 
 
@@ -71,7 +71,7 @@ def test_pauses_double_up_to_a_cap(breaker: CircuitBreaker, hands: Clock) -> Non
     assert pauses[-1] == LONGEST_PAUSE
 
 
-def test_one_caller_finds_out_whether_it_is_back(breaker: CircuitBreaker, hands: Clock) -> None:
+def test_one_caller_tests_whether_the_server_is_back(breaker: CircuitBreaker, hands: Clock) -> None:
     breaker.call("ask", raising(OSError("down")))
     hands.now += FIRST_PAUSE
     assert (
@@ -80,7 +80,7 @@ def test_one_caller_finds_out_whether_it_is_back(breaker: CircuitBreaker, hands:
     assert breaker.call("ask", lambda: "answer") == "answer"
 
 
-def test_an_answer_ends_all_of_it(
+def test_an_answer_closes_the_circuit(
     breaker: CircuitBreaker, hands: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
@@ -104,7 +104,7 @@ def test_calls_that_failed_together_count_once(breaker: CircuitBreaker, hands: C
     assert breaker.call("ask", lambda: "answer") == "answer"
 
 
-def test_what_hangs_is_left_to_itself(breaker: CircuitBreaker) -> None:
+def test_a_hanging_call_is_abandoned(breaker: CircuitBreaker) -> None:
     release, ended = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -132,14 +132,14 @@ def test_the_first_contact_may_take_twice_as_long(
     assert bounds == [1.0, 0.5]
 
 
-def test_an_operation_that_times_out_by_itself_is_quoted(
+def test_an_operations_own_timeout_is_quoted(
     breaker: CircuitBreaker, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert breaker.call("ask", raising(TimeoutError("of its own"))) is NoAnswer.UNANSWERED
     assert "of its own" in caplog.text
 
 
-def test_where_no_thread_is_to_be_had_the_caller_asks(
+def test_without_threads_the_caller_makes_the_call(
     breaker: CircuitBreaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse = raising(RuntimeError("at exit"))
@@ -147,7 +147,9 @@ def test_where_no_thread_is_to_be_had_the_caller_asks(
     assert breaker.call("ask", threading.current_thread) is threading.current_thread()
 
 
-def test_a_refusal_is_an_answer(breaker: CircuitBreaker, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refusal_counts_as_an_answer(
+    breaker: CircuitBreaker, caplog: pytest.LogCaptureFixture
+) -> None:
     for purpose in ("save", "lock", "save"):
         assert breaker.call(purpose, raising(Refusal("FULL no room"))) is NoAnswer.REFUSED
     assert breaker.call("load", lambda: "answer") == "answer"
@@ -175,7 +177,7 @@ def test_a_refusal_without_words(breaker: CircuitBreaker, caplog: pytest.LogCapt
         (OSError("x" * 1000), "x" * 200, "x" * 201),
     ],
 )
-def test_no_secret_is_said(  # S46
+def test_no_secret_is_logged(  # S46
     breaker: CircuitBreaker,
     caplog: pytest.LogCaptureFixture,
     error: Exception,

@@ -92,7 +92,7 @@ def test_a_client_on_a_unix_socket(key: TokenKey, issued: Issued, tmp_path: Path
         assert works(RedisStore(f"unix://:{server.password}@{path}"), key, issued("shared"))
 
 
-def test_options_of_a_url_that_would_make_it_slow_do_not_count(
+def test_options_of_a_url_that_would_make_it_slow_are_ignored(
     valkey: Valkey, key: TokenKey
 ) -> None:
     url = f"{valkey.url}?socket_timeout=60&retry_on_timeout=yes&health_check_interval=1"
@@ -131,7 +131,7 @@ def test_a_cluster_of_three_nodes(key: TokenKey, issued: Issued) -> None:
         assert all(node.client.dbsize() for node in nodes), "each node has its share"
 
 
-def test_a_cluster_that_is_away_when_the_store_is_made(key: TokenKey) -> None:
+def test_a_cluster_that_is_unreachable_when_the_store_is_made(key: TokenKey) -> None:
     with Valkey("--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server:
         _cover_all_slots(server)
         client = RedisCluster("127.0.0.1", server.port, password=server.password)
@@ -185,7 +185,7 @@ def _failed_over(watcher: Valkey) -> bool:
     return True
 
 
-def test_what_is_no_client_is_said_at_once() -> None:
+def test_an_argument_that_is_not_a_client_is_rejected_at_once() -> None:
     with pytest.raises(TypeError, match=r"not Redis|not object"):
         RedisStore(redis.asyncio.Redis())  # type: ignore[arg-type]  # the mistake under test
     with pytest.raises(TypeError, match="a URL, not object"):
@@ -211,7 +211,7 @@ def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) 
         RedisStore("redis://127.0.0.1")
 
 
-def test_configuration_travels_and_secrets_do_not(  # S46
+def test_the_configuration_pickles_and_secrets_do_not(  # S46
     valkey: Valkey, key: TokenKey, issued: Issued
 ) -> None:
     with Valkey(password=None) as server:

@@ -149,7 +149,7 @@ def test_an_entry_that_travels_between_clocks_does_not_drift(  # S58
         assert HOUR - SOON < seconds_left(machine, key) <= HOUR
 
 
-def test_the_reading_since_boot_counts_on_the_same_machine_alone(  # F16
+def test_a_boot_time_counts_only_on_the_same_machine(  # F16
     valkey: Valkey, key: TokenKey
 ) -> None:
     here, there = Machine("here", 0.0, valkey.url), Machine("there", 0.0, valkey.url)
@@ -165,7 +165,7 @@ def test_the_reading_since_boot_counts_on_the_same_machine_alone(  # F16
         )
 
 
-def test_what_is_stored_is_on_the_clock_of_the_server(  # S58
+def test_entries_are_stored_on_the_clock_of_the_server(  # S58
     valkey: Valkey, key: TokenKey
 ) -> None:
     wrong = Machine("wrong", 40 * 365 * DAY, valkey.url)
@@ -194,7 +194,7 @@ def test_a_load_asks_the_server_once_and_a_save_twice(valkey: Valkey, key: Token
 
 
 @pytest.mark.parametrize("step", [HOUR / 2, -HOUR / 2])
-def test_a_clock_that_was_set_since_the_grant_changes_no_lifetime(  # S58
+def test_setting_the_clock_after_the_grant_changes_no_lifetime(  # S58
     valkey: Valkey, key: TokenKey, step: float
 ) -> None:
     stepping, other = Machine("stepping", 0.0, valkey.url), Machine("other", 0.0, valkey.url)

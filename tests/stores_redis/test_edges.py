@@ -41,7 +41,7 @@ def manager(grant: CountingGrant, valkey: Valkey, *, left: float) -> TokenManage
     return made
 
 
-def test_a_renewal_that_nobody_waits_for_is_put_off_and_then_shared(  # F27
+def test_a_renewal_that_no_caller_waits_for_is_put_off_and_then_shared(  # F27
     grant: CountingGrant, valkey: Valkey
 ) -> None:
     fleet = [manager(grant, valkey, left=115.0) for _ in range(3)]
@@ -55,7 +55,7 @@ def test_a_renewal_that_nobody_waits_for_is_put_off_and_then_shared(  # F27
     assert grant.requests == 1
 
 
-def test_with_half_of_the_window_left_each_renews_alone_and_nobody_waits(  # F27
+def test_with_half_of_the_window_left_each_process_renews_alone_and_no_caller_waits(  # F27
     grant: CountingGrant, valkey: Valkey
 ) -> None:
     fleet = [manager(grant, valkey, left=60.0) for _ in range(3)]
@@ -64,7 +64,9 @@ def test_with_half_of_the_window_left_each_renews_alone_and_nobody_waits(  # F27
         assert grant.requests == 3
 
 
-def test_who_has_no_token_renews_alone_at_once(grant: CountingGrant, valkey: Valkey) -> None:  # F27
+def test_a_process_without_a_token_renews_alone_at_once(
+    grant: CountingGrant, valkey: Valkey
+) -> None:  # F27
     one = manager(grant, valkey, left=5.0)
     with valkey.frozen():
         started = time.monotonic()
@@ -72,7 +74,7 @@ def test_who_has_no_token_renews_alone_at_once(grant: CountingGrant, valkey: Val
         assert time.monotonic() - started < 1.5
 
 
-def test_a_token_that_is_to_be_replaced_does_not_wait_for_redis(  # F27
+def test_a_due_token_is_sent_without_waiting_for_redis(  # F27
     grant: CountingGrant, valkey: Valkey
 ) -> None:
     one = manager(grant, valkey, left=115.0)

@@ -10,13 +10,13 @@ from cryptography.fernet import Fernet
 from evertoken.stores.encryption import codec
 
 
-def test_without_a_key_bytes_stay_as_they_are() -> None:
+def test_without_a_key_bytes_are_not_changed() -> None:
     plain = codec(None)
     assert plain.unseal(plain.seal(b"data")) == b"data"
     assert plain.seal(b"data") == b"data"
 
 
-def test_what_was_changed_does_not_open() -> None:
+def test_modified_bytes_do_not_decrypt() -> None:
     sealed = codec(Fernet.generate_key())
     stored = bytearray(sealed.seal(b"data"))
     stored[20] ^= 1
@@ -25,7 +25,7 @@ def test_what_was_changed_does_not_open() -> None:
 
 
 @pytest.mark.parametrize("key", ["planted-key", b"planted bytes", [], ["planted", "list"], [None]])
-def test_a_malformed_key_is_said_without_showing_it(key: str) -> None:
+def test_a_malformed_key_is_reported_without_showing_it(key: str) -> None:
     with pytest.raises(ValueError, match="generate_key") as caught:
         codec(key)
     assert "planted" not in str(caught.value)

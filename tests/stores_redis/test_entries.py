@@ -43,11 +43,13 @@ def kept(valkey: Valkey, key: TokenKey) -> float:
     return float(valkey.client.pttl(name_of(key))) / 1000
 
 
-def test_nothing_is_there_at_first(valkey: Valkey, key: TokenKey) -> None:
+def test_there_is_no_entry_at_first(valkey: Valkey, key: TokenKey) -> None:
     assert RedisStore(valkey.url).load(key) is None
 
 
-def test_what_one_saves_another_loads(valkey: Valkey, key: TokenKey, issued: Issued) -> None:
+def test_an_entry_saved_by_one_store_is_loaded_by_another(
+    valkey: Valkey, key: TokenKey, issued: Issued
+) -> None:
     RedisStore(valkey.url).save(key, issued("shared"))
     assert_same(RedisStore(valkey.url).load(key), issued("shared"))
 
@@ -80,7 +82,7 @@ def test_a_save_that_came_in_between_is_joined_too(
     assert_same(rival.load(key), join(issued("own"), refused))
 
 
-def test_a_save_that_others_always_forestall_ends(
+def test_a_save_that_always_loses_the_race_ends(
     valkey: Valkey, key: TokenKey, issued: Issued, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = RedisStore(valkey.url)
@@ -172,7 +174,7 @@ def test_identities_do_not_mix(  # S49
 
 
 @pytest.mark.parametrize("value", [b"garbage", b"\xff" * 100, b"{}", b"x" * (3 << 20)])
-def test_a_foreign_value_is_a_miss_said_once_and_replaced(  # F27
+def test_a_foreign_value_is_a_miss_logged_once_and_replaced(  # F27
     valkey: Valkey,
     key: TokenKey,
     issued: Issued,
@@ -197,7 +199,7 @@ def test_a_newer_schema_is_never_overwritten(valkey: Valkey, key: TokenKey, issu
     assert valkey.client.get(name_of(key)) == newer
 
 
-def test_a_key_of_another_type_is_left_alone(  # F27
+def test_a_key_of_another_type_is_not_changed(  # F27
     valkey: Valkey, key: TokenKey, issued: Issued, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -214,7 +216,7 @@ def test_a_key_of_another_type_is_left_alone(  # F27
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-def test_a_sealed_entry_shows_nothing(valkey: Valkey, key: TokenKey, issued: Issued) -> None:
+def test_a_sealed_entry_shows_no_secret(valkey: Valkey, key: TokenKey, issued: Issued) -> None:
     secret = Fernet.generate_key()
     store = RedisStore(valkey.url, encryption_key=secret)
     store.save(key, issued("planted-token"))

@@ -74,7 +74,7 @@ def test_a_wrong_password_is_tried_once_by_all_machines(valkey: Valkey) -> None:
     assert [report["error"] for report in reports] == ["GrantRefused"] * 32
 
 
-def test_a_machine_that_is_cut_off_goes_on_alone() -> None:  # F27
+def test_a_disconnected_machine_goes_on_alone() -> None:  # F27
     with (
         Hosts("reached", "cut") as hosts,
         Valkey(host=hosts.redis_address) as valkey,

@@ -23,7 +23,7 @@ def lock_of(key: TokenKey) -> str:
     return f"evertoken:{{{key.digest()}}}:lock"
 
 
-def test_one_holds_it(valkey: Valkey, key: TokenKey) -> None:
+def test_a_lock_has_one_holder(valkey: Valkey, key: TokenKey) -> None:
     store, sibling = RedisStore(valkey.url), RedisStore(valkey.url)
     with store.lock(key, timeout=0) as held:
         assert held is Hold.HELD
@@ -34,14 +34,14 @@ def test_one_holds_it(valkey: Valkey, key: TokenKey) -> None:
         assert held is Hold.HELD
 
 
-def test_identities_have_locks_of_their_own(valkey: Valkey, key: TokenKey) -> None:
+def test_each_identity_has_its_own_lock(valkey: Valkey, key: TokenKey) -> None:
     other = type(key)(key.token_url, key.client_id, "another")
     store = RedisStore(valkey.url)
     with store.lock(key, timeout=0) as one, store.lock(other, timeout=0) as two:
         assert (one, two) == (Hold.HELD, Hold.HELD)
 
 
-def test_a_waiter_gets_it_when_it_is_released(valkey: Valkey, key: TokenKey) -> None:
+def test_a_waiter_gets_a_released_lock(valkey: Valkey, key: TokenKey) -> None:
     store, sibling = RedisStore(valkey.url), RedisStore(valkey.url)
     got = threading.Event()
 
@@ -59,7 +59,9 @@ def test_a_waiter_gets_it_when_it_is_released(valkey: Valkey, key: TokenKey) -> 
     thread.join(20)
 
 
-def test_a_dead_holder_is_waited_for_until_its_lease_ends(valkey: Valkey, key: TokenKey) -> None:
+def test_a_dead_holders_lock_is_waited_for_until_its_lease_ends(
+    valkey: Valkey, key: TokenKey
+) -> None:
     valkey.client.set(lock_of(key), "of a dead process", px=600)
     started = time.monotonic()
     with RedisStore(valkey.url).lock(key, timeout=20) as held:
@@ -67,7 +69,7 @@ def test_a_dead_holder_is_waited_for_until_its_lease_ends(valkey: Valkey, key: T
     assert 0.5 < time.monotonic() - started < 10
 
 
-def test_the_lease_is_what_was_asked_for(valkey: Valkey, key: TokenKey) -> None:
+def test_the_lease_is_the_configured_one(valkey: Valkey, key: TokenKey) -> None:
     with RedisStore(valkey.url).lock(key, timeout=0):
         assert 30_000 < valkey.client.pttl(lock_of(key)) <= 35_000
     with RedisStore(valkey.url, lease=5).lock(key, timeout=0):
@@ -112,7 +114,7 @@ def test_a_forked_child_does_not_hold_the_lock_of_its_parent(valkey: Valkey, key
         assert not store.still_held(key)
 
 
-def test_waiting_grows_slower_and_slower(
+def test_a_waiter_tries_less_and_less_often(
     valkey: Valkey, key: TokenKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     naps: list[float | None] = []
@@ -135,7 +137,7 @@ def test_waiting_grows_slower_and_slower(
     )
 
 
-def test_a_waiter_does_not_hammer(valkey: Valkey, key: TokenKey) -> None:
+def test_a_waiter_does_not_flood_the_server(valkey: Valkey, key: TokenKey) -> None:
     valkey.client.set(lock_of(key), "held", px=60_000)
     with RedisStore(valkey.url).lock(key, timeout=1.0) as held:
         assert held is Hold.BUSY
@@ -143,7 +145,7 @@ def test_a_waiter_does_not_hammer(valkey: Valkey, key: TokenKey) -> None:
     assert 3 <= valkey.commands()["pttl"] <= 7
 
 
-def test_a_key_without_an_end_is_no_lock(
+def test_a_key_that_does_not_expire_is_not_a_lock(
     valkey: Valkey, key: TokenKey, caplog: pytest.LogCaptureFixture
 ) -> None:
     valkey.client.set(lock_of(key), "someone else's")
@@ -155,7 +157,9 @@ def test_a_key_without_an_end_is_no_lock(
     assert len(warned(caplog)) == 1
 
 
-def test_a_lock_command_that_got_no_answer_is_undone(valkey: Valkey, key: TokenKey) -> None:  # F27
+def test_a_lock_taken_by_a_command_without_an_answer_is_released(
+    valkey: Valkey, key: TokenKey
+) -> None:  # F27
     store = RedisStore(valkey.url, timeout=0.2)
     assert store.load(key) is None
     with valkey.frozen(), store.lock(key, timeout=20) as held:
@@ -164,7 +168,7 @@ def test_a_lock_command_that_got_no_answer_is_undone(valkey: Valkey, key: TokenK
     eventually(lambda: store.load(key) is None and not valkey.client.exists(lock_of(key)))
 
 
-def test_a_release_that_got_no_answer_is_made_up_for(valkey: Valkey, key: TokenKey) -> None:  # F27
+def test_a_release_without_an_answer_is_repeated(valkey: Valkey, key: TokenKey) -> None:  # F27
     store = RedisStore(valkey.url, timeout=0.2)
     held = store.lock(key, timeout=0)
     with held:
@@ -176,7 +180,7 @@ def test_a_release_that_got_no_answer_is_made_up_for(valkey: Valkey, key: TokenK
     eventually(lambda: store.load(key) is None and not valkey.client.exists(lock_of(key)))
 
 
-def test_all_doubts_are_settled_at_the_next_contact(valkey: Valkey, key: TokenKey) -> None:
+def test_all_locks_in_doubt_are_released_at_the_next_contact(valkey: Valkey, key: TokenKey) -> None:
     store = RedisStore(valkey.url, timeout=0.2)
     with valkey.frozen(), store.lock(key, timeout=0):
         store._server._breaker._open_until = 0.0
@@ -187,7 +191,7 @@ def test_all_doubts_are_settled_at_the_next_contact(valkey: Valkey, key: TokenKe
     assert not valkey.client.exists(lock_of(key))
 
 
-def test_a_lock_that_was_never_asked_for_leaves_no_doubt(valkey: Valkey, key: TokenKey) -> None:
+def test_a_lock_command_that_was_not_sent_leaves_no_doubt(valkey: Valkey, key: TokenKey) -> None:
     store = RedisStore(valkey.url, timeout=0.2)
     with valkey.frozen():
         assert store.load(key) is None
@@ -196,7 +200,7 @@ def test_a_lock_that_was_never_asked_for_leaves_no_doubt(valkey: Valkey, key: To
     assert not store._locks._unsettled
 
 
-def test_without_an_answer_a_waiter_renews_alone_and_a_try_is_put_off(  # F27
+def test_without_an_answer_a_waiter_renews_alone_and_a_single_try_is_put_off(  # F27
     valkey: Valkey, key: TokenKey
 ) -> None:
     store = RedisStore(valkey.url, timeout=0.2)
@@ -208,7 +212,7 @@ def test_without_an_answer_a_waiter_renews_alone_and_a_try_is_put_off(  # F27
                 assert held is Hold.ABSENT
 
 
-def test_a_server_that_refuses_is_tried_again_like_one_that_is_away(
+def test_a_server_that_refuses_is_tried_again_like_an_unreachable_one(
     valkey: Valkey, key: TokenKey
 ) -> None:
     with Valkey("--replicaof", f"127.0.0.1 {valkey.port}") as demoted:

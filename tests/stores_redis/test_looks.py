@@ -57,13 +57,13 @@ def poller(store: SlowStore) -> Poller:
     return Poller(store)
 
 
-def test_an_answer_in_time_counts_at_once(poller: Poller, store: SlowStore) -> None:
+def test_an_answer_in_time_is_merged_at_once(poller: Poller, store: SlowStore) -> None:
     store.gate.set()
     poller.poll()
     assert len(poller.found) == 1
 
 
-def test_a_late_answer_is_merged_when_it_comes(poller: Poller, store: SlowStore) -> None:
+def test_a_late_answer_is_merged_when_it_arrives(poller: Poller, store: SlowStore) -> None:
     assert POLL_WAIT * 0.9 <= poller.poll() < 0.25
     assert poller.found == []
     store.gate.set()
@@ -82,7 +82,7 @@ def test_polls_are_rare_and_one_at_a_time(poller: Poller, store: SlowStore) -> N
     eventually(lambda: poller.poll(now.after(SlowStore.recheck)) and store.loads == 2)
 
 
-def test_an_urgent_poll_joins_the_one_under_way(poller: Poller, store: SlowStore) -> None:
+def test_an_urgent_poll_joins_a_running_one(poller: Poller, store: SlowStore) -> None:
     poller.poll()
     threading.Timer(0.1, store.gate.set).start()
     poller.poll(urgent=True)
@@ -100,7 +100,7 @@ def test_without_threads_a_caller_polls_the_store_in_its_own_thread(  # F33
     assert (store.loads, len(poller.found)) == (1, 1)
 
 
-def test_a_poll_that_a_signal_handler_kept_from_the_pool_is_made_by_the_next(  # F32
+def test_a_poll_whose_submission_was_interrupted_is_submitted_by_the_next(  # F32
     poller: Poller, store: SlowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_: object) -> None:
@@ -115,7 +115,7 @@ def test_a_poll_that_a_signal_handler_kept_from_the_pool_is_made_by_the_next(  #
     assert (store.loads, len(poller.found)) == (1, 1)
 
 
-def test_a_forked_child_polls_by_itself(poller: Poller, store: SlowStore) -> None:
+def test_a_forked_child_makes_its_own_polls(poller: Poller, store: SlowStore) -> None:
     poller.poll()
     process._forked()
     poller.poll(now=clock.now().after(SlowStore.recheck))

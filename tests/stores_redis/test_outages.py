@@ -74,7 +74,7 @@ def use(store: RedisStore, key: TokenKey, entry: Entry) -> float:
     return slowest
 
 
-def test_a_hung_server_costs_one_timeout_and_is_left_alone(
+def test_a_hung_server_costs_one_timeout_and_opens_the_circuit(
     valkey: Valkey, key: TokenKey, issued: Issued, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = RedisStore(valkey.url)
@@ -103,7 +103,7 @@ def test_a_server_that_is_down_is_a_miss(
     assert said(caplog) == ["WARNING", "INFO"]
 
 
-def test_an_idle_connection_that_the_server_closed_is_no_outage(
+def test_an_idle_connection_closed_by_the_server_is_not_an_outage(
     valkey: Valkey, key: TokenKey, issued: Issued, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = RedisStore(valkey.url)
@@ -113,7 +113,7 @@ def test_an_idle_connection_that_the_server_closed_is_no_outage(
     assert said(caplog) == []
 
 
-def test_a_wrong_password_is_said_once_and_never_shown(
+def test_a_wrong_password_is_logged_once_and_never_shown(
     valkey: Valkey, key: TokenKey, issued: Issued, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = RedisStore(f"redis://:planted-password@127.0.0.1:{valkey.port}/0")
@@ -125,7 +125,7 @@ def test_a_wrong_password_is_said_once_and_never_shown(
     assert "planted-password" not in repr(store)
 
 
-def test_a_full_server_refuses_saves_and_still_shares_what_it_has(
+def test_a_full_server_refuses_saves_and_still_shares_its_entries(
     key: TokenKey, issued: Issued, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Valkey("--maxmemory-policy", "noeviction") as server:
@@ -146,7 +146,7 @@ def test_a_full_server_refuses_saves_and_still_shares_what_it_has(
     assert said(caplog) == ["WARNING", "INFO"]
 
 
-def test_a_replica_refuses_saves_and_still_shares_what_it_has(
+def test_a_replica_refuses_saves_and_still_shares_its_entries(
     valkey: Valkey, key: TokenKey, issued: Issued, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Valkey("--replicaof", f"127.0.0.1 {valkey.port}") as replica:

@@ -103,7 +103,7 @@ def test_a_peer_renewed_while_it_was_called(name: str, results: Results) -> None
 
 
 @pytest.mark.parametrize("name", RENEWING)
-def test_a_peer_was_asked_by_threads_cold_and_at_an_end(name: str, results: Results) -> None:
+def test_a_peer_was_called_by_threads_cold_and_at_an_expiry(name: str, results: Results) -> None:
     found = data(results, "threads")
     for phase in ("cold", "ended"):
         (grants, seconds, _), *_ = found[phase][installed(name)]
@@ -125,12 +125,12 @@ def test_a_peer_posted_the_wrong_password(name: str, results: Results) -> None:
 
 
 @pytest.mark.parametrize("name", RENEWING)
-def test_a_peer_was_weighed_with_tokens_of_its_own(name: str, results: Results) -> None:
+def test_the_memory_of_a_peer_was_measured_with_its_own_tokens(name: str, results: Results) -> None:
     made, used = data(results, "memory")["bytes"][installed(name)]
     assert 0 < made < used
 
 
-def test_calls_were_timed_after_few_and_after_many_had_come_by(results: Results) -> None:
+def test_calls_were_timed_after_few_and_after_many_identities(results: Results) -> None:
     # the run itself fails where a store did not hold what it should
     found = data(results, "identities")["microseconds"]
     assert len(found) == 6
@@ -174,7 +174,7 @@ def test_evertoken_keeps_its_promises_in_the_smoke_run(results: Results) -> None
     assert data(results, "stall")["1 threads"]["ever"]["refused"] == [0]
 
 
-def test_what_is_held_against_peers_that_share_nothing_is_measured(results: Results) -> None:
+def test_claims_about_peers_that_share_nothing_are_measured(results: Results) -> None:
     # a count that could only be 1 would prove nothing
     (cold, *_), *_ = data(results, "threads")["cold"][installed("oauth2client")]
     assert cold > 1
@@ -191,7 +191,7 @@ def test_a_peer_that_cannot_do_a_job_is_in_the_table_with_its_reason(results: Re
 
 
 @pytest.mark.parametrize(("half", "picture"), [(0, "hot_path"), (1, "stall"), (1, "processes")])
-def test_a_picture_is_drawn_on_no_background(half: int, picture: str, directory: Path) -> None:
+def test_a_picture_has_a_transparent_background(half: int, picture: str, directory: Path) -> None:
     image = (directory / str(half) / f"{picture}.svg").read_text()
     assert ET.fromstring(image).tag.endswith("svg")  # noqa: S314  made by the run above
     assert ">evertoken" in image
@@ -199,7 +199,7 @@ def test_a_picture_is_drawn_on_no_background(half: int, picture: str, directory:
 
 
 @pytest.mark.parametrize("half", range(len(PARTS)))
-def test_the_tables_say_when_and_where_they_were_made(half: int, directory: Path) -> None:
+def test_the_tables_name_their_date_and_machine(half: int, directory: Path) -> None:
     page = (directory / str(half) / "tables.md").read_text()
     for line in ("date", "machine", "Python", "versions", "load average at the start"):
         assert f"\n- {line}: " in page

@@ -89,7 +89,7 @@ class TestHelp:
 
 class TestSandbox:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_is_taken_over_by_its_five_lines_and_ended_by_a_signal(
+    def test_is_used_through_its_five_lines_and_ended_by_a_signal(
         self, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with running("sandbox", "--port", "0", "--fast-hashing", TMPDIR=str(tmp_path)) as process:
@@ -112,7 +112,7 @@ class TestSandbox:
         with pytest.raises(requests.ConnectionError):
             requests.get(base_url, timeout=30)
 
-    def test_tells_programs_its_settings_as_json(self) -> None:
+    def test_prints_its_settings_as_json(self) -> None:
         with running("sandbox", "--fast-hashing", "--json") as process:
             told = json.loads(stream_of(process.stdout).readline())
             process.terminate()
@@ -122,7 +122,7 @@ class TestSandbox:
         assert len(told) == 5
         assert (process.returncode, printed, said) == (0, "", "")
 
-    def test_is_as_its_options_say(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_follows_its_options(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         options = ["--expires-in", "7", "--auth-failure", "403", "--rate-limit", "2/min"]
         data = tmp_path / "kept"
         with running("sandbox", "--fast-hashing", "--data", str(data), *options) as process:

@@ -89,7 +89,7 @@ class TestWorkers:
             once=True,
         )
 
-    def test_count_what_they_did(self, job: Job, server: TokenServer) -> None:
+    def test_count_their_calls(self, job: Job, server: TokenServer) -> None:
         *_, tally = fleet.run([job, replace(job, threads=2)])
 
         assert (tally.calls, tally.failed, tally.leads) == (3, 0, 0)
@@ -112,7 +112,7 @@ class TestWorkers:
         assert tally.longest_wait > 0
         assert tally.longest_stall == pytest.approx(max(0.0, tally.longest_wait - 0.001))
 
-    def test_that_die_count_as_a_failure_each(self, job: Job) -> None:
+    def test_that_die_count_as_one_failure_each(self, job: Job) -> None:
         tally = Tally()
         for tally in fleet.run([replace(job, once=False)]):
             if tally.calls:
@@ -122,16 +122,14 @@ class TestWorkers:
         assert tally.failed == 1
         assert tally.first_failure == "a worker ended with status -9"
 
-    def test_are_ended_where_nobody_listens_any_more(self, job: Job) -> None:
+    def test_end_if_their_parent_is_gone(self, job: Job) -> None:
         tallies = fleet.run([replace(job, once=False)])
         next(tallies)
         tallies.close()
 
         assert multiprocessing.active_children() == []
 
-    def test_count_an_answer_that_makes_no_sense_as_a_failure(
-        self, job: Job, server: TokenServer
-    ) -> None:
+    def test_count_a_meaningless_answer_as_a_failure(self, job: Job, server: TokenServer) -> None:
         # no `count` in it, which is what tells whether the lead was stored
         server.api.answer_next(Answer.json([], status=201), Answer.json([]))
         *_, tally = fleet.run([replace(job, writes=True)])
@@ -164,9 +162,7 @@ class TestCommand:
         assert calls > 2 * 4
         assert failed == 0
 
-    def test_shows_what_was_sent_and_what_was_stored(
-        self, done: subprocess.CompletedProcess[str]
-    ) -> None:
+    def test_shows_the_leads_sent_and_stored(self, done: subprocess.CompletedProcess[str]) -> None:
         match = re.search(r"leads stored +(\d+) +(\d+) sent +ok", done.stdout)
 
         assert match
@@ -174,7 +170,7 @@ class TestCommand:
         assert re.search(r"its mode +0600 +0600 +ok", done.stdout)
         assert re.search(r"token once revoked +refused by the API .*ok", done.stdout)
 
-    def test_tells_programs_all_of_it_as_json(self) -> None:
+    def test_prints_everything_as_json(self) -> None:
         done = ran("demo", "--json", "--seconds", "2", "--workers", "1", "--fast-hashing")
         told = json.loads(done.stdout)
 
@@ -230,7 +226,7 @@ class TestCommand:
         assert number == signal.SIGKILL or list(tmp_path.iterdir()) == []
 
     @pytest.mark.skipif(not PROCESSES.exists(), reason="tells processes by /proc")
-    def test_says_so_where_its_sandbox_is_killed(self, tmp_path: Path) -> None:
+    def test_reports_that_its_sandbox_was_killed(self, tmp_path: Path) -> None:
         mark = uuid.uuid4().hex
         options = ["--seconds", "60", "--workers", "2", "--fast-hashing"]
         with running("demo", *options, MARK=mark, TMPDIR=str(tmp_path)) as process:
@@ -290,7 +286,7 @@ class TestRedis:
         assert "token file" not in done.stdout
         assert PASSWORD not in done.stdout
 
-    def test_that_nobody_reaches_is_a_promise_not_kept(self) -> None:
+    def test_that_is_unreachable_is_a_broken_promise(self) -> None:
         url = f"redis://:{PASSWORD}@127.0.0.1:{free_port()}"
         done = ran("demo", "--seconds", "1", "--workers", "1", "--fast-hashing", "--store", url)
 
@@ -306,7 +302,9 @@ class TestRedis:
             (f"redis://:{PASSWORD}/@host", "--store is not a URL at which Redis can be reached"),
         ],
     )
-    def test_that_is_no_url_is_said_without_its_password(self, url: str, said: str) -> None:
+    def test_with_an_invalid_url_is_an_error_without_the_password(
+        self, url: str, said: str
+    ) -> None:
         assert complaint(ran("demo", "--store", url)) == f"Error: {said}"
 
 
@@ -324,7 +322,7 @@ class TestOtherAccount:
     @pytest.mark.parametrize(
         ("options", "made", "stored"), [([], {200: 1}, 0), (["--write"], {200: 1, 201: 1}, 1)]
     )
-    def test_is_read_once_and_written_only_where_asked(
+    def test_is_read_once_and_written_only_if_asked(
         self, sandbox: Sandbox, options: list[str], made: dict[int, int], stored: int
     ) -> None:
         before = sandbox.stats()
@@ -337,7 +335,7 @@ class TestOtherAccount:
         assert Counter(after.api_calls) - Counter(before.api_calls) == Counter({**made, 401: 1})
         assert after.revocations > before.revocations
 
-    def test_that_refuses_the_credentials_is_asked_once(self, sandbox: Sandbox) -> None:
+    def test_that_refuses_the_credentials_gets_one_request(self, sandbox: Sandbox) -> None:
         before = sandbox.stats()
         wrong = {**sandbox.environment, "SQUADRUN_PASSWORD": "wrong"}
         done = ran("demo", "--base-url", sandbox.base_url, **wrong)

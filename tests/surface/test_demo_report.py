@@ -48,7 +48,7 @@ def marks(report: Report, mark: Mark) -> list[str]:
 
 
 class TestReport:
-    def test_is_kept_if_all_is_as_promised(self) -> None:
+    def test_is_kept_if_every_promise_is_kept(self) -> None:
         assert KEPT.kept
         assert KEPT.judged
         assert KEPT.excuses() == []
@@ -136,7 +136,7 @@ class TestReport:
             ),
         ],
     )
-    def test_names_what_the_machine_did_not_allow_to_judge(
+    def test_names_what_could_not_be_judged_on_this_machine(
         self, report: Report, unjudged: list[str], excuses: list[str]
     ) -> None:
         assert report.kept
@@ -150,7 +150,7 @@ class TestReport:
         assert not loose.kept
         assert marks(loose, Mark.BROKEN) == ["its mode"]
 
-    def test_of_an_account_that_counts_nothing_judges_the_rest(self) -> None:
+    def test_of_an_account_without_counts_judges_the_rest(self) -> None:
         uncounted = replace(KEPT, counts=None)
 
         assert uncounted.kept
@@ -176,7 +176,7 @@ class TestReport:
         )
         assert replace(KEPT, counts=None).summary().startswith("grants: - lifetimes: 4 ")
 
-    def test_tells_programs_its_figures_in_seconds(self) -> None:
+    def test_gives_programs_its_figures_in_seconds(self) -> None:
         told = json.loads(json.dumps(BUSY.members()))
 
         assert (told["kept"], told["judged"], len(told["excuses"])) == (True, False, 1)
@@ -213,7 +213,7 @@ class TestTally:
 
 
 class TestPlan:
-    def test_writes_in_a_sandbox_and_elsewhere_only_if_asked(self) -> None:
+    def test_writes_to_a_sandbox_and_to_an_account_only_if_asked(self) -> None:
         elsewhere = Plan(base_url="https://api.example")
 
         assert (Plan().writes, Plan().once) == (True, False)
@@ -262,7 +262,7 @@ class TestDisplay:
         assert "…" not in shown
         assert "1234 grants in 1234 lifetimes, longest wait 2 ms" in shown
 
-    def test_on_a_terminal_shows_at_once_what_it_is_doing(self) -> None:
+    def test_on_a_terminal_shows_the_current_phase_at_once(self) -> None:
         console = terminal(80)
         with display.live(console) as show:
             show.phase("starting a local SquadRun")

@@ -63,7 +63,7 @@ def at_home(homeless: dict[str, str], tmp_path: Path) -> dict[str, str]:
 # --- no home: HOME is not set, and the user has no passwd entry ----------------------------------
 
 
-def test_a_store_in_an_unknown_home_is_an_error_that_names_the_remedy(  # F35
+def test_a_store_in_an_unknown_home_raises_an_error_that_names_the_remedy(  # F35
     homeless: dict[str, str], tmp_path: Path
 ) -> None:
     command = sys.executable, "-c", LIBRARY, "~/.cache/my-app"
@@ -86,7 +86,7 @@ def test_a_store_in_an_absolute_folder_needs_no_home(  # F35
 
 
 @pytest.mark.parametrize("command", ["token", "status", "revoke"])
-def test_a_command_without_a_home_says_how_to_name_a_token_folder(  # F35
+def test_a_command_without_a_home_explains_how_to_set_a_token_folder(  # F35
     homeless: dict[str, str], tmp_path: Path, command: str
 ) -> None:
     said = complaint(contained(RANDOM_USER, COMMAND, command, at=tmp_path, **homeless))
@@ -98,7 +98,7 @@ def test_a_command_without_a_home_says_how_to_name_a_token_folder(  # F35
 
 
 @pytest.mark.parametrize("arguments", [("login",), ("token", "--profile", "work")], ids="-".join)
-def test_a_command_that_needs_a_profile_says_how_to_name_its_file(  # F35
+def test_a_command_that_needs_a_profile_explains_how_to_set_its_file(  # F35
     homeless: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     done = contained(RANDOM_USER, COMMAND, *arguments, at=tmp_path, **homeless)
@@ -157,7 +157,7 @@ def test_a_store_in_a_read_only_home_warns_once_and_names_the_cause(  # F35
     assert ".tmp" not in warning
 
 
-def test_a_command_in_a_read_only_home_prints_a_token_beside_one_warning(  # F35
+def test_a_command_in_a_read_only_home_prints_a_token_and_one_warning(  # F35
     at_home: dict[str, str], tmp_path: Path
 ) -> None:
     done = contained(READ_ONLY_HOME, COMMAND, "token", at=tmp_path, **at_home)

@@ -139,10 +139,10 @@ class TestModules:
         assert "evertoken.stores.file" in loaded
         assert loaded & {*HTTP, "evertoken.requests_errors"} == set()
 
-    def test_of_the_pytest_plugin_are_its_own_alone(self) -> None:
+    def test_of_the_pytest_plugin_are_only_its_own(self) -> None:
         assert loaded_by("import evertoken.testing.plugin", after="import pytest") == {"evertoken"}
 
-    def test_that_renew_are_not_loaded_where_a_token_is_found(self, token_folder: Path) -> None:
+    def test_that_renew_are_not_loaded_if_a_token_is_found(self, token_folder: Path) -> None:
         report = "print(json.dumps(sorted(sys.modules)))"
         program = f"import json, sys\n{WARM}\n{report}"
         loaded = set(json.loads(printed_by(program, TOKEN_FOLDER=str(token_folder))))
@@ -192,7 +192,7 @@ except ImportError as error:
 
 
 class TestTime:
-    def test_is_little_beside_that_of_requests(self, tmp_path: Path) -> None:
+    def test_is_little_compared_with_requests(self, tmp_path: Path) -> None:
         programs = {"requests": "import requests", "bare": BARE, "all names": ALL}
         # all compiled once, whatever the environment says about bytecode
         kept = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}

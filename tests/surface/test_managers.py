@@ -132,13 +132,13 @@ class TestAccount:
 
         assert TokenManagers(lambda _: auth)["acme"].auth is auth
 
-    def test_hands_out_its_token_itself(self) -> None:
+    def test_provides_its_token(self) -> None:
         managers = TokenManagers(Factory())
 
         assert managers["acme"].token(timeout=5).value == "token-of-acme"
         assert managers["acme"].header() == "Bearer token-of-acme"
 
-    def test_is_not_made_by_looking_whether_it_is_there(self) -> None:
+    def test_is_not_made_by_a_membership_test(self) -> None:
         factory = Factory()
         managers = TokenManagers(factory)
 
@@ -171,7 +171,7 @@ class TestRoom:
         }
         assert len(managers) == 2
 
-    def test_that_was_taken_costs_no_second_grant(self) -> None:
+    def test_made_by_eviction_costs_no_second_grant(self) -> None:
         factory = Factory()
         managers = TokenManagers(factory, maxsize=1)
         for account in ("a", "b", "a"):
@@ -180,7 +180,7 @@ class TestRoom:
         assert [name for name, _ in factory.made] == ["a", "b", "a"]
         assert factory.asked == {"a": 1, "b": 1}
 
-    def test_is_for_one_at_least(self) -> None:
+    def test_is_at_least_one(self) -> None:
         with pytest.raises(ValueError, match="at least 1, not 0"):
             TokenManagers(Factory(), maxsize=0)
 
@@ -218,7 +218,7 @@ def test_a_child_forked_while_a_manager_is_made_makes_its_own() -> None:  # F2
         maker.join(30)
 
 
-def test_its_repr_tells_how_full_it_is() -> None:
+def test_its_repr_shows_how_full_it_is() -> None:
     managers = TokenManagers(Factory(), maxsize=5)
     _ = managers["acme"]
 

@@ -81,7 +81,7 @@ def watched(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 
 @pytest.mark.parametrize("processes", ["0", "2"])
-def test_who_shows_a_secret_fails_and_the_output_is_withheld(
+def test_a_test_that_shows_a_secret_fails_and_its_output_is_withheld(
     watched: pytest.Pytester, processes: str
 ) -> None:
     watched.makepyfile(PASSES_BUT_SHOWS)
@@ -95,7 +95,9 @@ def test_who_shows_a_secret_fails_and_the_output_is_withheld(
     assert SCANNER.found_in(*result.outlines, *result.errlines) == []
 
 
-def test_who_fails_anyway_says_why_without_the_output(watched: pytest.Pytester) -> None:
+def test_a_test_that_fails_anyway_gives_the_reason_without_the_output(
+    watched: pytest.Pytester,
+) -> None:
     watched.makepyfile(
         """
         from support.planted import PASSWORD
@@ -113,7 +115,7 @@ def test_who_fails_anyway_says_why_without_the_output(watched: pytest.Pytester) 
     assert SCANNER.found_in(*result.outlines, *result.errlines) == []
 
 
-def test_other_output_is_left_alone(watched: pytest.Pytester) -> None:
+def test_other_output_is_not_changed(watched: pytest.Pytester) -> None:
     watched.makepyfile(
         """
         from support.planted import PASSWORD

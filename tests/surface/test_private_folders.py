@@ -150,7 +150,7 @@ def open_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_token_is_printed_beside_one_warning_whose_remedy_works(  # S56
+def test_a_token_is_printed_with_one_warning_whose_remedy_works(  # S56
     account: dict[str, str], open_folder: Path
 ) -> None:
     account = account | {"SQUADRUN_TOKEN_DIR": str(open_folder)}
@@ -169,7 +169,7 @@ def test_a_token_is_printed_beside_one_warning_whose_remedy_works(  # S56
 
 
 @pytest.mark.parametrize("command", ["header", "refresh", "status", "revoke"])
-def test_each_command_about_a_token_says_that_the_folder_is_not_used(  # S56
+def test_each_command_about_a_token_reports_that_the_folder_is_not_used(  # S56
     account: dict[str, str], open_folder: Path, command: str
 ) -> None:
     done = ran(command, "--token-dir", str(open_folder), **account)

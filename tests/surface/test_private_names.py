@@ -61,7 +61,7 @@ def sentinel() -> redis.sentinel.Sentinel:
     )
 
 
-def test_this_interpreter_has_the_names_that_it_is_meant_to_have(
+def test_this_interpreter_has_the_expected_private_names(
     sentinel: redis.sentinel.Sentinel,
 ) -> None:
     theirs = [
@@ -86,7 +86,7 @@ def test_a_request_carries_the_token_once(
     assert authorization(token_server) == [token_manager.header()] * 2
 
 
-def test_a_header_of_the_callers_own_is_replaced(
+def test_the_callers_own_header_is_replaced(
     session: requests.Session, token_server: TokenServer, token_manager: TokenManager
 ) -> None:  # S59
     session.get(token_server.api_url, headers={"authorization": "Basic own"}, timeout=WAIT)
@@ -146,7 +146,7 @@ def test_an_error_has_neither_cause_nor_context(
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
-def test_an_endpoint_that_drips_is_left_at_the_deadline(
+def test_a_dripping_endpoint_is_abandoned_at_the_deadline(
     token_server: TokenServer,
 ) -> None:  # F17
     token_server.token_endpoint.answer_always(Drip(0.5))
@@ -154,7 +154,7 @@ def test_an_endpoint_that_drips_is_left_at_the_deadline(
     left_at_the_deadline(grant_of(token_server, deadline=DEADLINE))
 
 
-def test_an_endpoint_that_drips_over_tls_is_left_at_the_deadline(tmp_path: Path) -> None:  # F17
+def test_a_dripping_endpoint_over_tls_is_abandoned_at_the_deadline(tmp_path: Path) -> None:  # F17
     ca = trustme.CA()
     bundle = tmp_path / "ca.pem"
     ca.cert_pem.write_to_path(str(bundle))
@@ -185,7 +185,7 @@ def test_a_client_of_a_sentinel_is_copied(sentinel: redis.sentinel.Sentinel) -> 
 
 @pytest.mark.slow
 @pytest.mark.skipif(RENAMED in os.environ, reason="this is that run")
-def test_all_of_this_holds_with_versions_that_have_other_private_names(tmp_path: Path) -> None:
+def test_these_tests_pass_with_versions_that_have_other_private_names(tmp_path: Path) -> None:
     for name in COPIED:
         copy_renamed(name, tmp_path)
     ran = subprocess.run(  # noqa: S603  this interpreter

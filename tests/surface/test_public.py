@@ -162,18 +162,18 @@ class TestNames:
             ]
         )
 
-    def test_are_all_there_and_listed(self) -> None:
+    def test_exist_and_are_listed(self) -> None:
         for name in evertoken.__all__:
             assert getattr(evertoken, name) is not None
         assert set(evertoken.__all__) <= set(dir(evertoken))
 
-    def test_that_do_not_exist_are_an_attribute_error(self) -> None:
+    def test_that_do_not_exist_raise_an_attribute_error(self) -> None:
         name = "TokenManger"
 
         with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
             getattr(evertoken, name)
 
-    def test_are_the_same_wherever_they_are_taken_from(self) -> None:
+    def test_are_the_same_wherever_they_are_imported_from(self) -> None:
         for name in evertoken.__all__:
             value = getattr(evertoken, name)
             home = importlib.import_module(
@@ -215,7 +215,7 @@ class TestSignatures:
         assert not shown["value"]
         assert not shown["refresh_token"]
 
-    def test_of_a_key_are_whose_token_it_is(self) -> None:
+    def test_of_a_key_are_the_fields_of_an_identity(self) -> None:
         names = [each.name for each in dataclasses.fields(TokenKey)]
 
         assert names == ["token_url", "client_id", "username", "scope", "extra"]
@@ -225,7 +225,7 @@ class TestSignatures:
         assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]  # a dataclass has it
         assert "__slots__" in vars(kind)
 
-    def test_of_an_error_are_a_message_and_what_is_known(self) -> None:
+    def test_of_an_error_are_a_message_and_its_attributes(self) -> None:
         details = ["status", "content_type", "error", "description", "retry_after"]
         expected: Signature = {"message": REQUIRED, None: None}
         expected.update(dict.fromkeys(details), transient=False, local=False)
@@ -239,7 +239,7 @@ class TestErrors:
         assert issubclass(kind, TokenError)
         assert not issubclass(kind, requests.RequestException)
 
-    def test_are_of_a_built_in_kind_too_where_there_is_one(self) -> None:
+    def test_are_also_of_the_matching_built_in_kind(self) -> None:
         assert issubclass(RefreshTimeout, TimeoutError)
         assert issubclass(InsecureURL, ValueError)
         assert issubclass(ConfigurationError, ValueError)
@@ -249,17 +249,17 @@ class TestPackage:
     def test_is_a_manager_that_can_be_a_context(self) -> None:
         assert {"__enter__", "__exit__"} <= vars(TokenManager).keys()
 
-    def test_is_what_requests_takes_as_auth(self) -> None:
+    def test_is_accepted_by_requests_as_auth(self) -> None:
         assert issubclass(BearerAuth, requests.auth.AuthBase)
 
     def test_ships_its_types(self) -> None:
         assert (importlib.resources.files("evertoken") / "py.typed").is_file()
 
-    def test_tells_its_version(self) -> None:
+    def test_has_its_version(self) -> None:
         assert evertoken.__version__ == importlib.metadata.version("evertoken") == "0.1.0"
         assert "__version__" in dir(evertoken)
 
-    def test_comes_with_its_licence(self) -> None:
+    def test_includes_its_licence(self) -> None:
         shipped = importlib.resources.files("evertoken") / "LICENSE"
         metadata = importlib.metadata.metadata("evertoken")
 
@@ -295,7 +295,7 @@ def documented(value: object) -> list[tuple[str, object]]:
 
 class TestDocstrings:
     @pytest.mark.parametrize("name", evertoken.__all__)
-    def test_are_there_for_the_name_and_all_that_is_public_in_it(self, name: str) -> None:
+    def test_exist_for_each_name_and_its_public_members(self, name: str) -> None:
         value = getattr(evertoken, name)
         missing = [what for what, member in documented(value) if not member.__doc__]
 
@@ -305,6 +305,6 @@ class TestDocstrings:
         assert missing == []
 
     @pytest.mark.parametrize("port", [ports.Grant, ports.TokenStore])
-    def test_are_there_for_the_ports(self, port: type) -> None:
+    def test_exist_for_the_ports(self, port: type) -> None:
         assert port.__doc__
         assert [what for what, member in documented(port) if not member.__doc__] == []

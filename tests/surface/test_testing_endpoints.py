@@ -68,7 +68,7 @@ class TestTokenEndpoint:
             ({"grant_type": "refresh_token"}, 400, "invalid_request"),
         ],
     )
-    def test_what_is_wrong_is_said_as_oauth_says_it(
+    def test_errors_have_the_oauth_format(
         self, token_server: TokenServer, changes: dict[str, str | None], status: int, error: str
     ) -> None:
         response = ask(token_server, **changes)
@@ -86,19 +86,19 @@ class TestTokenEndpoint:
 
         assert described == "Request is missing username parameter."
 
-    def test_a_json_body_is_no_form(self, token_server: TokenServer) -> None:
+    def test_a_json_body_is_not_read_as_a_form(self, token_server: TokenServer) -> None:
         response = requests.post(token_server.token_url, json=form_of(token_server), timeout=LONG)
 
         assert response.status_code == 400
         assert response.json() == {"error": "unsupported_grant_type"}
 
-    def test_no_field_may_come_twice(self, token_server: TokenServer) -> None:
+    def test_a_repeated_field_is_rejected(self, token_server: TokenServer) -> None:
         fields = [*form_of(token_server).items(), ("username", token_server.username)]
         response = requests.post(token_server.token_url, data=fields, timeout=LONG)
 
         assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
-    def test_a_part_of_the_scope_is_granted_as_asked(self, token_server: TokenServer) -> None:
+    def test_a_part_of_the_scope_is_granted_as_requested(self, token_server: TokenServer) -> None:
         assert ask(token_server, scope="read").json()["scope"] == "read"
 
     def test_any_unicode_credential_is_compared_as_text(self) -> None:
@@ -111,7 +111,7 @@ class TestTokenEndpoint:
         assert (response.status_code, response.content) == (405, b"")
         assert response.headers["Content-Type"].startswith("text/html")
 
-    def test_without_its_last_slash_the_url_redirects(self, token_server: TokenServer) -> None:
+    def test_a_url_without_the_trailing_slash_redirects(self, token_server: TokenServer) -> None:
         url = token_server.token_url.rstrip("/") + "?a=b"
         response = requests.post(
             url, data=form_of(token_server), timeout=LONG, allow_redirects=False
@@ -121,7 +121,7 @@ class TestTokenEndpoint:
         assert response.headers["Location"] == "/oauth/token/?a=b"
         assert token_server.grants == 0
 
-    def test_credentials_in_the_query_are_refused(
+    def test_credentials_in_the_query_are_rejected(
         self, token_server: TokenServer, caplog: pytest.LogCaptureFixture
     ) -> None:
         # urllib3 would log the query
@@ -133,7 +133,7 @@ class TestTokenEndpoint:
         assert response.headers["Content-Type"].startswith("text/html")
         assert response.json()["error"] == "invalid_request"
 
-    def test_another_query_is_let_through(self, token_server: TokenServer) -> None:
+    def test_another_query_is_accepted(self, token_server: TokenServer) -> None:
         url = token_server.token_url + "?tenant=7"
 
         assert requests.post(url, data=form_of(token_server), timeout=LONG).status_code == 200
@@ -154,7 +154,7 @@ class TestTokenEndpoint:
 
         assert response.status_code == 200
 
-    def test_another_scheme_is_no_client_authentication(self, token_server: TokenServer) -> None:
+    def test_another_scheme_does_not_authenticate_a_client(self, token_server: TokenServer) -> None:
         pair = f"{token_server.client_id}:{token_server.client_secret}".encode()
         headers = {"Authorization": f"Other {base64.b64encode(pair).decode()}"}
         form = form_of(token_server, client_id=None, client_secret=None)
@@ -179,7 +179,7 @@ class TestTokenEndpoint:
         with TokenServer(client_secret="") as server:
             assert ask(server, client_secret=None).status_code == 200
 
-    def test_a_refresh_gives_a_new_pair_and_kills_the_old_one(
+    def test_a_refresh_returns_a_new_pair_and_ends_the_old_one(
         self, token_server: TokenServer
     ) -> None:
         old = granted(token_server)
@@ -191,10 +191,10 @@ class TestTokenEndpoint:
         again = refresh(token_server, old["refresh_token"])
         assert (again.status_code, again.json()) == (400, {"error": "invalid_grant"})
 
-    def test_an_access_token_refreshes_nothing(self, token_server: TokenServer) -> None:
+    def test_an_access_token_cannot_be_used_to_refresh(self, token_server: TokenServer) -> None:
         assert refresh(token_server, granted(token_server)["access_token"]).status_code == 400
 
-    def test_a_second_password_grant_leaves_the_first_token_alive(
+    def test_a_second_password_grant_keeps_the_first_token_valid(
         self, token_server: TokenServer
     ) -> None:
         first, second = granted(token_server), granted(token_server)
@@ -202,7 +202,7 @@ class TestTokenEndpoint:
         assert use(token_server, first["access_token"]) == 200
         assert use(token_server, second["access_token"]) == 200
 
-    def test_a_changed_password_is_the_only_one_and_tokens_stay(
+    def test_only_the_changed_password_is_accepted_and_tokens_stay_valid(
         self, token_server: TokenServer
     ) -> None:
         token, old = granted(token_server)["access_token"], token_server.password
@@ -215,7 +215,7 @@ class TestTokenEndpoint:
 
 class TestRevocationEndpoint:
     @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-    def test_either_token_kills_both(self, token_server: TokenServer, kind: str) -> None:
+    def test_revoking_either_token_ends_both(self, token_server: TokenServer, kind: str) -> None:
         tokens = granted(token_server)
         response = revoke(token_server, token=tokens[kind])
 
@@ -224,7 +224,7 @@ class TestRevocationEndpoint:
         assert use(token_server, tokens["access_token"]) == 401
         assert refresh(token_server, tokens["refresh_token"]).status_code == 400
 
-    def test_twice_or_unknown_is_a_success_too(self, token_server: TokenServer) -> None:
+    def test_revoking_twice_or_an_unknown_token_succeeds(self, token_server: TokenServer) -> None:
         token = granted(token_server)["access_token"]
 
         assert [revoke(token_server, token=each).status_code for each in (token, token, "x")] == [
@@ -233,7 +233,7 @@ class TestRevocationEndpoint:
             200,
         ]
 
-    def test_it_wants_a_client_and_a_token(self, token_server: TokenServer) -> None:
+    def test_it_requires_a_client_and_a_token(self, token_server: TokenServer) -> None:
         no_client = revoke(token_server, token="x", client_secret="wrong")
         no_token = revoke(token_server)
 
@@ -250,7 +250,7 @@ class TestRevocationEndpoint:
 
 class TestApi:
     @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "ODD"])
-    def test_it_echoes_what_it_got(self, token_server: TokenServer, method: str) -> None:
+    def test_it_echoes_the_request(self, token_server: TokenServer, method: str) -> None:
         headers = {**bearer(granted(token_server)["access_token"]), "X-Mine": "yes"}
         body = bytes(range(256)) * 1_000
         url = token_server.api_url + "create/7/?page=2"
@@ -265,7 +265,7 @@ class TestApi:
         assert echo["body_length"] == len(body)
         assert echo["body_sha256"] == hashlib.sha256(body).hexdigest()
 
-    def test_a_chunked_body_is_put_together(self, token_server: TokenServer) -> None:
+    def test_a_chunked_body_is_decoded(self, token_server: TokenServer) -> None:
         headers = bearer(granted(token_server)["access_token"])
         chunks = [b"one", b"two" * 50_000, b"three"]
         response = requests.post(
@@ -293,7 +293,7 @@ class TestApi:
         assert answer.startswith(b"HTTP/1.1 401 ")
         assert answer.endswith(b"\r\n\r\n")
 
-    def test_no_token_is_challenged(self, token_server: TokenServer) -> None:
+    def test_a_request_without_a_token_gets_a_challenge(self, token_server: TokenServer) -> None:
         response = requests.get(token_server.api_url, timeout=LONG)
 
         assert response.status_code == 401
@@ -301,7 +301,9 @@ class TestApi:
         assert set(response.json()) == {"detail"}
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "Token"])
-    def test_a_bad_token_is_called_invalid(self, token_server: TokenServer, scheme: str) -> None:
+    def test_an_invalid_token_gets_an_error_code(
+        self, token_server: TokenServer, scheme: str
+    ) -> None:
         headers = {"Authorization": f"{scheme} made-up"}
         response = requests.get(token_server.api_url, headers=headers, timeout=LONG)
 
@@ -313,7 +315,7 @@ class TestApi:
 
         assert requests.get(token_server.api_url, headers=headers, timeout=LONG).status_code == 401
 
-    def test_a_refresh_token_opens_nothing(self, token_server: TokenServer) -> None:
+    def test_a_refresh_token_is_not_accepted(self, token_server: TokenServer) -> None:
         assert use(token_server, granted(token_server)["refresh_token"]) == 401
 
     def test_it_can_deny_as_squadrun_documents(self) -> None:
@@ -323,7 +325,7 @@ class TestApi:
         assert response.status_code == 403
         assert "WWW-Authenticate" not in response.headers
 
-    def test_it_can_say_401_for_ever(self, token_server: TokenServer) -> None:
+    def test_it_can_always_answer_401(self, token_server: TokenServer) -> None:
         token = granted(token_server)["access_token"]
         token_server.api.answer_always(Answer(401, {"WWW-Authenticate": "Bearer"}))
 
@@ -337,7 +339,7 @@ class TestApi:
             assert response.url == other.api_url
             assert [each.method for each in other.requests] == ["GET"]
 
-    def test_any_other_path_is_not_found_and_scriptable(self, token_server: TokenServer) -> None:
+    def test_any_other_path_is_a_404_and_scriptable(self, token_server: TokenServer) -> None:
         url = token_server.base_url + "/other"
         token_server.elsewhere.answer_next(Answer(204))
 
@@ -346,7 +348,7 @@ class TestApi:
 
 
 class TestLifeOfTokens:
-    def test_a_token_ends_by_the_servers_clock(self) -> None:
+    def test_a_token_expires_on_the_servers_clock(self) -> None:
         now = 1_000.0
         with TokenServer(expires_in=60, clock=lambda: now) as server:
             token = granted(server)["access_token"]
@@ -379,13 +381,13 @@ class TestLifeOfTokens:
     @pytest.mark.parametrize(
         "value", [None, True, "soon", [], {"s": 1}, 3599.5, 1e300, 10**400, -1, math.inf, math.nan]
     )
-    def test_expires_in_is_said_as_given(self, token_server: TokenServer, value: Json) -> None:
+    def test_expires_in_is_returned_as_given(self, token_server: TokenServer, value: Json) -> None:
         token_server.expires_in = value
 
         assert repr(granted(token_server)["expires_in"]) == repr(value)
 
     @pytest.mark.parametrize("value", [None, "soon", [], math.nan, 10**400])
-    def test_what_is_no_number_of_seconds_never_ends(self, value: Json) -> None:
+    def test_a_token_without_a_numeric_lifetime_never_expires(self, value: Json) -> None:
         now = 0.0
         with TokenServer(expires_in=value, clock=lambda: now) as server:
             token = granted(server)["access_token"]
@@ -401,7 +403,7 @@ class TestLifeOfTokens:
         assert tokens["token_type"] == "bearer"
 
     @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-    def test_revoke_kills_one_pair(self, token_server: TokenServer, kind: str) -> None:
+    def test_revoke_ends_one_pair(self, token_server: TokenServer, kind: str) -> None:
         dead, alive = granted(token_server), granted(token_server)
         token_server.revoke(dead[kind])
 
@@ -409,21 +411,19 @@ class TestLifeOfTokens:
         assert refresh(token_server, dead["refresh_token"]).status_code == 400
         assert use(token_server, alive["access_token"]) == 200
 
-    def test_revoking_what_was_never_given_out_is_a_mistake_of_the_test(
-        self, token_server: TokenServer
-    ) -> None:
+    def test_revoking_a_token_that_was_never_issued_raises(self, token_server: TokenServer) -> None:
         with pytest.raises(LookupError, match="never issued") as caught:
             token_server.revoke("made-up-token")
         assert "made-up-token" not in str(caught.value)
 
-    def test_revoke_all_kills_refresh_tokens_too(self, token_server: TokenServer) -> None:
+    def test_revoke_all_ends_refresh_tokens_too(self, token_server: TokenServer) -> None:
         pairs = [granted(token_server) for _ in range(2)]
         token_server.revoke_all()
 
         assert [use(token_server, each["access_token"]) for each in pairs] == [401, 401]
         assert refresh(token_server, pairs[0]["refresh_token"]).status_code == 400
 
-    def test_expire_all_leaves_refresh_tokens_alive(self, token_server: TokenServer) -> None:
+    def test_expire_all_keeps_refresh_tokens_valid(self, token_server: TokenServer) -> None:
         pairs = [granted(token_server) for _ in range(2)]
         token_server.expire_all()
 

@@ -54,28 +54,26 @@ SOME_REQUEST = Recorded("GET", "/", query="", headers=Headers(), form={}, body=b
 
 
 class TestScript:
-    def test_the_next_requests_get_what_is_scripted_in_order(
-        self, token_server: TokenServer
-    ) -> None:
+    def test_the_next_requests_get_the_script_in_order(self, token_server: TokenServer) -> None:
         token_server.answer_next(Answer(500), Usual(), times=2)
         token_server.answer_next(Answer(502))
 
         statuses = [ask(token_server).status_code for _ in range(6)]
         assert statuses == [500, 200, 500, 200, 502, 200]
 
-    def test_what_is_next_comes_before_what_is_always(self, token_server: TokenServer) -> None:
+    def test_answer_next_comes_before_answer_always(self, token_server: TokenServer) -> None:
         token_server.token_endpoint.answer_always(Answer(500))
         token_server.answer_next(Answer(502))
 
         assert [ask(token_server).status_code for _ in range(3)] == [502, 500, 500]
 
-    def test_an_endpoint_does_not_touch_another(self, token_server: TokenServer) -> None:
+    def test_an_endpoint_does_not_affect_another(self, token_server: TokenServer) -> None:
         token = granted(token_server)["access_token"]
         token_server.outage()
 
         assert use(token_server, token) == 200
 
-    def test_recover_drops_everything_scripted(self, token_server: TokenServer) -> None:
+    def test_recover_drops_the_whole_script(self, token_server: TokenServer) -> None:
         token_server.answer_next(Answer(500), times=9)
         token_server.outage()
         token_server.api.answer_always(Answer(500))
@@ -116,7 +114,7 @@ class TestScript:
         assert (response.status_code, response.headers.get("Retry-After")) == (status, said)
         assert response.content == b""
 
-    def test_latency_holds_every_answer_back(self, token_server: TokenServer) -> None:
+    def test_latency_delays_every_answer(self, token_server: TokenServer) -> None:
         token_server.latency = 0.1
         assert token_server.token_endpoint.latency == token_server.latency == 0.1
         token_server.answer_next(Answer(500))
@@ -125,7 +123,7 @@ class TestScript:
             assert ask(token_server).status_code == status
             assert time.monotonic() - start >= 0.1
 
-    def test_ones_own_behaviour_sees_the_request(self, token_server: TokenServer) -> None:
+    def test_a_custom_behaviour_gets_the_request(self, token_server: TokenServer) -> None:
         class OddOnesFail:
             def steps(self, exchange: Exchange) -> Iterator[Step]:
                 odd = exchange.request.query == "odd"
@@ -140,26 +138,26 @@ class TestScript:
 
 
 class TestAnswer:
-    def test_it_travels_as_given_with_its_length(self, token_server: TokenServer) -> None:
+    def test_it_is_sent_as_given_with_its_length(self, token_server: TokenServer) -> None:
         token_server.answer_next(Answer(418, {"X-One": "é"}, b"\x00\xff"))
 
         assert on_wire(token_server) == (
             b"HTTP/1.1 418 I'm a Teapot\r\nX-One: \xe9\r\nContent-Length: 2\r\n\r\n\x00\xff"
         )
 
-    def test_a_status_that_nobody_knows_has_no_phrase(self, token_server: TokenServer) -> None:
+    def test_an_unknown_status_has_no_phrase(self, token_server: TokenServer) -> None:
         token_server.answer_next(Answer(299))
 
         assert on_wire(token_server).startswith(b"HTTP/1.1 299 \r\n")
 
-    def test_a_header_field_may_come_twice(self, token_server: TokenServer) -> None:
+    def test_a_header_field_may_be_repeated(self, token_server: TokenServer) -> None:
         fields = [("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer")]
         token_server.answer_next(Answer(401, fields))
 
         response = ask(token_server)
         assert response.raw.headers.getlist("WWW-Authenticate") == ["Basic", "Bearer"]
 
-    def test_a_length_of_its_own_stands_and_ends_the_connection(
+    def test_a_given_length_is_kept_and_ends_the_connection(
         self, token_server: TokenServer
     ) -> None:
         token_server.answer_next(Answer(200, {"content-length": "9"}, b"short"))
@@ -168,14 +166,14 @@ class TestAnswer:
             ask(token_server)
 
     @pytest.mark.parametrize("status", [103, 204])
-    def test_where_no_length_may_be_none_is_said(
+    def test_no_length_is_sent_where_none_is_allowed(
         self, token_server: TokenServer, status: int
     ) -> None:
         token_server.answer_next(Answer(status))
 
         assert b"content-length" not in on_wire(token_server).lower()
 
-    def test_a_header_beyond_latin_1_is_refused_when_it_is_written(self) -> None:
+    def test_a_header_beyond_latin_1_is_rejected_at_once(self) -> None:
         with pytest.raises(ValueError, match="latin-1"):
             Answer(200, {"X": "密"})
 
@@ -235,7 +233,9 @@ class TestFaults:
             token_server.release()
             assert [answer.result(LONG).status_code for answer in answers] == [200] * 3
 
-    def test_a_release_holds_for_those_that_hang_already(self, token_server: TokenServer) -> None:
+    def test_a_release_affects_only_requests_that_already_hang(
+        self, token_server: TokenServer
+    ) -> None:
         token_server.release()
         token_server.answer_next(Hang(Answer(500)), times=2)
         with ThreadPoolExecutor() as pool:
@@ -254,7 +254,7 @@ class TestFaults:
             assert answer.result(LONG).status_code == 200
         assert ask(token_server).status_code == 200
 
-    def test_waiting_for_a_hang_that_does_not_come_ends(self, token_server: TokenServer) -> None:
+    def test_waiting_for_a_hang_times_out(self, token_server: TokenServer) -> None:
         with pytest.raises(TimeoutError, match=r"0 of 1 requests held within 0\.01 s"):
             token_server.wait_for_held(timeout=0.01)
 
@@ -290,7 +290,7 @@ class TestFaults:
         assert time.monotonic() - start >= 0.1
         assert in_body == on_wire(token_server) == answer.head() + answer.body
 
-    def test_between_two_drops_nothing_comes(self, token_server: TokenServer) -> None:
+    def test_nothing_arrives_between_two_bytes_of_a_drip(self, token_server: TokenServer) -> None:
         answer = Answer(200, body=b"12345")
         token_server.answer_next(Drip(LONG, then=answer))
         with connected(token_server) as client:
@@ -312,7 +312,7 @@ class TestFaults:
             ask(token_server)
         assert token_server.grants == 1
 
-    def test_what_has_no_such_part_is_not_cut(self) -> None:
+    def test_an_answer_without_the_part_is_not_cut(self) -> None:
         exchange = Exchange(SOME_REQUEST, Answer)
 
         assert list(Cut("head", then=Reset()).steps(exchange)) == [HangUp(reset=True)]

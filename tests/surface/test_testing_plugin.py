@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytest_plugins = ("pytester",)
 
 
-def test_a_manager_comes_with_its_server(
+def test_the_manager_uses_the_server(
     token_manager: TokenManager, token_server: TokenServer
 ) -> None:
     response = requests.get(token_server.api_url, auth=BearerAuth(token_manager), timeout=60)
@@ -37,7 +37,7 @@ def test_a_manager_can_revoke(token_manager: TokenManager, token_server: TokenSe
     assert [token.value] in revoked
 
 
-def test_a_manager_meets_the_faults_of_its_server(
+def test_the_manager_gets_the_faults_of_its_server(
     token_manager: TokenManager, token_server: TokenServer
 ) -> None:
     token_server.refuse("invalid_grant")
@@ -46,7 +46,7 @@ def test_a_manager_meets_the_faults_of_its_server(
         token_manager.token()
 
 
-def test_two_managers_share_no_token_even_of_one_server(pytester: pytest.Pytester) -> None:
+def test_two_managers_of_one_server_share_no_token(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import pytest
@@ -83,7 +83,7 @@ def test_time_stands_still_until_the_test_moves_it(
     assert token_server.grants == 2
 
 
-def test_the_server_judges_by_the_same_time(
+def test_the_server_uses_the_same_clock(
     frozen_time_manager: FrozenTimeManager, token_server: TokenServer
 ) -> None:
     manager, time = frozen_time_manager
@@ -123,7 +123,7 @@ def test_without_freezegun_its_remedy_is_named(pytester: pytest.Pytester) -> Non
     result.stdout.fnmatch_lines(["*needs freezegun: pip install freezegun*"])
 
 
-def test_the_fixtures_are_listed_with_what_they_are_for(pytester: pytest.Pytester) -> None:
+def test_pytest_lists_the_fixtures_with_their_purpose(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("--fixtures")
 
     result.stdout.fnmatch_lines_random(
@@ -137,7 +137,7 @@ def test_the_fixtures_are_listed_with_what_they_are_for(pytester: pytest.Pyteste
     )
 
 
-def test_the_example_of_the_readme_passes_as_it_stands(pytester: pytest.Pytester) -> None:
+def test_the_example_of_the_readme_passes(pytester: pytest.Pytester) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     _, _, section = readme.partition("\n## Testing your own client\n")
     example = section.partition("\n## ")[0].partition("```python\n")[2].partition("```")[0]

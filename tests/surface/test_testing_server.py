@@ -70,7 +70,7 @@ class TestRecord:
         assert request.body == b"a=1&a=2&blank=&b=%C3%A9"
         assert request.at == 7.0
 
-    def test_headers_read_in_any_case_and_keep_what_is_repeated(
+    def test_headers_are_case_insensitive_and_keep_repeated_fields(
         self, token_server: TokenServer
     ) -> None:
         with connected(token_server) as client:
@@ -87,7 +87,7 @@ class TestRecord:
         assert [name.lower() for name in headers] == ["connection", "x-two"]
         assert len(headers) == 2
 
-    def test_what_is_no_form_has_no_fields(self, token_server: TokenServer) -> None:
+    def test_a_body_that_is_not_a_form_has_no_fields(self, token_server: TokenServer) -> None:
         requests.post(token_server.token_url, json={"a": 1}, timeout=LONG)
 
         assert token_server.requests[0].form == {}
@@ -124,7 +124,7 @@ class TestRecord:
             assert len(everything.result()) >= 3
             assert of_api.result() == token_server.api.requests
 
-    def test_waiting_for_what_does_not_come_ends(self, token_server: TokenServer) -> None:
+    def test_waiting_for_a_request_times_out(self, token_server: TokenServer) -> None:
         use(token_server, "made-up")
 
         with pytest.raises(TimeoutError, match=r"1 of 2 requests came within 0\.01 s"):
@@ -189,7 +189,7 @@ class TestRecord:
 
         assert capfd.readouterr() == ("", "")
 
-    def test_a_mistake_in_ones_own_behaviour_is_shown(
+    def test_an_exception_in_a_custom_behaviour_is_shown(
         self, token_server: TokenServer, capfd: pytest.CaptureFixture[str]
     ) -> None:
         class Mistaken:
@@ -210,7 +210,7 @@ class TestRecord:
             b"GET http://[ HTTP/1.1\r\n\r\n",
         ],
     )
-    def test_what_is_no_request_is_neither_recorded_nor_printed(
+    def test_an_invalid_request_is_neither_recorded_nor_printed(
         self, token_server: TokenServer, lines: bytes, capfd: pytest.CaptureFixture[str]
     ) -> None:
         with connected(token_server) as client:
@@ -221,7 +221,7 @@ class TestRecord:
         assert token_server.requests == ()
         assert capfd.readouterr() == ("", "")
 
-    def test_half_a_body_is_no_request(self, token_server: TokenServer) -> None:
+    def test_a_request_with_half_a_body_is_not_recorded(self, token_server: TokenServer) -> None:
         with connected(token_server) as client:
             client.sendall(b"POST /oauth/token/ HTTP/1.1\r\nContent-Length: 9\r\n\r\nshort")
             client.shutdown(socket.SHUT_WR)
@@ -249,7 +249,7 @@ class TestLifeOfTheServer:
             server.release()
         server.close()
 
-    def test_it_comes_back_at_the_same_port_with_its_tokens(self) -> None:
+    def test_it_restarts_on_the_same_port_with_its_tokens(self) -> None:
         server = TokenServer()
         with server:
             url, token = server.token_url, granted(server)["access_token"]
@@ -293,13 +293,13 @@ class TestLifeOfTheServer:
             assert silent.recv(1) == b""
         assert set(threading.enumerate()) <= before
 
-    def test_starting_asks_for_no_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_starting_looks_up_no_host_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(socket, "getfqdn", pytest.fail)
 
         with TokenServer() as server:
             assert server.base_url.startswith("http://127.0.0.1:")
 
-    def test_a_connection_that_came_last_is_not_begun(self) -> None:
+    def test_a_connection_during_the_close_is_not_served(self) -> None:
         with TokenServer() as server:
             wire = server._listening
         with closing(socket.socket()) as late, pytest.raises(ClosedError):
@@ -340,12 +340,12 @@ class TestLifeOfTheServer:
 
 
 class TestPackage:
-    def test_each_name_is_there(self) -> None:
+    def test_each_name_exists(self) -> None:
         for name in testing.__all__:
             assert getattr(testing, name).__name__ == name
         assert dir(testing) == testing.__all__
 
-    def test_another_name_is_not(self) -> None:
+    def test_another_name_does_not(self) -> None:
         name = "Nonsense"
         with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
             getattr(testing, name)

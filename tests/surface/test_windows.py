@@ -243,7 +243,7 @@ def test_a_file_is_replaced_once_its_reader_has_closed_it(
     assert path.read_bytes() == b"new"
 
 
-def test_a_file_that_stays_open_is_left_as_it_was(
+def test_a_file_that_stays_open_is_not_changed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "tokens.json"
@@ -257,7 +257,7 @@ def test_a_file_that_stays_open_is_left_as_it_was(
     assert [*tmp_path.iterdir()] == [path]
 
 
-def test_posix_is_named_in_few_modules_only() -> None:
+def test_only_a_few_modules_depend_on_posix() -> None:
     named = {
         f"{path.relative_to(SOURCE).as_posix()}: {name}"
         for path in SOURCE.rglob("*.py")

@@ -47,7 +47,7 @@ def test_a_thread_that_was_started_since_counts_in_full(tasks: Path) -> None:
     assert cpu.delayed_since(before) == pytest.approx(0.03)
 
 
-def test_a_thread_that_has_ended_takes_nothing_away(tasks: Path) -> None:
+def test_a_thread_that_has_ended_subtracts_nothing(tasks: Path) -> None:
     queued(tasks, 1, 100)
     queued(tasks, 2, 500)
     before = cpu.delays()
@@ -57,7 +57,7 @@ def test_a_thread_that_has_ended_takes_nothing_away(tasks: Path) -> None:
     assert cpu.delayed_since(before) == pytest.approx(0.02)
 
 
-def test_no_delay_is_known_where_the_system_keeps_no_account(tasks: Path) -> None:
+def test_no_delay_is_known_if_the_system_does_not_count_it(tasks: Path) -> None:
     tasks.rmdir()
 
     assert cpu.delays() == {}

@@ -34,18 +34,18 @@ class TestRun:
     def test_lasts_a_minute_at_most(self) -> None:
         assert run_of(30) < run_of(36_000) == 60.0
 
-    def test_takes_half_a_minute_where_a_grant_takes_half_a_second(self) -> None:
+    def test_takes_half_a_minute_if_a_grant_takes_half_a_second(self) -> None:
         assert pace(expires_in=None, seconds=None, grant=0.5).seconds == 37.5
 
 
 class TestPace:
-    def test_follows_what_was_asked_for(self) -> None:
+    def test_follows_the_given_options(self) -> None:
         asked = pace(expires_in=7, seconds=3.0, grant=None)
 
         assert (asked.expires_in, asked.seconds) == (7, 3.0)
         assert asked.reason() == "tokens of 7 s, as asked; calling for 3 s"
 
-    def test_says_what_was_chosen_and_why(self) -> None:
+    def test_explains_the_chosen_times(self) -> None:
         assert pace(expires_in=None, seconds=None, grant=0.47).reason() == (
             "a grant takes this machine 0.47 s: tokens of 19 s, room for 10 in the last quarter; "
             "calling for 36 s"

@@ -30,16 +30,14 @@ UNKNOWN = Machine(longest_grant=None, time_to_renew=4.0)
         (Machine(longest_grant=10.0, time_to_renew=100.0), False, True),
     ],
 )
-def test_a_machine_is_too_slow_only_from_the_bounds_on(
+def test_a_machine_is_too_slow_only_from_the_thresholds_on(
     *, machine: Machine, missed: bool, outlasted: bool
 ) -> None:
     assert (machine.missed_renewals, machine.outlasted_clients) == (missed, outlasted)
 
 
 @pytest.mark.parametrize(("kept", "excused"), [*itertools.product([True, False], repeat=2)])
-def test_an_excuse_changes_only_the_mark_of_a_promise_that_did_not_hold(
-    *, kept: bool, excused: bool
-) -> None:
+def test_an_excuse_changes_only_the_mark_of_a_broken_promise(*, kept: bool, excused: bool) -> None:
     expected = KEPT if kept else UNJUDGED if excused else BROKEN
 
     assert verdict.marked(kept, excused=excused) is expected
@@ -77,7 +75,7 @@ class TestCalls:
         assert verdict.of_calls(failed=1, machine=HOPELESS) is UNJUDGED
 
     @pytest.mark.parametrize("machine", [UNKNOWN, FAST, LATE, HOPELESS])
-    def test_no_failed_call_is_kept(self, machine: Machine) -> None:
+    def test_without_a_failed_call_the_promise_is_kept(self, machine: Machine) -> None:
         assert verdict.of_calls(failed=0, machine=machine) is KEPT
 
 
@@ -118,7 +116,7 @@ class TestGrants:
         assert verdict.of_grants(grants=5, lifetimes=3, machine=HOPELESS) is UNJUDGED
 
     @pytest.mark.parametrize("machine", [FAST, LATE, HOPELESS])
-    def test_none_is_broken(self, machine: Machine) -> None:
+    def test_no_grant_at_all_is_broken(self, machine: Machine) -> None:
         assert verdict.of_grants(grants=0, lifetimes=3, machine=machine) is BROKEN
 
 
@@ -145,7 +143,7 @@ class TestLeads:
 class TestRevocation:
     @pytest.mark.parametrize("machine", [UNKNOWN, FAST, LATE, HOPELESS])
     @pytest.mark.parametrize(("refused", "expected"), [(True, KEPT), (False, BROKEN)])
-    def test_what_the_api_answers_is_judged_on_any_machine(
+    def test_the_apis_answer_is_judged_on_any_machine(
         self, *, refused: bool, expected: Mark, machine: Machine
     ) -> None:
         assert verdict.of_revocation(refused=refused, machine=machine) is expected

@@ -49,20 +49,20 @@ def whole(kind: type[TokenError]) -> TokenError:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_error_is_by_itself_no_exception_of_an_http_client(kind: type[TokenError]) -> None:
+def test_a_plain_error_is_not_an_exception_of_an_http_client(kind: type[TokenError]) -> None:
     assert not issubclass(kind, requests.RequestException)
     # a timeout is one by the language's own family tree
     assert issubclass(kind, OSError) is (kind is RefreshTimeout)
 
 
-def test_a_timeout_is_one_to_the_language_and_an_insecure_url_a_bad_value() -> None:
+def test_a_timeout_is_a_timeout_error_and_an_insecure_url_a_value_error() -> None:
     for kind in KINDS:
         assert issubclass(kind, TimeoutError) is (kind is RefreshTimeout)
         assert issubclass(kind, ValueError) is (kind is InsecureURL)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_said_that_is_not_known(kind: type[TokenError]) -> None:
+def test_unknown_attributes_are_none(kind: type[TokenError]) -> None:
     error = kind("it happened")
     assert str(error) == "it happened"
     assert error.args == ("it happened",)
@@ -94,7 +94,7 @@ class Particular(GrantRefused):
         self.account = account
 
 
-def test_a_kind_of_ones_own_is_made_again_without_its_constructor() -> None:
+def test_a_custom_kind_is_rebuilt_without_its_constructor() -> None:
     for again in (Particular(7).again(), pickled(Particular(7))):
         assert type(again) is Particular
         assert (again.account, again.status, str(again)) == (7, 423, "account 7 is locked")
@@ -104,7 +104,7 @@ class BadSetting(InsecureURL, OSError):
     """A kind of a user's own whose first built-in base is not the one that its layout is from."""
 
 
-def test_a_kind_with_several_built_in_bases_is_made_again() -> None:
+def test_a_kind_with_several_built_in_bases_is_rebuilt() -> None:
     error = BadSetting("no https", status=400)
     for again in (error.again(), pickled(error), copy.copy(error)):
         assert told(again) == told(error)
@@ -118,7 +118,7 @@ def leak() -> None:
         raise whole(GrantRefused) from cause
 
 
-def test_again_nothing_hangs_on_it_that_could_hold_a_secret() -> None:  # S46
+def test_again_returns_an_error_that_references_no_secret() -> None:  # S46
     with pytest.raises(GrantRefused) as caught:
         leak()
     error = caught.value
@@ -135,7 +135,7 @@ def test_capture_returns_what_a_call_returns() -> None:
     assert capture(lambda: 7) == 7
 
 
-def test_a_captured_error_has_nothing_on_it_that_could_hold_a_secret() -> None:  # S46
+def test_a_captured_error_references_nothing_that_could_hold_a_secret() -> None:  # S46
     error = capture(leak)
     assert error is not None
     assert told(error) == told(whole(GrantRefused))
@@ -146,7 +146,7 @@ class Form:
     """Holds a password while a grant is asked for."""
 
 
-def test_what_a_captured_call_held_is_freed_at_once() -> None:  # S46
+def test_objects_held_by_a_captured_call_are_freed_at_once() -> None:  # S46
     left = []
 
     def call() -> None:
@@ -190,7 +190,7 @@ def test_the_error_of_a_discreet_call_is_freed_at_once() -> None:
 
 
 @pytest.mark.parametrize("kind", [LookupError, SystemExit])
-def test_of_any_other_error_its_type_alone_is_captured(kind: type[BaseException]) -> None:  # S46
+def test_any_other_error_is_captured_only_by_its_type(kind: type[BaseException]) -> None:  # S46
     def fail() -> None:
         raise kind("planted-password")
 

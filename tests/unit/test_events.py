@@ -35,7 +35,7 @@ EVENTS: list[Event] = [
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_an_event_is_told_as_it_is(event: Event) -> None:
+def test_a_listener_gets_the_event(event: Event) -> None:
     heard: list[Event] = []
     emit(heard.append, event)
     reports.catch_up(5.0)
@@ -48,7 +48,7 @@ def test_an_event_never_changes(event: Event) -> None:
         setattr(event, event.__slots__[0], None)
 
 
-def test_nobody_need_listen(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_listener_is_optional(caplog: pytest.LogCaptureFixture) -> None:
     emit(None, EVENTS[0])
     assert not caplog.records
 
@@ -56,7 +56,7 @@ def test_nobody_need_listen(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     "error", [RuntimeError("broken"), GrantUnavailable("of its own"), SystemExit(1)]
 )
-def test_what_a_listener_raises_is_logged_and_ends_there(
+def test_an_exception_in_a_listener_is_logged_and_not_raised(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     def listen(_event: Event) -> None:
@@ -70,7 +70,7 @@ def test_what_a_listener_raises_is_logged_and_ends_there(
     assert record.exc_info[1] is error
 
 
-def test_ctrl_c_in_a_listener_is_not_swallowed_where_no_thread_runs(  # F5
+def test_ctrl_c_in_a_listener_is_not_swallowed_without_threads(  # F5
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def listen(_event: Event) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-def test_beyond_its_size_the_value_that_was_used_longest_ago_goes() -> None:
+def test_beyond_its_size_the_least_recently_used_value_is_dropped() -> None:
     kept: LRU[int] = LRU(3)
     for number, name in enumerate("abc"):
         kept.put(name, number)
@@ -27,7 +27,7 @@ def test_beyond_its_size_the_value_that_was_used_longest_ago_goes() -> None:
     assert kept.get("c") is None
 
 
-def test_a_value_that_was_taken_away_is_gone() -> None:
+def test_a_removed_value_is_gone() -> None:
     kept: LRU[int] = LRU(2)
     kept.put("a", 1)
     kept.put("b", 2)
@@ -44,7 +44,7 @@ def test_a_cause_is_new_once_until_all_are_forgotten() -> None:
     assert once.first("a")
 
 
-def test_of_many_causes_the_last_are_remembered() -> None:  # F40
+def test_only_the_last_causes_are_remembered() -> None:  # F40
     once = Once(maxsize=100)
     assert all(once.first(str(number)) for number in range(10_000))
     assert len(once) == 100

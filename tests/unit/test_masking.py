@@ -166,7 +166,7 @@ def test_letters_that_an_encoding_changes_are_recognised(password: str, echo: st
     assert is_recognised(clean(f"no {echo}", [password]))
 
 
-def test_the_longest_forms_that_two_escapes_make_are_looked_at_in_whole() -> None:  # S55
+def test_the_longest_doubly_escaped_forms_are_searched_whole() -> None:  # S55
     password = "".join(map(chr, range(0x1D4D0, 0x1D4D0 + 60)))
     echo = ESCAPES["HTML, padded"](ESCAPES[r"\U, all"](password))
 
@@ -178,7 +178,7 @@ def test_the_longest_forms_that_two_escapes_make_are_looked_at_in_whole() -> Non
 
 
 @pytest.mark.parametrize("name", LAST)
-def test_no_part_is_shown_of_a_form_that_the_cut_goes_through(name: str) -> None:  # S55
+def test_no_part_of_a_secret_is_shown_at_the_cut(name: str) -> None:  # S55
     password = HARD[4]
     echo = LAST[name](password)
     for start in range(MAX_DESCRIPTION - 40, MAX_DESCRIPTION):
@@ -187,7 +187,7 @@ def test_no_part_is_shown_of_a_form_that_the_cut_goes_through(name: str) -> None
 
 
 @pytest.mark.parametrize("echo", [SECRET, html.escape(SECRET)], ids=["as it is", "escaped"])
-def test_no_part_is_shown_of_what_masks_bring_forward(echo: str) -> None:  # S55
+def test_no_part_of_a_secret_is_shown_that_masking_moves_before_the_cut(echo: str) -> None:  # S55
     # each mask is shorter than what it hides, and so draws later words into the quoted ones
     for filler in range(0, 80, 3):
         for count in range(250, 330, 2):
@@ -195,7 +195,7 @@ def test_no_part_is_shown_of_what_masks_bring_forward(echo: str) -> None:  # S55
             assert shown == WITHHELD or set(shown) <= set(".*")
 
 
-def test_a_secret_longer_than_what_is_looked_at_is_not_shown_in_part() -> None:  # S55
+def test_a_secret_longer_than_the_searched_text_is_not_shown_in_part() -> None:  # S55
     token = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9." * 500
     for words in (token, html.escape(f"<{token}>"), json.dumps({"token": token})):
         assert clean(words, [token]) == WITHHELD
@@ -211,16 +211,16 @@ def test_the_mask_of_one_secret_does_not_hide_the_rest_of_another() -> None:  # 
     assert clean("no abcd&eacute;fgh", ["abcd", "abcdéfgh"]) == WITHHELD
 
 
-def test_a_secret_inside_of_another_leaves_no_rest() -> None:  # S25
+def test_a_secret_inside_another_is_masked_completely() -> None:  # S25
     assert clean("it was abcdef", ["abcd", "abcdef"]) == "it was ***"
 
 
-def test_a_secret_inside_of_the_encoded_form_of_another_is_masked_with_it() -> None:  # S25
+def test_a_secret_inside_the_encoded_form_of_another_is_masked_with_it() -> None:  # S25
     pair = base64.b64encode(f"client:{SECRET}".encode()).decode()
     assert clean(f"no {SECRET}, Basic {pair}", [SECRET, pair]) == "no ***, Basic ***"
 
 
-def test_secrets_that_overlap_leave_no_rest() -> None:  # S25
+def test_overlapping_secrets_are_masked_completely() -> None:  # S25
     assert clean("it was abcdefgh!", ["abcdef", "cdefgh"]) == "it was ***!"
     assert clean("it was aaaaaaa!", ["aaaa"]) == "it was ***!"
 
@@ -257,7 +257,7 @@ def test_any_text_without_the_secret_is_quoted(text: str, password: str) -> None
 
 
 @pytest.mark.parametrize("password", ["x", "pw1", "&%<>", "密码", "🎉🎊", "  ", "ßß"])
-def test_a_secret_too_short_to_be_told_from_other_words_withholds_them(
+def test_a_secret_too_short_to_be_recognised_withholds_the_whole_text(
     password: str,
 ) -> None:  # S55
     assert clean("Invalid credentials given.", [password]) == WITHHELD
@@ -267,7 +267,7 @@ def test_a_secret_too_short_to_be_told_from_other_words_withholds_them(
 @pytest.mark.parametrize(
     "number", ["9" * 6000, "0" * 6000 + "97", "9" * 12 + "97", "x" + "f" * 6000]
 )
-def test_an_entity_without_end_is_borne(number: str) -> None:  # S55
+def test_an_unterminated_entity_is_accepted(number: str) -> None:  # S55
     assert repeats(f"&#{number}; {html.escape(SECRET)}", [SECRET])
     assert not repeats(f"&#{number};", [SECRET])
     assert clean(f"&#{number}; {html.escape(SECRET)}", [SECRET])

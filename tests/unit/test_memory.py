@@ -34,18 +34,18 @@ def outage(*, pause: float) -> Entry:
     return Entry.of_failure(failure(at, pause=pause, generation=int(at.wall) + 1))
 
 
-def test_managers_of_one_process_share_one() -> None:
+def test_managers_of_one_process_share_one_memory_store() -> None:
     assert process_wide() is process_wide()
     assert isinstance(process_wide(), MemoryStore)
 
 
 @pytest.mark.parametrize("maxsize", [0, -1])
-def test_a_store_without_room_is_refused(maxsize: int) -> None:
+def test_a_store_of_size_zero_is_rejected(maxsize: int) -> None:
     with pytest.raises(ValueError, match="maxsize"):
         MemoryStore(maxsize)
 
 
-def test_beyond_its_room_the_least_recently_used_identity_leaves() -> None:
+def test_beyond_its_size_the_least_recently_used_identity_is_dropped() -> None:
     store = MemoryStore(maxsize=2)
     first, second, third = (replace(KEY, username=name) for name in ("one", "two", "three"))
     store.save(first, token())
@@ -56,20 +56,20 @@ def test_beyond_its_room_the_least_recently_used_identity_leaves() -> None:
     assert pickled(store)._maxsize == 2
 
 
-def test_a_token_leaves_when_it_expires() -> None:
+def test_a_token_is_dropped_when_it_expires() -> None:
     store = MemoryStore()
     store.save(KEY, token(lifetime=0.05))
     eventually(lambda: store.load(KEY) is None)
 
 
-def test_a_failure_leaves_when_it_is_over() -> None:
+def test_a_failure_is_dropped_when_it_ends() -> None:
     store = MemoryStore()
     store.save(KEY, outage(pause=0.05))
     assert store.load(KEY) is not None
     eventually(lambda: store.load(KEY) is None)
 
 
-def test_an_entry_stays_for_as_long_as_its_token_and_its_failures() -> None:
+def test_an_entry_stays_as_long_as_its_token_and_its_failures() -> None:
     store = MemoryStore()
     store.save(KEY, join(token(), outage(pause=0.0)))
     store.save(OTHER, join(token(lifetime=0.0), outage(pause=60.0)))
@@ -90,7 +90,7 @@ def test_a_revocation_and_a_login_outlast_tokens_and_failures(lasting: Entry) ->
     assert content(held) == content(short)
 
 
-def test_an_expired_token_does_not_leave_the_earlier_one_in_place() -> None:
+def test_saving_an_expired_token_removes_the_earlier_one() -> None:
     store = MemoryStore()
     store.save(KEY, token("earlier"))
     at = clock.now()
@@ -111,7 +111,7 @@ def boot(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return reading
 
 
-def test_of_many_claims_the_first_one_counts_until_its_time_is_over(  # S33
+def test_the_first_of_many_claims_counts_until_it_ends(  # S33
     boot: list[float],
 ) -> None:
     store = MemoryStore()
@@ -123,13 +123,13 @@ def test_of_many_claims_the_first_one_counts_until_its_time_is_over(  # S33
 
 
 @pytest.mark.usefixtures("boot")
-def test_claims_of_identities_do_not_meet() -> None:  # S33, S49
+def test_claims_of_identities_are_independent() -> None:  # S33, S49
     store = MemoryStore()
     assert store.claim(KEY, seconds=60)
     assert store.claim(OTHER, seconds=60)
 
 
-def test_each_claim_has_a_time_of_its_own(boot: list[float]) -> None:
+def test_each_claim_has_its_own_duration(boot: list[float]) -> None:
     store = MemoryStore()
     assert store.claim(KEY, seconds=600)
     assert store.claim(OTHER, seconds=1)
@@ -141,7 +141,7 @@ def test_each_claim_has_a_time_of_its_own(boot: list[float]) -> None:
 # -- locks -----------------------------------------------------------------------------------------
 
 
-def test_no_lock_is_kept_that_nobody_uses() -> None:
+def test_unused_locks_are_dropped() -> None:
     store = MemoryStore()
     for number in range(100):
         with store.lock(replace(KEY, username=str(number)), timeout=0) as hold:
@@ -149,12 +149,12 @@ def test_no_lock_is_kept_that_nobody_uses() -> None:
     assert len(store._locks) == 0
 
 
-def test_a_wait_may_be_without_end() -> None:
+def test_a_wait_may_be_infinite() -> None:
     with MemoryStore().lock(KEY, timeout=math.inf) as hold:
         assert hold is Hold.HELD
 
 
-def test_a_thread_that_interrupts_itself_does_not_wait_for_itself() -> None:
+def test_a_reentrant_call_does_not_deadlock() -> None:
     # as a signal handler does, which asks for a token in the middle of a change
     store, entries = MemoryStore(), list[object]()
 
@@ -179,7 +179,7 @@ def test_a_child_keeps_the_entries_and_none_of_the_locks() -> None:  # F2
     assert store.load(KEY) is not None
 
 
-def test_a_child_forked_amid_a_change_starts_empty(boot: list[float]) -> None:  # F2
+def test_a_child_forked_during_a_change_starts_empty(boot: list[float]) -> None:  # F2
     store = MemoryStore()
     store.save(KEY, token())
     assert store.claim(KEY, seconds=boot[0])
@@ -203,7 +203,7 @@ def test_a_child_forked_amid_a_change_starts_empty(boot: list[float]) -> None:  
     thread.join(BOUND)
 
 
-def test_identities_are_told_apart_by_value() -> None:
+def test_identities_are_compared_by_value() -> None:
     store = MemoryStore()
     store.save(TokenKey("url", "client"), token())
     assert store.load(TokenKey("url", "client")) is not None

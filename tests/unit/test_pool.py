@@ -29,7 +29,7 @@ def waiting(gate: threading.Event, place: str = "a") -> Task[bool]:
     return Task(lambda: gate.wait(20), place)
 
 
-def test_a_call_is_made_once_and_its_result_given_to_all_who_wait() -> None:
+def test_a_call_is_made_once_and_every_waiter_gets_its_result() -> None:
     calls: list[str] = []
 
     def call() -> str:
@@ -51,7 +51,7 @@ def test_an_exception_in_a_task_is_raised_by_its_result() -> None:
         pool.run(call, "a")
 
 
-def test_a_place_that_hangs_holds_its_share_and_leaves_the_rest_to_others(
+def test_a_hanging_resource_uses_only_its_share_of_the_threads(
     gate: threading.Event,
 ) -> None:  # F42
     own = Pool()
@@ -77,7 +77,7 @@ def test_there_are_never_more_threads_than_its_size(gate: threading.Event) -> No
     assert own._workers <= SIZE
 
 
-def test_places_take_turns(gate: threading.Event) -> None:
+def test_resources_take_turns(gate: threading.Event) -> None:
     own = Pool()
     order: list[str] = []
     hung = [waiting(gate, f"place {number}") for number in range(SIZE)]
@@ -93,7 +93,7 @@ def test_places_take_turns(gate: threading.Event) -> None:
     assert Counter(order) == {"a": 3, "b": 1}
 
 
-def test_an_exit_waits_for_a_call_that_no_thread_has_begun(
+def test_an_exit_waits_for_a_queued_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own, task = Pool(), Task(lambda: "done", "a")
@@ -147,7 +147,7 @@ def test_a_task_runs_in_the_waiting_thread_if_no_thread_can_be_started(
     assert again.result() != threading.get_ident()
 
 
-def test_an_exit_waits_for_what_runs_and_no_longer_than_it_may(gate: threading.Event) -> None:
+def test_an_exit_waits_for_running_calls_for_a_bounded_time(gate: threading.Event) -> None:
     own = Pool()
     own.finish(20)
     task = waiting(gate)

@@ -102,7 +102,7 @@ def test_a_relative_path_is_created_below_the_current_folder(
     assert (tmp_path / path).is_dir()
 
 
-def test_a_level_that_another_process_creates_meanwhile_is_taken_over(
+def test_a_level_that_another_process_creates_meanwhile_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mkdir = os.mkdir
@@ -123,7 +123,7 @@ def test_a_file_in_the_way_is_an_error(tmp_path: Path, below: str) -> None:
         private_folders.make(tmp_path / "file" / below)
 
 
-def test_a_link_to_a_folder_is_judged_by_where_it_leads(tmp_path: Path) -> None:
+def test_a_link_to_a_folder_is_checked_at_its_target(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "folder")
     (tmp_path / "folder").mkdir(mode=0o700)
@@ -144,7 +144,7 @@ def test_the_remedy_for_an_own_folder_is_a_command_that_works(tmp_path: Path) ->
     private_folders.check(folder)
 
 
-def test_nobody_is_told_to_close_a_folder_that_is_shared_on_purpose(tmp_path: Path) -> None:
+def test_no_remedy_closes_a_folder_that_is_shared_on_purpose(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
     with pytest.raises(UntrustedFolder, match="choose a new folder inside it") as caught:
         private_folders.check(tmp_path)

@@ -177,7 +177,7 @@ def as_stored(entry: Entry) -> Entry:
 @TRIES
 @given(entries, keys, st.text(max_size=8))
 @example(FULL, TokenKey("\ud800", ""), "\ud800")
-def test_any_entry_comes_back_as_it_was(entry: Entry, key: TokenKey, boot: str) -> None:
+def test_any_entry_is_read_back_unchanged(entry: Entry, key: TokenKey, boot: str) -> None:
     data = encode(entry, key, boot=boot)
     if entry == NOTHING:
         assert data is None
@@ -209,7 +209,7 @@ def test_whole_numbers_are_read_as_times() -> None:
     assert content(found) == content(TOKEN)
 
 
-def test_an_error_is_stored_with_its_words_escaped_and_cut() -> None:  # S57
+def test_an_error_is_stored_with_its_text_escaped_and_cut() -> None:  # S57
     wordy = GrantUnavailable(
         "line\nbreak\x1b[31m" + "x" * 100_000,
         status=5,
@@ -238,14 +238,14 @@ def test_an_error_is_stored_with_its_words_escaped_and_cut() -> None:  # S57
         Entry(token=replace(issued(), generation=2**63)),
     ],
 )
-def test_what_would_be_read_back_as_garbage_is_not_encoded(entry: Entry) -> None:  # S57
+def test_an_entry_that_would_be_read_back_as_garbage_is_not_encoded(entry: Entry) -> None:  # S57
     assert encode(entry, KEY, boot=BOOT) is None
 
 
 # -- what is never in it ---------------------------------------------------------------------------
 
 
-def test_a_record_has_no_place_for_credentials() -> None:  # S47
+def test_a_record_has_no_member_for_credentials() -> None:  # S47
     body = json.loads(encoded(FULL))
     assert set(body) == {
         *("schema", "checksum", "key", "boot"),
@@ -263,7 +263,7 @@ def test_a_record_has_no_place_for_credentials() -> None:  # S47
         }
 
 
-def test_an_identity_is_named_by_its_digest_alone() -> None:  # S47
+def test_an_identity_is_stored_only_as_its_digest() -> None:  # S47
     data = encoded(TOKEN).decode()
     assert KEY.digest() in data
     for part in (KEY.client_id, KEY.username, KEY.scope, KEY.token_url):
@@ -271,7 +271,7 @@ def test_an_identity_is_named_by_its_digest_alone() -> None:  # S47
         assert part not in data
 
 
-def test_a_revocation_does_not_hold_its_token() -> None:  # S41
+def test_a_revocation_does_not_contain_its_token() -> None:  # S41
     assert b"planted" not in encoded(join(TOKEN, REVOKED))
 
 
@@ -280,13 +280,13 @@ def test_a_revocation_does_not_hold_its_token() -> None:  # S41
 
 @pytest.mark.parametrize("boot", ["another boot", None])
 @pytest.mark.parametrize("entry", [FULL, TOKEN, REFUSED])
-def test_readings_of_another_boot_are_left_out(entry: Entry, boot: str | None) -> None:  # F16
+def test_boot_times_of_another_boot_are_left_out(entry: Entry, boot: str | None) -> None:  # F16
     found = decoded(encoded(entry), boot=boot)
     assert isinstance(found, Entry)
     assert content(found) == content(undated(entry))
 
 
-def test_readings_of_a_system_without_boots_are_left_out() -> None:  # F16
+def test_boot_times_are_left_out_without_a_boot_id() -> None:  # F16
     data = encode(TOKEN, KEY, boot=None)
     assert data is not None
     found = decoded(data, boot=None)
@@ -508,7 +508,7 @@ def test_more_failures_than_an_entry_keeps_are_garbage() -> None:  # S57
     assert decoded(changed(REFUSED, "failures", many)) is Flaw.GARBAGE
 
 
-def test_words_with_control_characters_are_escaped() -> None:  # S57
+def test_control_characters_in_text_are_escaped() -> None:  # S57
     found = read(changed(REFUSED, "failures.0.error.message", "evil\n\x1b[2J\u2028\ud800"))
     assert str(found.failures[0].error) == "evil\\n\\x1b[2J\\u2028\\ud800"
     found = read(changed(REFUSED, "failures.0.error.description", "evil\r\n"))
@@ -536,13 +536,13 @@ def test_a_token_from_the_far_future_is_a_miss() -> None:  # S57
     assert isinstance(decoded(encoded(Entry(token=later)), wall=WALL + DAY), Entry)
 
 
-def test_what_stands_beside_a_token_from_the_far_future_stays() -> None:  # S57
+def test_the_rest_of_an_entry_with_a_token_from_the_far_future_is_kept() -> None:  # S57
     # a machine whose clock starts in 1970 must not lose a login that nobody can obtain again
     found = decoded(encoded(FULL), wall=0.0)
     assert found == replace(FULL, token=None)
 
 
-def test_a_generation_from_the_far_future_is_no_flaw() -> None:  # S57
+def test_a_generation_from_the_far_future_is_not_a_flaw() -> None:  # S57
     far = Entry(token=issued(generation=2**62))
     assert read(encoded(far)) == far
 
@@ -620,7 +620,7 @@ def test_a_record_of_schema_1_is_read() -> None:
     assert content(read(sealed(OLD))) == content(expected)
 
 
-def test_bytes_that_version_0_1_wrote_are_read() -> None:
+def test_bytes_written_by_version_0_1_are_read() -> None:
     written = (
         b'{"boot":"this boot","checksum":"'
         b'717374009219efe09f7b28fa357ac108d51c4c98501a0fefa0844f26e67d21a1",'
@@ -658,7 +658,7 @@ def test_a_tombstone_of_schema_1_is_a_revocation() -> None:  # S41
     assert read(sealed({**OLD, "refusal": stone})) == REVOKED
 
 
-def test_readings_of_another_boot_are_left_out_of_schema_1_too() -> None:  # F16
+def test_boot_times_of_another_boot_are_left_out_of_schema_1_too() -> None:  # F16
     found = decoded(sealed(OLD), boot="another boot")
     assert isinstance(found, Entry)
     assert content(found) == content(undated(found))
@@ -717,13 +717,13 @@ class Locked(GrantRefused):
         (TokenError("whatever"), GrantUnavailable),
     ],
 )
-def test_an_error_comes_back_as_the_nearest_kind_that_siblings_know(
+def test_an_error_is_read_back_as_the_nearest_known_kind(
     error: TokenError, kind: type[TokenError]
 ) -> None:
     found = read(encoded(Entry(failures=(replace(failure(ago(1)), error=error),))))
     assert told(found.failures[0].error) == (kind, str(error), vars(error))
 
 
-def test_a_kind_that_a_later_version_added_comes_back_as_an_outage() -> None:
+def test_a_kind_added_by_a_later_version_is_read_back_as_an_outage() -> None:
     found = read(changed(REFUSED, "failures.0.error.kind", "GrantPostponed"))
     assert type(found.failures[0].error) is GrantUnavailable

@@ -73,7 +73,7 @@ def test_an_error_is_caught_as_its_kind_and_as_an_exception_of_requests(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_error_says_what_the_plain_one_says(kind: type[TokenError]) -> None:
+def test_an_error_has_the_message_and_attributes_of_the_plain_one(kind: type[TokenError]) -> None:
     error, expected = for_requests(plain(kind)), plain(kind)
     assert details(error) == vars(expected)
     assert (str(error), repr(error), error.args) == (str(expected), repr(expected), expected.args)
@@ -149,7 +149,7 @@ def test_no_other_name_is_a_class_of_errors(name: str) -> None:
         getattr(requests_errors, name)
 
 
-def test_a_request_that_somebody_set_does_not_travel() -> None:  # S46
+def test_a_request_set_on_an_error_is_not_pickled() -> None:  # S46
     error = for_requests(plain())
     error.request = "POST with a password"  # type: ignore[attr-defined]  # as requests has it
     for again in (pickled(error), copy.copy(error), for_requests(error), error.again()):
@@ -157,7 +157,7 @@ def test_a_request_that_somebody_set_does_not_travel() -> None:  # S46
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_again_an_error_is_plain(kind: type[TokenError]) -> None:
+def test_again_returns_a_plain_error(kind: type[TokenError]) -> None:
     error = for_requests(plain(kind))
     assert told(error.again()) == told(plain(kind))
 
@@ -183,7 +183,7 @@ class Particular(GrantRefused):
         self.account = account
 
 
-def test_a_kind_of_ones_own_is_joined_without_its_constructor() -> None:
+def test_a_custom_kind_is_joined_without_its_constructor() -> None:
     for error in (for_requests(Particular(7)), pickled(for_requests(Particular(7)))):
         assert isinstance(error, Particular)
         assert isinstance(error, requests.RequestException)
@@ -201,7 +201,7 @@ class Missing(GrantRefused, AttributeError):
 
 
 @pytest.mark.parametrize("kind", [Slotted, Missing])
-def test_a_kind_that_cannot_be_joined_leaves_as_the_next_kind_that_can(
+def test_a_kind_that_cannot_be_joined_is_replaced_by_the_next_base_that_can(
     kind: type[TokenError],
 ) -> None:
     error = for_requests(plain(kind))

@@ -116,7 +116,7 @@ def test_no_repr_shows_a_token() -> None:  # S46
 @pytest.mark.parametrize(
     "value", [..., None, "", 7, 1.5, True, [], ["abc"], {}, {"value": "abc"}], ids=repr
 )
-def test_an_access_token_that_is_no_text_is_refused(value: object) -> None:  # S14
+def test_an_access_token_that_is_not_text_is_rejected(value: object) -> None:  # S14
     assert "access_token" in str(refused(with_(access_token=value)))
 
 
@@ -124,7 +124,7 @@ def test_an_access_token_that_is_no_text_is_refused(value: object) -> None:  # S
     "character", ["\r", "\n", "\0", " ", "\t", "\x7f", "é", "\u2028", "\ud800"]
 )
 @pytest.mark.parametrize("place", ["{0}{1}{1}", "{1}{0}{1}", "{1}{1}{0}"])
-def test_an_access_token_that_no_header_may_carry_is_refused_unshown(  # S15
+def test_an_access_token_not_allowed_in_a_header_is_rejected_without_being_shown(  # S15
     character: str, place: str
 ) -> None:
     error = refused(with_(access_token=place.format(character, PLANTED)))
@@ -152,7 +152,7 @@ def test_every_printable_character_but_the_space_may_be_in_a_token(value: str) -
         ("Bearer" * 20, f'"{"Bearer" * 6}Bear"'),
     ],
 )
-def test_another_token_type_is_refused_and_quoted(kind: object, quoted: str) -> None:  # S16
+def test_another_token_type_is_rejected_and_quoted(kind: object, quoted: str) -> None:  # S16
     error = refused(with_(token_type=kind))
     assert f"token_type is {quoted}, not Bearer" in str(error)
 
@@ -183,7 +183,7 @@ def test_the_case_of_the_token_type_does_not_matter(kind: str) -> None:  # S17
         (" BearerToken ", ODD_TYPE),
     ],
 )
-def test_a_token_type_that_means_bearer_is_taken_for_it_and_said(  # S16
+def test_a_token_type_that_means_bearer_is_accepted_and_logged(  # S16
     kind: object, note: str
 ) -> None:
     granted = parse(with_(token_type=kind))
@@ -247,7 +247,7 @@ def test_a_number_of_seconds_is_read_and_clamped_to_a_year(  # S18, S19
         "1" + "0" * 5000,
     ],
 )
-def test_anything_else_for_expires_in_is_a_typed_error(raw: str) -> None:  # S18
+def test_any_other_expires_in_raises_a_typed_error(raw: str) -> None:  # S18
     refused(answer(f'{{"access_token": "{PLANTED}", "expires_in": {raw}}}'))
 
 
@@ -273,7 +273,7 @@ def dated(expires_in: object, *, timed: bool = True) -> Granted:
         (NOW - HOUR, 0.0),
     ],
 )
-def test_an_expires_in_that_can_only_be_a_point_in_time_is_one(  # S18
+def test_an_expires_in_that_can_only_be_a_timestamp_is_read_as_one(  # S18
     expires_in: float | str, lifetime: float
 ) -> None:
     granted = dated(expires_in)
@@ -288,23 +288,23 @@ def test_any_other_number_is_a_duration(expires_in: float) -> None:  # S18
     assert (granted.lifetime, granted.notes) == (min(expires_in, YEAR), ())
 
 
-def test_without_a_clock_to_compare_with_no_number_is_a_point_in_time() -> None:
+def test_without_a_reference_clock_no_number_is_a_timestamp() -> None:
     assert parse(with_(expires_in=NOW + HOUR)).lifetime == YEAR
 
 
-def test_a_clock_that_was_never_set_makes_no_duration_a_point_in_time() -> None:  # S18
+def test_a_clock_that_was_never_set_turns_no_duration_into_a_timestamp() -> None:  # S18
     body = {**DOCUMENTED, "expires_in": HOUR}
     assert parse(answer(body, moment=60.0)).lifetime == HOUR
 
 
 @pytest.mark.parametrize("expires_in", [0, "0", 0.0], ids=repr)
-def test_a_lifetime_of_nothing_is_said(expires_in: object) -> None:  # S18
+def test_a_lifetime_of_zero_is_logged(expires_in: object) -> None:  # S18
     granted = dated(expires_in)
     assert (granted.lifetime, granted.notes) == (0.0, (NO_TIME,))
 
 
 @pytest.mark.parametrize("expires_in", [0, -1, "never", None, [], True, 3600])
-def test_a_lifetime_that_was_set_makes_expires_in_irrelevant(expires_in: object) -> None:
+def test_a_configured_lifetime_overrides_expires_in(expires_in: object) -> None:
     granted = dated(expires_in, timed=False)
     assert (granted.lifetime, granted.notes) == (None, ())
 
@@ -331,7 +331,7 @@ def test_a_token_of_512_kib_is_accepted() -> None:  # S21
         '{"access_token": "abc", "x": {"y": 1, "y": 2}}',
     ],
 )
-def test_members_that_stand_twice_are_refused(body: str) -> None:  # S22
+def test_repeated_members_are_rejected(body: str) -> None:  # S22
     refused(answer(body))
 
 
@@ -387,18 +387,18 @@ def test_the_granted_scope_is_readable(  # S13
         "a" * 70_000,
     ],
 )
-def test_a_token_is_not_refused_for_its_scope(scope: object) -> None:  # S13
+def test_a_token_is_not_rejected_for_its_scope(scope: object) -> None:  # S13
     granted = parse(with_(scope=scope))
     assert (granted.value, granted.scope) == (DOCUMENTED["access_token"], None)
 
 
 @pytest.mark.parametrize("value", ["", None, ...])
-def test_an_answer_may_bring_no_refresh_token(value: object) -> None:
+def test_an_answer_may_have_no_refresh_token(value: object) -> None:
     assert parse(with_(refresh_token=value)).refresh_token is None
 
 
 @pytest.mark.parametrize("value", ["a\nb", "\0", "é", 7, ["a"], True])
-def test_a_token_is_not_refused_for_a_refresh_token_that_cannot_be_sent(value: object) -> None:
+def test_a_token_is_not_rejected_for_an_unusable_refresh_token(value: object) -> None:
     granted = parse(with_(refresh_token=value))
     assert (granted.value, granted.refresh_token) == (DOCUMENTED["access_token"], None)
     assert granted.notes == (NO_REFRESH_TOKEN,)
@@ -459,7 +459,7 @@ MALFORMED: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
-def test_what_is_no_json_object_is_one_typed_error(body: bytes) -> None:  # S27
+def test_anything_but_a_json_object_raises_one_typed_error(body: bytes) -> None:  # S27
     error = refused(answer(body, headers={"content-type": "text/html; charset=utf-8"}))
     assert error.content_type == "text/html"
     assert error.error is None
@@ -467,7 +467,7 @@ def test_what_is_no_json_object_is_one_typed_error(body: bytes) -> None:  # S27
     assert error.transient
 
 
-def test_an_empty_body_is_said_to_be_empty() -> None:  # S27
+def test_an_empty_body_is_reported_as_empty() -> None:  # S27
     assert "the body is empty" in str(refused(answer(b" \r\n", headers={})))
     assert "the body is not a JSON object" in str(refused(answer("[]")))
 
@@ -482,13 +482,13 @@ def test_a_content_type_is_not_needed_and_not_trusted() -> None:
     "encoding", ["utf-8-sig", "utf-16", "utf-32"], ids=["UTF-8", "UTF-16", "UTF-32"]
 )
 @pytest.mark.parametrize("headers", [JSON, {}, {"content-type": "text/plain; charset=latin-1"}])
-def test_a_byte_order_mark_is_read(encoding: str, headers: Mapping[str, str]) -> None:  # S27
+def test_a_byte_order_mark_is_accepted(encoding: str, headers: Mapping[str, str]) -> None:  # S27
     body = json.dumps({**DOCUMENTED, "name": "Zoë"}, ensure_ascii=False).encode(encoding)
     assert parse(answer(body, headers=headers)) == parse(answer(DOCUMENTED))
 
 
 @pytest.mark.parametrize("mark", [codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE])
-def test_a_byte_order_mark_tells_the_order(mark: bytes) -> None:  # S27
+def test_a_byte_order_mark_decides_the_encoding(mark: bytes) -> None:  # S27
     encoding = "utf-16-be" if len(mark) == 2 else "utf-32-be"
     assert parse(answer(mark + WHOLE.decode().encode(encoding))) == parse(answer(DOCUMENTED))
 
@@ -545,7 +545,7 @@ PAGES = [
 
 @pytest.mark.parametrize(("body", "headers"), PAGES)
 @pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 451])
-def test_a_page_is_said_to_be_one(status: int, body: bytes, headers: dict[str, str]) -> None:
+def test_an_html_page_is_reported_as_one(status: int, body: bytes, headers: dict[str, str]) -> None:
     error = parsed(answer(body, status, headers=headers), [])
     assert isinstance(error, TokenError)
     assert "an HTML page, no OAuth answer: a firewall or proxy in between?" in str(error)
@@ -607,13 +607,13 @@ def test_each_oauth_error_is_readable_with_its_status(code: str, status: int) ->
         ("invalid_scope", "check the scope"),
     ],
 )
-def test_an_error_says_what_to_do(code: str, remedy: str) -> None:
+def test_an_error_names_the_remedy(code: str, remedy: str) -> None:
     assert remedy in str(failure(answer({"error": code}, 400)))
     assert remedy in str(failure(answer({"error": code}, 404)))
 
 
 @pytest.mark.parametrize("status", [301, 400, 503])
-def test_a_failure_of_a_revocation_speaks_of_its_endpoint(status: int) -> None:
+def test_a_failure_of_a_revocation_names_its_endpoint(status: int) -> None:
     error = failure(answer(b"", status), endpoint="revocation")
     assert "the revocation " in str(error)
     assert "token" not in str(error)
@@ -621,9 +621,7 @@ def test_a_failure_of_a_revocation_speaks_of_its_endpoint(status: int) -> None:
 
 @pytest.mark.parametrize(("status", "hinted"), [(404, True), (405, True), (400, False)])
 @pytest.mark.parametrize("body", [b"<html>", b"", b'{"error": "not_found"}'])
-def test_a_url_where_no_token_endpoint_is_is_named(
-    status: int, body: bytes, *, hinted: bool
-) -> None:
+def test_a_url_without_a_token_endpoint_is_named(status: int, body: bytes, *, hinted: bool) -> None:
     url = "https://ann:planted@h.example/oauth/token;planted?planted=1#planted"
     told = str(failure(answer(body, status, url=url)))
     assert ("check the URL https://h.example/oauth/token)" in told) is hinted
@@ -631,7 +629,7 @@ def test_a_url_where_no_token_endpoint_is_is_named(
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_an_error_beats_a_token_in_the_same_body(code: str) -> None:  # S24
+def test_an_error_overrides_a_token_in_the_same_body(code: str) -> None:  # S24
     reply = with_(error=code, access_token=PLANTED)
     with pytest.raises((GrantRefused, GrantUnavailable)) as caught:
         parse(reply)
@@ -649,12 +647,12 @@ def test_a_body_whose_error_is_not_text_grants_nothing(value: object) -> None:  
 
 
 @pytest.mark.parametrize("value", [None, "", 0, False, [], {}])
-def test_an_error_that_says_nothing_is_none(value: object) -> None:  # S24
+def test_an_empty_error_is_ignored(value: object) -> None:  # S24
     assert parse(with_(error=value)) == parse(answer(DOCUMENTED))
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 410, 415, 422, 431, 451, 499])
-def test_a_4xx_without_a_verdict_may_pass(status: int) -> None:  # S52
+def test_a_4xx_without_a_verdict_is_transient(status: int) -> None:  # S52
     error = failure(answer(b"", status, headers={}))
     assert type(error) is GrantUnavailable
     assert (error.status, error.content_type, error.error) == (status, None, None)
@@ -663,7 +661,7 @@ def test_a_4xx_without_a_verdict_may_pass(status: int) -> None:  # S52
 
 @pytest.mark.parametrize("code", ["invalid_grant", "invalid_client", "unauthorized_client"])
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 429, 500, 503])
-def test_a_verdict_on_the_credentials_is_a_refusal_under_any_status(  # S24, S52
+def test_a_verdict_on_the_credentials_is_a_refusal_with_any_status(  # S24, S52
     code: str, status: int
 ) -> None:
     with pytest.raises(GrantRefused) as caught:
@@ -677,28 +675,30 @@ def test_a_verdict_on_the_credentials_is_a_refusal_under_any_status(  # S24, S52
     ["temporarily_unavailable", "server_error", "slow_down", "access_denied", "INVALID_GRANT"],
 )
 @pytest.mark.parametrize("status", [200, 400, 403])
-def test_an_error_that_judges_no_credentials_may_pass(code: str, status: int) -> None:  # S52
+def test_an_error_that_does_not_judge_the_credentials_is_transient(
+    code: str, status: int
+) -> None:  # S52
     with pytest.raises(GrantUnavailable) as caught:
         parse(answer({"error": code}, status))
     assert (caught.value.error, caught.value.transient) == (code, True)
 
 
 @pytest.mark.parametrize("secret", ["grant", "invalid_grant", "i"])
-def test_a_verdict_counts_even_where_a_secret_is_a_part_of_its_code(secret: str) -> None:
+def test_a_verdict_counts_even_if_a_secret_is_part_of_its_code(secret: str) -> None:
     with pytest.raises(GrantRefused) as caught:
         parse(answer({"error": "invalid_grant"}, 400), secrets=[secret])
     assert caught.value.error == "invalid_grant"
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 521, 599])
-def test_what_may_pass_is_unavailable_for_now(status: int) -> None:  # F20
+def test_a_transient_error_is_unavailable(status: int) -> None:  # F20
     error = failure(answer(b"<html>", status, retry_after=7.0))
     assert type(error) is GrantUnavailable
     assert error.transient
     assert error.retry_after == 7.0
 
 
-def test_a_proxy_that_wants_a_login_will_not_pass() -> None:  # F19
+def test_a_proxy_that_requires_a_login_is_not_transient() -> None:  # F19
     error = failure(answer(b"", 407))
     assert type(error) is GrantUnavailable
     assert not error.transient
@@ -710,7 +710,7 @@ def test_a_refusal_keeps_what_the_server_asked_for() -> None:
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308, 399])
-def test_a_redirect_is_an_error_that_will_not_pass(status: int) -> None:  # S9
+def test_a_redirect_is_not_transient(status: int) -> None:  # S9
     error = refused(answer(b"", status, headers={"location": "https://login.example/"}))
     assert f"a redirect (status {status}) to https://login.example/ is not followed" in str(error)
     assert "check the token URL" in str(error)
@@ -752,7 +752,7 @@ def test_the_target_of_a_redirect_is_shown_without_its_secrets(  # S9, S55
         ("https://h/oauth/token", "", False),
     ],
 )
-def test_a_missing_last_slash_is_hinted_at(  # S9
+def test_a_missing_trailing_slash_is_suggested(  # S9
     url: str, location: str, *, hinted: bool
 ) -> None:
     error = refused(answer(b"", 301, headers={"location": location}, url=url))
@@ -781,7 +781,7 @@ def test_control_characters_are_escaped() -> None:  # S25
     assert str(error).isprintable()
 
 
-def test_words_without_end_are_cut() -> None:  # S25
+def test_long_text_is_cut() -> None:  # S25
     error = failure(answer({"error": "e" * 5000, "error_description": "\n" * 5000}, 400))
     assert len(error.error or "") == MAX_DESCRIPTION
     assert len(error.description or "") == MAX_DESCRIPTION
@@ -812,7 +812,7 @@ def test_own_secrets_are_masked_in_a_200_too() -> None:  # S25
 
 
 @pytest.mark.parametrize("status", [200, 400])
-def test_a_header_value_that_the_server_repeats_is_masked(status: int) -> None:  # S55
+def test_a_header_value_echoed_by_the_server_is_masked(status: int) -> None:  # S55
     body = {"error": "x", "error_description": "no such key planted-key, cGxhbnRlZC1rZXk="}
     error = parsed(answer(body, status, sent=("planted-key",)), [])
     assert isinstance(error, TokenError)
@@ -822,7 +822,7 @@ def test_a_header_value_that_the_server_repeats_is_masked(status: int) -> None: 
     assert kept.scope is None
 
 
-def test_the_content_type_is_a_servers_word_too() -> None:  # S25
+def test_the_content_type_is_cleaned_too() -> None:  # S25
     headers = {"content-type": "text/\x1bhtml" + "x" * 500 + "; charset=utf-8"}
     error = failure(answer(b"", 400, headers=headers))
     assert (error.content_type or "").startswith(r"text/\x1bhtmlxxx")
@@ -839,7 +839,7 @@ def test_own_secrets_are_masked_in_the_content_type_too(status: int) -> None:  #
 
 
 @pytest.mark.parametrize("code", ["invalid_grant", "unauthorized_client", "slow_down"])
-def test_a_code_of_the_standards_is_shown_though_it_holds_a_secret(code: str) -> None:  # S55
+def test_a_standard_error_code_is_shown_although_it_contains_a_secret(code: str) -> None:  # S55
     error = failure(answer({"error": code}, 400), secrets=["a", code, "client"])
     assert error.error == code
 
@@ -879,7 +879,7 @@ def test_a_token_that_comes_with_an_error_is_masked(status: int, member: str) ->
     assert "planted" not in f"{error} {vars(error)}"
 
 
-def test_a_token_that_is_no_unicode_is_masked_too() -> None:  # S55
+def test_a_token_that_is_not_valid_unicode_is_masked_too() -> None:  # S55
     body = {"access_token": "\ud800 token", "error": "x", "error_description": "\ud800 token!"}
     assert failure(answer(body, 400)).description == "***!"
 
@@ -928,7 +928,7 @@ headers_of_any_kind = st.dictionaries(
     st.lists(st.text(max_size=8), max_size=2),
 )
 @example(200, {}, b'{"access_token": "abc"}', "", [])
-def test_any_answer_is_granted_or_a_token_error(
+def test_any_answer_is_a_grant_or_a_token_error(
     status: int, headers: dict[str, str], body: bytes, url: str, secrets: list[str]
 ) -> None:
     outcome = parsed(answer(body, status, headers=headers, url=url), secrets)

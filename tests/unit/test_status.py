@@ -57,7 +57,7 @@ FRESH, STALE, EXPIRED = held(60), held(HOUR - 60), held(HOUR)
         (failed(STALE, refusal(ago(300))), "stale"),
     ],
 )
-def test_one_word_tells_the_state(snapshot: Snapshot, state: str) -> None:
+def test_one_word_describes_the_state(snapshot: Snapshot, state: str) -> None:
     assert status(snapshot).state == state
 
 
@@ -82,7 +82,7 @@ def test_an_expired_token_has_times_and_nothing_left() -> None:
     assert told.seconds_left == 0
 
 
-def test_a_failure_is_told_until_a_renewal_succeeds_and_its_pause_until_it_ends() -> None:
+def test_a_failure_is_shown_until_a_renewal_succeeds_and_its_pause_until_it_ends() -> None:
     waiting = status(failed(STALE, failure(pause=8)))
     assert str(waiting.last_error) == "the endpoint is down"
     assert waiting.retry_at == NOW.wall + 8
@@ -98,22 +98,22 @@ def test_an_outage_is_waited_out_at_most_until_the_token_ends_a_refusal_beyond_t
     assert after_refusal.retry_at == refusal().until > STALE.usable_until.wall
 
 
-def test_nothing_is_done_at_first() -> None:
+def test_all_counters_are_zero_at_first() -> None:
     assert Counters() == Counters(grants=0, adoptions=0, failures=0)
 
 
 @pytest.mark.parametrize("value", [Counters(), status(EMPTY)], ids=["counters", "status"])
-def test_what_was_told_never_changes(value: object) -> None:
+def test_a_status_is_immutable(value: object) -> None:
     with pytest.raises(FrozenInstanceError):
         setattr(value, type(value).__slots__[0], None)  # type: ignore[attr-defined]  # has slots
 
 
 @pytest.mark.parametrize("renewing", [True, False])
-def test_whether_a_renewal_is_under_way(*, renewing: bool) -> None:
+def test_a_status_shows_a_renewal_in_flight(*, renewing: bool) -> None:
     assert status(EMPTY, renewing=renewing).renewing is renewing
 
 
-def test_no_secret_is_in_it_and_it_travels() -> None:  # S46
+def test_a_status_has_no_secret_and_pickles() -> None:  # S46
     token = issued(refresh_token="planted-refresh-token")
     snapshot = failed(holding(token), refusal())
     told = status(snapshot)

@@ -25,7 +25,7 @@ WHAT = "token_url"
         "http://[::1]:8000/oauth/token/",
     ],
 )
-def test_https_and_loopback_pass_as_they_are(url: str) -> None:  # S1, S8, S30
+def test_https_and_loopback_are_accepted(url: str) -> None:  # S1, S8, S30
     assert checked(url, what=WHAT) is url
 
 
@@ -48,13 +48,13 @@ def test_https_and_loopback_pass_as_they_are(url: str) -> None:  # S1, S8, S30
         "",
     ],
 )
-def test_what_would_send_a_secret_in_clear_or_nowhere_is_refused(url: str) -> None:  # S8, S30
+def test_a_url_that_would_expose_a_secret_is_rejected(url: str) -> None:  # S8, S30
     with pytest.raises(InsecureURL, match=WHAT) as caught:
         checked(url, what=WHAT)
     assert isinstance(caught.value, ValueError)
 
 
-def test_http_beyond_loopback_is_opted_in_to() -> None:  # S8
+def test_http_beyond_loopback_must_be_allowed() -> None:  # S8
     url = "http://tokens.internal/oauth/token/"
     assert checked(url, what=WHAT, allow_http=True) is url
     with pytest.raises(InsecureURL):
@@ -74,7 +74,7 @@ def test_http_beyond_loopback_is_opted_in_to() -> None:  # S8
         ("https://[::1/s3cr3t-pass", "not a valid URL"),
     ],
 )
-def test_logins_fragments_and_broken_urls_are_refused_unquoted(  # S1, S46
+def test_logins_fragments_and_invalid_urls_are_rejected_without_being_quoted(  # S1, S46
     url: str, remedy: str
 ) -> None:
     with pytest.raises(ValueError, match=remedy) as caught:
@@ -134,11 +134,11 @@ def test_an_origin_is_scheme_host_and_port(url: str, expected: str) -> None:  # 
         "https://api.ex\u00e4mple.com/",
     ],
 )
-def test_another_origin_is_not_taken_for_ours_however_it_is_written(url: str) -> None:  # S29
+def test_another_origin_never_matches_however_it_is_written(url: str) -> None:  # S29
     assert origin(url) != "https://api.example.com"
 
 
-def test_the_origin_of_a_broken_url_is_an_error_that_does_not_quote_it() -> None:
+def test_the_origin_of_an_invalid_url_raises_without_quoting_it() -> None:
     for url in ("https://[s3cr3t", "https://s3cr3t\u0378.example", "https://\u00fcs3cr3t..example"):
         with pytest.raises(ValueError, match=r"not (a )?valid") as caught:
             origin(url)
@@ -147,7 +147,7 @@ def test_the_origin_of_a_broken_url_is_an_error_that_does_not_quote_it() -> None
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.255.255.254", "::1"])
-def test_loopback_is_told_by_name_or_address(host: str) -> None:
+def test_loopback_is_recognised_by_name_or_address(host: str) -> None:
     assert is_loopback(host) is True
 
 

@@ -173,8 +173,8 @@ class _Worker:
 
 def _is_not_counted(record: logging.LogRecord) -> bool:
     """Whether to log `record`: the tally counts failed renewals, which would break the display."""
-    told = record.args if isinstance(record.args, tuple) else ()
-    return not any(isinstance(it, TokenError) for it in told)
+    values = record.args if isinstance(record.args, tuple) else ()
+    return not any(isinstance(it, TokenError) for it in values)
 
 
 def _unexpected(response: requests.Response, status: int) -> str | None:

@@ -24,7 +24,7 @@ def crashed(error: BaseException, request: RenewalRequest, plan: Plan, whose: Wh
     now = clock.elapsed(request.start)
     before = request.snapshot.failure
     count = 1 if before is None or before.kind is not FailureKind.LOCAL else before.count + 1
-    told = named(
+    reported = named(
         GrantUnavailable(
             f"the renewal failed: {type(error).__name__} was raised", transient=True, local=True
         ),
@@ -32,13 +32,13 @@ def crashed(error: BaseException, request: RenewalRequest, plan: Plan, whose: Wh
         token_url=whose["token_url"],
     )
     pause = plan.policy.backoff(
-        told, kind=FailureKind.LOCAL, count=count, jitter_fraction=plan.jitter_fraction
+        reported, kind=FailureKind.LOCAL, count=count, jitter_fraction=plan.jitter_fraction
     )
     failure = Failure(
         kind=FailureKind.LOCAL,
         at=now.wall,
         until=now.wall + pause,
-        error=told,
+        error=reported,
         count=count,
         at_boot=now.boot,
     )

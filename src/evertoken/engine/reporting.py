@@ -99,8 +99,8 @@ def report_token(
     text = "%s: token from %s in %.3f s, expires %.0f s after its issue"
     reports.info(text, name, source, seconds, token.lifetime)
     if on_event is not None:
-        told = events.TokenRenewed(source, seconds, token.lifetime, token.expires_at, **whose)
-        events.emit(on_event, told)
+        event = events.TokenRenewed(source, seconds, token.lifetime, token.expires_at, **whose)
+        events.emit(on_event, event)
 
 
 def report_rejection(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # Imported first, so that its fork hook runs last (hooks before a fork run in reverse order).
 # Otherwise a fork could wait, holding logging's lock, for an import that waits for logging's lock.
-import logging as logging  # noqa: PLC0414  as said
+import logging as logging  # noqa: PLC0414  see below
 import os
 import threading
 from importlib import import_module

@@ -116,4 +116,4 @@ def _end() -> None:
 atexit.register(_end)
 # Runs earlier than atexit, and in children of multiprocessing too. It has no public name.
 with contextlib.suppress(AttributeError, RuntimeError):
-    threading._register_atexit(_end)  # type: ignore[attr-defined]  # noqa: SLF001  as said
+    threading._register_atexit(_end)  # type: ignore[attr-defined]  # noqa: SLF001  see above

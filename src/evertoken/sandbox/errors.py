@@ -26,6 +26,6 @@ def require_extra() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise MissingExtra(
-            f"the sandbox needs {', '.join(missing)}, which is not installed: "
+            f"the sandbox needs {', '.join(missing)}, not installed here: "
             f"{how_to_install('sandbox')}"
         )

@@ -114,12 +114,12 @@ class CircuitBreaker:
             return True
 
     def _note_failure(self, started: float, error: Exception) -> None:
-        told = self._described(error)
+        description = self._described(error)
         with self._guard:
             if started < self._failed_at:
                 return  # sent before the pause began, so it is the same outage
             first = not self._pause
-            self._gone = told if first else self._gone
+            self._gone = description if first else self._gone
             self._pause = FIRST_PAUSE if first else min(2 * self._pause, LONGEST_PAUSE)
             self._failed_at = clock.since_boot()
             self._open_until = self._failed_at + self._pause * (
@@ -127,7 +127,7 @@ class CircuitBreaker:
             )
         if first:
             reports.warning(
-                "%s is not used for now, requests go on from memory: %s", self._server, told
+                "%s is not used for now, requests go on from memory: %s", self._server, description
             )
 
     def _note_answer(self) -> None:
@@ -146,11 +146,11 @@ class CircuitBreaker:
             first = cause not in self._refused
             self._refused.setdefault(cause, set()).add(purpose)
         if first:
-            told = self._described(error)
+            description = self._described(error)
             reports.warning(
                 "%s refuses a command, requests go on from memory: %s (%s)",
                 self._server,
-                told,
+                description,
                 purpose,
             )
 
