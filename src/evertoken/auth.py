@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import functools
-import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from requests.auth import AuthBase
 
-from evertoken import mistakes, proxies, urls
+from evertoken import proxies
+from evertoken.bearer import BEARER
 from evertoken.core.state import EMPTY
-from evertoken.errors import InsecureURL, TokenError, discreet
-from evertoken.hooks import BEARER, Handler, Hook, with_scheme
-from evertoken.origins import origin_of, origins_of
+from evertoken.errors import TokenError, discreet
+from evertoken.hooks import Handler, Hook
+from evertoken.runtime import waiters
 from evertoken.runtime.lazy import lazy
-from evertoken.warn_once import WarnOnce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -30,8 +29,7 @@ else:
     # most processes never need these
     adapters, requests_errors = lazy("evertoken.adapters"), lazy("evertoken.requests_errors")
 
-_SCHEME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""An auth-scheme (RFC 9110 section 11.1)."""
+T = TypeVar("T")
 
 
 class BearerAuth(AuthBase):
@@ -102,22 +100,22 @@ class BearerAuth(AuthBase):
         scheme: str = BEARER,
         allow_http: bool = False,
     ) -> None:
-        if not _SCHEME.fullmatch(scheme):
-            raise ValueError(f"scheme must be one word, such as Bearer or Token, not {scheme!r}")
-        mistakes.require("manager", manager, "renewer")
+        self._handler = handler = Handler.of(
+            manager,
+            origins=origins,
+            retry_statuses=retry_statuses,
+            is_unauthorized=is_unauthorized,
+            scheme=scheme,
+            allow_http=allow_http,
+        )
         self.manager = manager
-        self.retry_statuses = tuple(retry_statuses)
+        self.retry_statuses = handler.retry_statuses
         self.is_unauthorized = is_unauthorized
         self.scheme = scheme
         self.allow_http = allow_http
-        given = (_token_url(manager),) if origins is None else tuple(origins)
-        covered = origins_of(given, allow_http=allow_http)
-        self.origins = covered.names
-        self._handler = Handler(
-            manager, covered, self.retry_statuses, is_unauthorized, scheme, WarnOnce()
-        )
+        self.origins = handler.origins.names
         # copied here because each request reads them
-        self._prefixes, self._loopback = covered.prefixes, covered.loopback
+        self._prefixes, self._loopback = handler.origins.prefixes, handler.origins.loopback
         # A snapshot's header has the scheme Bearer; for another scheme `_header` is always called.
         self._renewer: Renewer | _NeverFresh = manager.renewer if scheme == BEARER else _never_fresh
 
@@ -139,7 +137,7 @@ class BearerAuth(AuthBase):
         if not (
             admitted
             or (url.startswith(self._loopback) and not proxies.are_possible())
-            or self._admits(url)
+            or _for_requests(functools.partial(self._handler.admits, url))
         ):
             return request
         # The public `in` test raises and catches an exception, which costs more than all the rest.
@@ -177,12 +175,7 @@ class BearerAuth(AuthBase):
         return configured, ()
 
     def _header(self) -> str:
-        try:
-            return with_scheme(self.manager.header(), self.scheme)
-        except TokenError as raised:
-            error = raised.again()
-        # outside the except block: `raised` would become its context
-        raise requests_errors.for_requests(error)
+        return _for_requests(lambda: waiters.run(self._handler.header_flow()))
 
     def _replace_auth(self, request: PreparedRequest) -> PreparedRequest:
         """Replace the header and the hook of an earlier auth, using only public names."""
@@ -191,33 +184,6 @@ class BearerAuth(AuthBase):
         # first, so that the caller's own hooks see the answer to the replay
         request.hooks["response"] = [self._handler, *others]
         return request
-
-    def _admits(self, url: str) -> bool:
-        """Whether the token goes to `url`, for URLs that `__call__` cannot decide by prefix.
-
-        Raises:
-            InsecureURL: it is an `http://` URL on loopback, and a proxy would receive the token.
-        """
-        if not url.startswith(self._loopback):
-            if origin_of(url) not in self.origins:
-                self._warn_of(url)
-                return False
-            if not urls.is_plain_loopback(url):
-                return True
-        if proxies.in_environment(url):
-            raise requests_errors.for_requests(
-                InsecureURL(
-                    f"the token for {origin_of(url)} would go to a proxy in plain text: exclude "
-                    f"this host from the proxies of the environment ({proxies.exclusion_of(url)})"
-                )
-            )
-        return True
-
-    def _warn_of(self, url: str) -> None:
-        # `requests` itself raises for an invalid URL
-        if (origin := origin_of(url)) is not None:
-            ours = ", ".join(sorted(self.origins))
-            self._handler.warn(origin, f"no token is sent to {origin}: it is not one of {ours}")
 
 
 class _NeverFresh:
@@ -229,7 +195,11 @@ class _NeverFresh:
 _never_fresh = _NeverFresh()
 
 
-def _token_url(manager: TokenManager) -> str:
-    # not the key, which may call a user's callable before the first grant
-    url: object = getattr(manager.grant, "token_url", None)
-    return url if isinstance(url, str) else manager.grant.key.token_url
+def _for_requests(call: Callable[[], T]) -> T:
+    """What `call` returns; a `TokenError` that it raises is a `requests.RequestException` too."""
+    try:
+        return call()
+    except TokenError as raised:
+        error = raised.again()
+    # outside the except block: `raised` would become its context
+    raise requests_errors.for_requests(error)

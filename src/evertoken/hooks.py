@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from evertoken import proxies, urls
-from evertoken.errors import TokenError
+from evertoken.bearer import Bearer
 from evertoken.origins import origin_of
+from evertoken.runtime import waiters
 from evertoken.runtime.lazy import lazy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from requests import PreparedRequest, Response
 
     from evertoken import redirects, replay
-    from evertoken.engine.manager import TokenManager
-    from evertoken.origins import Origins
-    from evertoken.warn_once import WarnOnce
 else:
     # most processes never get a 401 or a redirect
     redirects, replay = lazy("evertoken.redirects"), lazy("evertoken.replay")
-
-BEARER = "Bearer"
-"""The scheme in a manager's header (RFC 6750 section 2.1)."""
 
 
 class Hook:
@@ -46,25 +40,10 @@ class Hook:
         return Hook, ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Handler(Hook):
-    """Handles responses that may mean a dead token, and redirects.
+class Handler(Hook, Bearer["Response"]):
+    """Handles responses that may mean a dead token, and redirects."""
 
-    Attributes:
-        manager: replaces the token.
-        origins: the origins that receive the token.
-        retry_statuses: statuses that mean a dead token.
-        is_unauthorized: detects a dead token in a response with another status; None: not used.
-        scheme: the word before the token in `Authorization`.
-        warn: logs a warning once per cause.
-    """
-
-    manager: TokenManager
-    origins: Origins
-    retry_statuses: tuple[int, ...]
-    is_unauthorized: Callable[[Response], object] | None
-    scheme: str
-    warn: WarnOnce
+    __slots__ = ()
 
     def __call__(self, response: Response, **kwargs: Any) -> Response:
         """Return the answer that the caller gets; `kwargs` tell how the request was sent."""
@@ -91,9 +70,12 @@ class Handler(Hook):
         # checked first: a response from another origin says nothing about the token
         if not isinstance(sent, str) or not self.origins.cover(request.url):
             return response
-        if not self._refuses(response) or replay.lacks_scope(response):
+        challenge = response.headers.get("WWW-Authenticate", "")
+        if self.lacks_scope(challenge):
             return response
-        header = self._replacement(sent, response.status_code)
+        if not self.refuses(response, response.status_code, request.url):
+            return response
+        header = waiters.run(self.replacement_flow(sent, response.status_code))
         # only after the renewal, which the next call needs even if this body cannot be sent again
         if header is None or not replay.rewind(request):
             return response
@@ -127,34 +109,6 @@ class Handler(Hook):
         elif here != there and not self._is_exposed(target, given):
             return redirects.Redirected(response, target)
         return None
-
-    def _refuses(self, response: Response) -> bool:
-        """Whether `response` means a dead token."""
-        if response.status_code in self.retry_statuses:
-            return True
-        if self.is_unauthorized is None:
-            return False
-        try:
-            return bool(self.is_unauthorized(response))
-        except Exception as error:  # the user's predicate may raise anything
-            if isinstance(error, OSError) and not isinstance(error, ValueError):
-                raise  # the body cannot be read: `requests` itself would raise this next
-            # only its type: the text may quote the response
-            kind = type(error).__name__
-        url = origin_of(response.request.url)
-        message = f"is_unauthorized raised {kind} for an answer of {url}: no replay"
-        self.warn(f"is_unauthorized {kind}", message)
-        return False
-
-    def _replacement(self, sent: str, status: int) -> str | None:
-        rejected = f"{BEARER}{sent.removeprefix(self.scheme)}"
-        try:
-            header = self.manager.replacement(rejected)
-        except TokenError as error:
-            message = f"the API answered {status} and the token could not be replaced: {error}"
-            self.warn(f"{status} {type(error).__name__} {error.status}", message)
-            return None
-        return None if header is None else with_scheme(header, self.scheme)
 
     def _is_exposed(self, target: str, given: Mapping[str, str]) -> bool:
         """Whether a proxy would receive the token in plain text on a request to `target`."""
@@ -196,8 +150,3 @@ class Call(Hook):
         self._spent |= answer is not response
         self._redirected = self._handler.prepare_redirect(answer, kwargs.get("proxies") or {})
         return answer
-
-
-def with_scheme(header: str, scheme: str) -> str:
-    """The manager's `header` with another scheme."""
-    return f"{scheme}{header.removeprefix(BEARER)}"

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import io
 import math
-import re
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -31,8 +30,6 @@ DRAINED = 1 << 16
 DRAIN_TIME = 1.0
 """The seconds for which it is read at most: a new connection costs less."""
 
-_SCOPE_ERROR = re.compile(r'error\s*=\s*"?insufficient_scope\b', re.IGNORECASE)
-
 
 def was_sent(response: Response) -> bool:
     """Whether `response` came over a connection, so that its request can be sent again.
@@ -40,11 +37,6 @@ def was_sent(response: Response) -> bool:
     A response of `requests-cache`, or one that was pickled, lacks one of these attributes.
     """
     return hasattr(response, "connection") and hasattr(response.request, "hooks")
-
-
-def lacks_scope(response: Response) -> bool:
-    """Whether the token is valid but lacks a scope (RFC 6750 section 3.1)."""
-    return bool(_SCOPE_ERROR.search(response.headers.get("WWW-Authenticate", "")))
 
 
 def rewind(request: PreparedRequest) -> bool:

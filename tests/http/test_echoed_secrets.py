@@ -11,9 +11,10 @@ import pytest
 
 from evertoken import FileStore, GrantRefused, RevocationFailed, TokenError
 from evertoken.grants.masking import WITHHELD
+from evertoken.runtime import pool
 from evertoken.testing import Answer, Gzip, TokenServer
 from support.escapes import ESCAPES, FINAL, HARD
-from support.fleet import eventually
+from support.fleet import BOUND
 from support.http_clients import grant_of, manager_of
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ def test_an_echoed_secret_is_in_no_exception_log_or_file(
 
     assert caught.value.error == "invalid_grant"
     # the refusal is saved after the waiting callers were released
-    eventually(lambda: "invalid_grant" in kept_in(tmp_path))
+    pool.finish(BOUND)
     kept = kept_in(tmp_path)
+    assert "invalid_grant" in kept
     said = "\n".join(record.getMessage() for record in caplog.records)
     for form in (echo, PASSWORD, json.dumps(echo)[1:-1], ascii(echo)[1:-1]):
         assert form not in everything_on(caught.value) + kept + said

@@ -131,7 +131,7 @@ def test_pytest_lists_the_fixtures_with_their_purpose(pytester: pytest.Pytester)
             "token_server*",
             "*A token server on loopback*",
             "token_manager*",
-            "*A manager that asks `token_server`*",
+            "*A manager that uses `token_server`*",
             "frozen_time_manager*",
         ]
     )

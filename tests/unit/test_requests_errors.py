@@ -210,7 +210,7 @@ def test_a_kind_that_cannot_be_joined_is_replaced_by_the_next_base_that_can(
 
 
 def test_threads_that_need_a_kind_at_once_get_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = requests_errors._subclass
+    made = requests_errors.FAMILY._subclass
     together = threading.Barrier(2)
 
     def both(kind: type[TokenError]) -> type[TokenError]:
@@ -220,7 +220,7 @@ def test_threads_that_need_a_kind_at_once_get_one_class(monkeypatch: pytest.Monk
     class Locked(GrantRefused):
         """One that no test has seen before."""
 
-    monkeypatch.setattr(requests_errors, "_subclass", both)
+    monkeypatch.setattr(requests_errors.FAMILY, "_subclass", both)
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(for_requests, [Locked("a"), Locked("b")])
     assert type(first) is type(second)

@@ -185,16 +185,25 @@ class TokenManager:
         """As `header`, for a task of asyncio or trio; see `atoken`."""
         return (await self._aobtain(timeout)).header
 
+    def header_flow(self, *, timeout: float | None = None) -> Flow[str]:
+        """As `header`, for the auth of an HTTP client: steps that its thread or its task runs."""
+        snapshot = self.renewer.snapshot
+        if not snapshot.fresh_from <= time.time() < snapshot.fresh_until:
+            snapshot = yield from self._obtaining(timeout)
+        return snapshot.header
+
     def _obtain(self, timeout: float | None) -> Snapshot:
-        self._keep()
-        return waiters.run(obtaining.obtain(self.renewer, clock.now(), self._seconds(timeout)))
+        return waiters.run(self._obtaining(timeout))
 
     async def _aobtain(self, timeout: float | None) -> Snapshot:
         snapshot = self.renewer.snapshot
         if snapshot.fresh_from <= time.time() < snapshot.fresh_until:
             return snapshot
+        return await tasks.run(self._obtaining(timeout))
+
+    def _obtaining(self, timeout: float | None) -> Flow[Snapshot]:
         self._keep()
-        return await tasks.run(obtaining.obtain(self.renewer, clock.now(), self._seconds(timeout)))
+        return obtaining.obtain(self.renewer, clock.now(), self._seconds(timeout))
 
     def refresh(self, *, timeout: float | None = None) -> Token:
         """Renew now, even if the token is fresh, and even after a refusal.
@@ -220,13 +229,14 @@ class TokenManager:
         Raises:
             TokenError: as `token()` does.
         """
-        return waiters.run(self._replacing(rejected, timeout))
+        return waiters.run(self.replacement_flow(rejected, timeout=timeout))
 
     async def areplacement(self, rejected: str, *, timeout: float | None = None) -> str | None:
         """As `replacement`, for a task of asyncio or trio; see `atoken`."""
-        return await tasks.run(self._replacing(rejected, timeout))
+        return await tasks.run(self.replacement_flow(rejected, timeout=timeout))
 
-    def _replacing(self, rejected: str, timeout: float | None) -> Flow[str | None]:
+    def replacement_flow(self, rejected: str, *, timeout: float | None = None) -> Flow[str | None]:
+        """As `replacement`, for the auth of an HTTP client; see `header_flow`."""
         seconds = self._seconds(timeout)
         return obtaining.replace(self.renewer, rejected, clock.now(), seconds, self._may_replace)
 

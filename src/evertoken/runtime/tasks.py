@@ -22,8 +22,7 @@ async def run(flow: Flow[T]) -> T:
     If the task is cancelled, its wait ends, and nothing else does: what it waits for goes on in the
     process's pool of threads.
     """
-    pause = _pause_in_trio if _in_trio() else _pause_in_asyncio
-    try:
+    with contextlib.closing(flow):
         while True:
             try:
                 wait = next(flow)
@@ -31,8 +30,11 @@ async def run(flow: Flow[T]) -> T:
                 result: T = end.value
                 return result
             await pause(wait)
-    finally:
-        flow.close()
+
+
+async def pause(wait: Wait) -> None:
+    """Wait in this task."""
+    await (_pause_in_trio if _in_trio() else _pause_in_asyncio)(wait)
 
 
 def _in_trio() -> bool:
@@ -65,8 +67,8 @@ async def _pause_in_asyncio(wait: Wait) -> None:
 
 
 async def _pause_in_trio(wait: Wait) -> None:
-    import trio  # noqa: PLC0415  the caller runs it
-
+    # the caller runs it
+    trio = sys.modules["trio"]
     token, news = trio.lowlevel.current_trio_token(), trio.Event()
 
     def release() -> None:

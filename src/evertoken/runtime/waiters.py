@@ -70,6 +70,10 @@ class Wait(NamedTuple):
     ready: Callable[[], bool]
     seconds: float
 
+    def block(self) -> None:
+        """Wait in this thread."""
+        self.waiters.wait(self.ready, self.seconds)
+
 
 Flow = Generator[Wait, None, T]
 """Steps that may wait: written once, run by a thread (`run`) or by a task (`tasks.run`)."""
@@ -83,4 +87,4 @@ def run(flow: Flow[T]) -> T:
         except StopIteration as end:
             result: T = end.value
             return result
-        wait.waiters.wait(wait.ready, wait.seconds)
+        wait.block()

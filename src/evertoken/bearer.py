@@ -1,0 +1,161 @@
+"""What the auth of every HTTP client decides: which URLs get the token, which answers refuse it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from evertoken import mistakes, proxies, urls
+from evertoken.errors import InsecureURL, TokenError
+from evertoken.origins import Origins, origin_of, origins_of
+from evertoken.warn_once import WarnOnce
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from evertoken.engine.manager import TokenManager
+    from evertoken.runtime.waiters import Flow
+
+_SCHEME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A token of HTTP (RFC 9110 section 11.1)."""
+
+_SCOPE_ERROR = re.compile(r'error\s*=\s*"?insufficient_scope\b', re.IGNORECASE)
+
+BEARER = "Bearer"
+"""The scheme of the header that a manager makes (RFC 6750 section 2.1)."""
+
+Response_contra = TypeVar("Response_contra", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bearer(Generic[Response_contra]):
+    """Decides about requests and answers, whatever client sends them.
+
+    Attributes:
+        manager: hands out and replaces the token.
+        origins: the origins that receive the token.
+        retry_statuses: statuses that mean a dead token.
+        is_unauthorized: detects a dead token in a response with another status; None: not used.
+        scheme: the word before the token in `Authorization`.
+        warn: logs a warning once per cause.
+    """
+
+    manager: TokenManager
+    origins: Origins
+    retry_statuses: tuple[int, ...]
+    is_unauthorized: Callable[[Response_contra], object] | None
+    scheme: str
+    warn: WarnOnce
+
+    @classmethod
+    def of(
+        cls,
+        manager: TokenManager,
+        *,
+        origins: Iterable[str] | None,
+        retry_statuses: Collection[int],
+        is_unauthorized: Callable[[Response_contra], object] | None,
+        scheme: str,
+        allow_http: bool,
+    ) -> Self:
+        """What the arguments of a client's `BearerAuth` say, checked.
+
+        Raises:
+            InsecureURL, ValueError, TypeError: as `evertoken.BearerAuth` says.
+        """
+        if not _SCHEME.fullmatch(scheme):
+            raise ValueError(f"scheme must be one word, such as Bearer or Token, not {scheme!r}")
+        mistakes.require("manager", manager, "renewer")
+        given = (_token_url(manager),) if origins is None else tuple(origins)
+        covered = origins_of(given, allow_http=allow_http)
+        return cls(manager, covered, tuple(retry_statuses), is_unauthorized, scheme, WarnOnce())
+
+    def admits(self, url: str) -> bool:
+        """Whether the token goes to `url`. The first request to another origin logs a warning.
+
+        Raises:
+            InsecureURL: it is an `http://` URL on loopback, and a proxy would receive the token.
+        """
+        if not url.startswith(self.origins.prefixes):
+            if origin_of(url) not in self.origins.names:
+                self._warn_of(url)
+                return False
+            if not urls.is_plain_loopback(url):
+                return True
+            if proxies.are_possible() and proxies.in_environment(url):
+                raise InsecureURL(
+                    f"the token for {origin_of(url)} would go to a proxy in plain text: exclude "
+                    f"this host from the proxies of the environment ({proxies.exclusion_of(url)})"
+                )
+        return True
+
+    def header_flow(self) -> Flow[str]:
+        """The value of `Authorization`; waits if no token is usable."""
+        return with_scheme((yield from self.manager.header_flow()), self.scheme)
+
+    def needs_body(self, status: int) -> bool:
+        """Whether the predicate of the user's decides about a response with `status`."""
+        return self.is_unauthorized is not None and status not in self.retry_statuses
+
+    @staticmethod
+    def lacks_scope(challenge: str) -> bool:
+        """Whether `WWW-Authenticate` says that a valid token lacks a scope (RFC 6750 3.1)."""
+        return bool(_SCOPE_ERROR.search(challenge))
+
+    def refuses(self, response: Response_contra, status: int, url: str | None) -> bool:
+        """Whether `response`, an answer of `url` with `status`, means a dead token."""
+        if status in self.retry_statuses:
+            return True
+        if self.is_unauthorized is None:
+            return False
+        try:
+            return bool(self.is_unauthorized(response))
+        except Exception as error:  # the user's predicate may raise anything
+            if isinstance(error, OSError) and not isinstance(error, ValueError):
+                raise  # the body cannot be read: the client itself would raise this next
+            # only its type: the text may quote the response
+            kind = type(error).__name__
+        message = f"is_unauthorized raised {kind} for an answer of {origin_of(url)}: no replay"
+        self.warn(f"is_unauthorized {kind}", message)
+        return False
+
+    def replacement_flow(self, sent: str, status: int) -> Flow[str | None]:
+        """The header to send after an answer with `status` refused `sent`; None: none is available.
+
+        An error is logged once per kind, since the caller gets the answer.
+        """
+        rejected = f"{BEARER}{sent.removeprefix(self.scheme)}"
+        try:
+            header = yield from self.manager.replacement_flow(rejected)
+        except TokenError as error:
+            message = f"the API answered {status} and the token could not be replaced: {error}"
+            self.warn(f"{status} {type(error).__name__} {error.status}", message)
+            return None
+        return None if header is None else with_scheme(header, self.scheme)
+
+    def warn_of_body(self, url: str) -> None:
+        """Say once why a refused request is not sent again."""
+        origin = origin_of(url)
+        message = (
+            f"{origin} refused a request whose body is a stream, which cannot be sent again: send "
+            "bytes, or repeat the call, which has a new token"
+        )
+        self.warn(f"{origin} body", message)
+
+    def _warn_of(self, url: str) -> None:
+        # an invalid URL cannot be sent to either, and the client says so
+        if (origin := origin_of(url)) is not None:
+            ours = ", ".join(sorted(self.origins.names))
+            self.warn(origin, f"no token is sent to {origin}: it is not one of {ours}")
+
+
+def _token_url(manager: TokenManager) -> str:
+    # not the key, which may call a user's callable before the first grant
+    url: object = getattr(manager.grant, "token_url", None)
+    return url if isinstance(url, str) else manager.grant.key.token_url
+
+
+def with_scheme(header: str, scheme: str) -> str:
+    """The manager's `header` with another scheme."""
+    return f"{scheme}{header.removeprefix(BEARER)}"

@@ -1,0 +1,1 @@
+"""The auth of HTTP clients other than `requests`. Each module needs the extra of its name."""

@@ -1,0 +1,109 @@
+"""What happens around one request, whatever client sends it: written once, run by each client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from evertoken.bearer import Bearer
+    from evertoken.runtime.waiters import Wait
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+ResponseT_contra = TypeVar("ResponseT_contra", contravariant=True)
+
+
+class Answer(NamedTuple):
+    """What counts of a response.
+
+    Attributes:
+        status: its status.
+        url: of the request that it answers, the last one of a chain of redirects.
+        sent: the `Authorization` of that request; None if the client has dropped it on a redirect.
+        challenge: its `WWW-Authenticate`, or "".
+    """
+
+    status: int
+    url: str
+    sent: str | None
+    challenge: str
+
+
+class Client(Protocol[RequestT, ResponseT_contra]):
+    """What an exchange needs to know of an HTTP client."""
+
+    def url(self, request: RequestT) -> str:
+        """Where `request` goes."""
+
+    def sign(self, request: RequestT, header: str) -> None:
+        """Set its `Authorization`."""
+
+    def answer(self, response: ResponseT_contra) -> Answer:
+        """What counts of `response`."""
+
+    def repeated(self, response: ResponseT_contra, header: str) -> RequestT | None:
+        """The request of `response` with another `Authorization`; None: its body is gone."""
+
+
+class Send(NamedTuple, Generic[RequestT]):
+    """An effect: send `request`, and answer with its response."""
+
+    request: RequestT
+
+
+class Read(NamedTuple, Generic[ResponseT]):
+    """An effect: read the body of `response`, at which a predicate of the user's is to look."""
+
+    response: ResponseT
+
+
+Exchange = "Generator[Wait | Read[ResponseT] | RequestT, ResponseT | None, ResponseT]"
+
+
+def exchange(
+    bearer: Bearer[ResponseT], client: Client[RequestT, ResponseT], request: RequestT
+) -> Generator[Wait | Send[RequestT] | Read[ResponseT], ResponseT | None, ResponseT]:
+    """Send `request` with the token, and once more if the token is refused.
+
+    It yields what it needs: a `Wait`, a `Send`, or a `Read` of the last response. A client that
+    follows redirects by itself may have dropped the token on the way to another one of the
+    origins: that hop is sent again, too, once.
+
+    Returns:
+        The response that the caller gets.
+
+    Raises:
+        TokenError: no token is available, or a proxy would receive it.
+    """
+    if not bearer.admits(client.url(request)):
+        return _received((yield Send(request)))
+    client.sign(request, (yield from bearer.header_flow()))
+    response = _received((yield Send(request)))
+    spent: set[bool] = set()
+    while True:
+        status, url, sent, challenge = client.answer(response)
+        if not bearer.origins.cover(url) or (sent is None) in spent:
+            return response
+        spent.add(sent is None)
+        if bearer.needs_body(status):
+            yield Read(response)
+        if bearer.lacks_scope(challenge) or not bearer.refuses(response, status, url):
+            return response
+        if sent is None:
+            header: str | None = yield from bearer.header_flow()
+        else:
+            header = yield from bearer.replacement_flow(sent, status)
+        again = None if header is None else client.repeated(response, header)
+        if again is None:
+            if header is not None:
+                bearer.warn_of_body(url)
+            return response
+        response = _received((yield Send(again)))
+        bearer.manager.report_replay(status)
+
+
+def _received(response: ResponseT | None) -> ResponseT:
+    assert response is not None  # noqa: S101  a driver answers each request with its response
+    return response

@@ -1,0 +1,51 @@
+"""`BearerAuth` for httpx2 (extra: `httpx2`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from evertoken.client_errors import Family
+from evertoken.clients.httpx_auth import HttpxAuth
+from evertoken.runtime import extras
+
+with extras.needed("evertoken.clients.httpx2", "httpx2"):
+    import httpx2
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from evertoken.errors import TokenError
+
+FAMILY = Family(__name__, httpx2.HTTPError, {"_request": None})
+
+
+class BearerAuth(HttpxAuth[httpx2.Request, httpx2.Response], httpx2.Auth):
+    """`auth=` of `httpx2.Client` and `httpx2.AsyncClient`, bound to the token's origins.
+
+    Options and behaviour are those of `evertoken.BearerAuth`. A task that waits for a token does
+    not hold its event loop. What differs:
+
+    - httpx2 follows redirects without asking an auth. It keeps the token within an origin, drops it
+      on the way to any other, and keeps it from `http://` to `https://` on one host. If it has
+      dropped the token on the way to another one of `origins`, and that one refuses the request,
+      the request is sent there once more, with the token.
+    - A refused request whose body is a stream, or a file given as `content=`, is not sent again.
+    - `is_unauthorized` gets responses whose body has been read: it is not for streamed responses.
+    - Errors of this auth are an `httpx2.HTTPError` as well as a `TokenError`.
+
+    ```python
+    auth = BearerAuth(manager, origins=["https://api.example.com"])
+    async with httpx2.AsyncClient(auth=auth) as client:
+        await client.get("https://api.example.com/things")
+    ```
+    """
+
+    client: ClassVar[ModuleType] = httpx2
+    family: ClassVar[Family] = FAMILY
+
+
+# a type checker would accept any name of this module
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> type[TokenError]:
+        return FAMILY.named(name)

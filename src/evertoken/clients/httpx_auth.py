@@ -1,0 +1,225 @@
+"""The auth of httpx and of httpx2, which have the same interface, from one source."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from http.cookies import SimpleCookie
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
+
+from evertoken.bearer import BEARER, Bearer
+from evertoken.clients.exchange import Answer, Read, Send, exchange
+from evertoken.errors import TokenError, discreet
+from evertoken.runtime import tasks
+from evertoken.runtime.waiters import Wait
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        Callable,
+        Collection,
+        Generator,
+        Iterable,
+        MutableMapping,
+    )
+
+    from evertoken.client_errors import Family
+    from evertoken.engine.manager import TokenManager
+
+
+class Request(Protocol):
+    """A request of either client."""
+
+    @property
+    def url(self) -> object:
+        """Where it goes."""
+
+    @property
+    def headers(self) -> MutableMapping[str, str]:
+        """Its header fields."""
+
+
+class Response(Protocol):
+    """A response of either client."""
+
+    @property
+    def status_code(self) -> int:
+        """Its status."""
+
+    @property
+    def headers(self) -> MutableMapping[str, str]:
+        """Its header fields."""
+
+    @property
+    def request(self) -> Any:
+        """The request that it answers."""
+
+    @property
+    def cookies(self) -> Any:
+        """What it sets."""
+
+    def read(self) -> bytes:
+        """Its body."""
+
+    async def aread(self) -> bytes:
+        """Its body."""
+
+
+RequestT = TypeVar("RequestT", bound=Request)
+ResponseT = TypeVar("ResponseT", bound=Response)
+
+
+class HttpxAuth(Generic[RequestT, ResponseT]):
+    """The part of `BearerAuth` that is the same for both clients."""
+
+    client: ClassVar[Any]
+    """The client's module."""
+
+    family: ClassVar[Family]
+    """The client's errors."""
+
+    @discreet
+    def __init__(
+        self,
+        manager: TokenManager,
+        *,
+        origins: Iterable[str] | None = None,
+        retry_statuses: Collection[int] = (401,),
+        is_unauthorized: Callable[[ResponseT], object] | None = None,
+        scheme: str = BEARER,
+        allow_http: bool = False,
+    ) -> None:
+        self.manager = manager
+        self.allow_http = allow_http
+        self._bearer: Bearer[ResponseT] = Bearer.of(
+            manager,
+            origins=origins,
+            retry_statuses=retry_statuses,
+            is_unauthorized=is_unauthorized,
+            scheme=scheme,
+            allow_http=allow_http,
+        )
+
+    def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, ResponseT, None]:
+        """Yield `request` with the token, and what is sent after its response."""
+        with contextlib.closing(exchange(self._bearer, self, request)) as steps:
+            answer: ResponseT | None = None
+            while (step := self._next(steps, answer)) is not None:
+                answer = None
+                if isinstance(step, Send):
+                    answer = yield step.request
+                elif isinstance(step, Wait):
+                    step.block()
+                else:
+                    step.response.read()
+
+    async def async_auth_flow(self, request: RequestT) -> AsyncGenerator[RequestT, ResponseT]:
+        """As `sync_auth_flow`; the event loop goes on while a token is waited for."""
+        with contextlib.closing(exchange(self._bearer, self, request)) as steps:
+            answer: ResponseT | None = None
+            while (step := self._next(steps, answer)) is not None:
+                answer = None
+                if isinstance(step, Send):
+                    answer = yield step.request
+                elif isinstance(step, Wait):
+                    await tasks.pause(step)
+                else:
+                    await step.response.aread()
+
+    def _next(
+        self,
+        steps: Generator[Wait | Send[RequestT] | Read[ResponseT], ResponseT | None, ResponseT],
+        answer: ResponseT | None,
+    ) -> Wait | Send[RequestT] | Read[ResponseT] | None:
+        """The next step; None at the end. Errors are raised as the client's own."""
+        try:
+            return steps.send(answer)
+        except StopIteration:
+            return None
+        except TokenError as raised:
+            error = raised.again()
+        # outside the except block: `raised` would become its context
+        raise self.family.of(error)
+
+    # -- what an exchange needs to know ------------------------------------------------------------
+
+    def url(self, request: RequestT) -> str:
+        """Where `request` goes."""
+        return str(request.url)
+
+    def sign(self, request: RequestT, header: str) -> None:
+        """Set its `Authorization`."""
+        request.headers["Authorization"] = header
+
+    def answer(self, response: ResponseT) -> Answer:
+        """What counts of `response`."""
+        return Answer(
+            response.status_code,
+            str(response.request.url),
+            response.request.headers.get("Authorization"),
+            response.headers.get("WWW-Authenticate", ""),
+        )
+
+    def repeated(self, response: ResponseT, header: str) -> RequestT | None:
+        """The request of `response` with another `Authorization`; None: its body is gone."""
+        sent = response.request
+        if not self._is_kept(sent.stream):
+            return None
+        # a new one, so that `history` shows what was sent before
+        again: RequestT = type(sent)(
+            sent.method,
+            sent.url,
+            headers=sent.headers.copy(),
+            stream=sent.stream,
+            extensions=sent.extensions,
+        )
+        self.sign(again, header)
+        self._take_cookies(again, response)
+        return again
+
+    def _is_kept(self, stream: object) -> bool:
+        """Whether a body can be sent twice: it is in memory, or in files that can be rewound."""
+        if isinstance(stream, self.client.ByteStream):
+            return True
+        files = [getattr(field, "file", b"") for field in getattr(stream, "fields", ())]
+        return bool(files) and all(
+            isinstance(file, bytes | str) or _can_rewind(file) for file in files
+        )
+
+    def _take_cookies(self, request: RequestT, response: ResponseT) -> None:
+        """Send the cookies that `response` set, beside those that the request had."""
+        if not response.cookies:
+            return
+        given = SimpleCookie(request.headers.pop("Cookie", ""))
+        self.client.Cookies(response.cookies).set_cookie_header(request)
+        given.load(request.headers.get("Cookie", ""))
+        request.headers["Cookie"] = given.output(attrs=[], header="", sep=";").strip()
+
+    def __call__(self, request: object) -> NoReturn:
+        """Say that this auth was given to another client."""
+        client, here = type(request).__module__.partition(".")[0], type(self).__module__
+        raise TypeError(
+            f"{here}.BearerAuth is not for {client}: use evertoken.clients.{client}.BearerAuth, "
+            "or evertoken.BearerAuth for requests"
+        )
+
+    def __repr__(self) -> str:
+        return f"BearerAuth({self.manager!r}, origins={sorted(self._bearer.origins.names)})"
+
+    def __reduce__(self) -> tuple[Callable[[], HttpxAuth[RequestT, ResponseT]], tuple[()]]:
+        bearer = self._bearer
+        configured = functools.partial(
+            type(self),
+            self.manager,
+            origins=bearer.origins.names,
+            retry_statuses=bearer.retry_statuses,
+            is_unauthorized=bearer.is_unauthorized,
+            scheme=bearer.scheme,
+            allow_http=self.allow_http,
+        )
+        return configured, ()
+
+
+def _can_rewind(file: Any) -> bool:
+    # the client itself rewinds it before it reads it
+    return bool(getattr(file, "seekable", lambda: False)())

@@ -1,0 +1,278 @@
+"""The auth of every HTTP client keeps the same promises."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from evertoken import GrantRefused, GrantUnavailable, TokenError
+from evertoken.events import Replayed
+from evertoken.runtime import reports
+from evertoken.testing import Answer, TokenServer
+from support.any_client import CLIENTS, AnyClient
+from support.http_clients import grant_of, manager_of
+from support.logs import warned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from evertoken import TokenManager
+
+DENIED = Answer(401, (), b"denied")
+
+
+@pytest.fixture(params=list(CLIENTS))
+def client(request: pytest.FixtureRequest) -> AnyClient:
+    return CLIENTS[request.param]()
+
+
+@pytest.fixture
+def manager(token_server: TokenServer) -> TokenManager:
+    return manager_of(token_server)
+
+
+@pytest.fixture
+def other_server() -> Iterator[TokenServer]:
+    with TokenServer() as server:
+        yield server
+
+
+def sent_to(server: TokenServer) -> list[list[str]]:
+    """The `Authorization` fields of each request to the API, in order."""
+    return [request.headers.get_all("Authorization") for request in server.api.requests]
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the library warned of."""
+    return [record.getMessage() for record in warned(caplog) if record.name == "evertoken"]
+
+
+def whole(response: Any) -> bytes:
+    """The body of a response of any client, which has been read."""
+    body = getattr(response, "content", None)
+    return body if isinstance(body, bytes) else response._body
+
+
+# -- which requests get the token ------------------------------------------------------------------
+
+
+def test_a_request_carries_the_token(
+    client: AnyClient, manager: TokenManager, token_server: TokenServer
+) -> None:  # S28
+    reply = client.send(client.auth(manager), "GET", token_server.api_url)
+    assert reply.status == 200
+    assert sent_to(token_server) == [[manager.header()]]
+
+
+def test_a_header_that_the_caller_set_is_replaced(
+    client: AnyClient, manager: TokenManager, token_server: TokenServer
+) -> None:  # S59
+    given = {"Authorization": "Bearer left-over"}
+    assert (
+        client.send(client.auth(manager), "GET", token_server.api_url, headers=given).status == 200
+    )
+    assert sent_to(token_server) == [[manager.header()]]
+
+
+def test_another_origin_gets_no_token_and_is_warned_of_once(
+    client: AnyClient,
+    manager: TokenManager,
+    other_server: TokenServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # S29
+    auth = client.auth(manager)
+    for _ in range(2):
+        client.send(auth, "GET", other_server.api_url)
+    assert sent_to(other_server) == [[], []]
+    assert [line.startswith("no token is sent to ") for line in warnings(caplog)] == [True]
+
+
+def test_another_scheme_may_be_named(
+    client: AnyClient, manager: TokenManager, token_server: TokenServer
+) -> None:  # S61
+    auth = client.auth(manager, scheme="Token")
+    token_server.api.answer_next(DENIED, Answer(200))
+    client.send(auth, "GET", token_server.api_url)
+    first, second = (fields[0] for fields in sent_to(token_server))
+    assert first.startswith("Token ")
+    assert second.startswith("Token ")
+    assert first != second
+
+
+# -- redirects -------------------------------------------------------------------------------------
+
+
+def test_a_redirect_inside_the_origin_keeps_the_token(
+    client: AnyClient, manager: TokenManager, token_server: TokenServer
+) -> None:  # S29
+    token_server.api.answer_next(Answer.redirect(f"{token_server.api_url}next/"))
+    assert client.send(client.auth(manager), "GET", token_server.api_url).status == 200
+    assert sent_to(token_server) == [[manager.header()]] * 2
+
+
+def test_a_redirect_to_another_origin_drops_the_token(
+    client: AnyClient,
+    manager: TokenManager,
+    token_server: TokenServer,
+    other_server: TokenServer,
+) -> None:  # S29
+    token_server.api.answer_next(Answer.redirect(other_server.api_url))
+    assert client.send(client.auth(manager), "GET", token_server.api_url).status == 401
+    assert sent_to(other_server) == [[]]
+    assert token_server.grants == 1
+
+
+def test_a_redirect_to_another_named_origin_arrives_with_the_token(
+    client: AnyClient,
+    manager: TokenManager,
+    token_server: TokenServer,
+    other_server: TokenServer,
+) -> None:  # S61
+    auth = client.auth(manager, origins=[token_server.base_url, other_server.base_url])
+    other_server.api.answer_always(Answer(200, (), b"arrived"))
+    other_server.api.answer_next(*([DENIED] if "httpx" in type(auth).__module__ else []))
+    token_server.api.answer_next(Answer.redirect(other_server.api_url))
+    reply = client.send(auth, "GET", token_server.api_url)
+    assert (reply.status, reply.body) == (200, b"arrived")
+    assert sent_to(other_server)[-1] == [manager.header()]
+    assert token_server.grants == 1
+
+
+# -- a refused token -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_401_costs_one_renewal_and_one_replay_of_the_same_body(
+    client: AnyClient, token_server: TokenServer, method: str
+) -> None:  # S31
+    events: list[object] = []
+    manager = manager_of(token_server, on_event=events.append)
+    auth = client.auth(manager)
+    old = manager.header()
+    token_server.revoke_all()
+    body = b"lead=7" if method == "POST" else None
+    reply = client.send(auth, method, token_server.api_url, body=body)
+    assert reply.status == 200
+    assert sent_to(token_server) == [[old], [manager.header()]]
+    assert [request.body for request in token_server.api.requests] == [body or b""] * 2
+    assert token_server.grants == 2
+    reports.catch_up(5.0)
+    assert [each.status for each in events if isinstance(each, Replayed)] == [401]
+
+
+def test_the_second_401_is_the_callers(
+    client: AnyClient, manager: TokenManager, token_server: TokenServer
+) -> None:  # S31
+    token_server.api.answer_next(DENIED, DENIED)
+    reply = client.send(client.auth(manager), "GET", token_server.api_url)
+    assert (reply.status, reply.body) == (401, b"denied")
+    assert len(token_server.api.requests) == 2
+
+
+def test_a_token_that_lacks_a_scope_is_not_renewed(
+    client: AnyClient, manager: TokenManager, token_server: TokenServer
+) -> None:  # S32
+    challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
+    token_server.api.answer_next(Answer(401, challenge, b"scope"))
+    reply = client.send(client.auth(manager), "GET", token_server.api_url)
+    assert (reply.status, reply.body) == (401, b"scope")
+    assert token_server.grants == 1
+
+
+def test_a_403_means_a_dead_token_where_that_is_named(
+    client: AnyClient, manager: TokenManager, token_server: TokenServer
+) -> None:  # S33
+    token_server.api.answer_next(Answer(403, (), b"denied"))
+    assert client.send(client.auth(manager), "GET", token_server.api_url).status == 403
+    token_server.api.answer_next(Answer(403, (), b"denied"))
+    auth = client.auth(manager, retry_statuses=(401, 403))
+    assert client.send(auth, "GET", token_server.api_url).status == 200
+
+
+def test_a_dead_token_may_be_told_by_the_body(
+    client: AnyClient, manager: TokenManager, token_server: TokenServer
+) -> None:
+    def says_expired(response: Any) -> bool:
+        return b"expired" in whole(response)
+
+    token_server.api.answer_next(Answer(200, (), b"token expired"))
+    auth = client.auth(manager, is_unauthorized=says_expired)
+    reply = client.send(auth, "GET", token_server.api_url)
+    assert reply.status == 200
+    assert b"expired" not in reply.body
+    assert token_server.grants == 2
+
+
+def test_a_predicate_that_raises_hands_back_the_answer(
+    client: AnyClient,
+    manager: TokenManager,
+    token_server: TokenServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def raises(_: object) -> bool:
+        raise LookupError("a secret")
+
+    auth = client.auth(manager, is_unauthorized=raises)
+    assert client.send(auth, "GET", token_server.api_url).status == 200
+    (line,) = warnings(caplog)
+    assert "LookupError" in line
+    assert "secret" not in line
+
+
+def test_a_body_that_can_be_read_only_once_is_not_sent_again(
+    client: AnyClient, manager: TokenManager, token_server: TokenServer
+) -> None:  # S35
+    old = manager.header()
+    token_server.revoke_all()
+    reply = client.send(
+        client.auth(manager), "POST", token_server.api_url, body=b"lead=7", stream=True
+    )
+    assert reply.status == 401
+    assert len(token_server.api.requests) == 1
+    assert manager.header() != old
+
+
+def test_a_cookie_that_the_401_set_goes_along_with_the_replay(
+    client: AnyClient, manager: TokenManager, token_server: TokenServer
+) -> None:
+    token_server.api.answer_next(Answer(401, {"Set-Cookie": "session=new; Path=/"}, b"denied"))
+    client.send(client.auth(manager), "GET", token_server.api_url, headers={"Cookie": "other=kept"})
+    cookies = token_server.api.requests[-1].headers.get_all("Cookie")
+    # requests leaves a header of the caller's alone
+    assert cookies in (["other=kept; session=new"], ["other=kept"])
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [GrantRefused, GrantUnavailable])
+def test_an_error_belongs_to_the_clients_family_too(
+    client: AnyClient, token_server: TokenServer, kind: type[TokenError]
+) -> None:
+    if kind is GrantRefused:
+        token_server.refuse("invalid_grant")
+    else:
+        token_server.outage()
+    manager = manager_of(token_server, timeout=5.0)
+    with pytest.raises(client.family) as caught:
+        client.send(client.auth(manager), "GET", token_server.api_url)
+    assert isinstance(caught.value, kind)
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  it was made here
+    assert type(again) is type(caught.value)
+    assert str(again) == str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_a_token_that_cannot_be_replaced_leaves_the_answer_to_the_caller(
+    client: AnyClient, token_server: TokenServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager = manager_of(token_server, grant=grant_of(token_server))
+    auth = client.auth(manager)
+    manager.header()
+    token_server.revoke_all()
+    token_server.refuse("invalid_grant")
+    assert client.send(auth, "GET", token_server.api_url).status == 401
+    assert any("could not be replaced" in line for line in warnings(caplog))
