@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    # a shell's job in the background ignores it, and so would the processes that tests interrupt
+    # a background job of a shell ignores SIGINT, and so would processes that tests interrupt
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -42,7 +42,7 @@ def soak(request: pytest.FixtureRequest) -> bool:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    # else nobody would learn what had failed before the runner itself broke
+    # otherwise failures before a crash of the runner would not be shown
     if exitstatus == pytest.ExitCode.INTERNAL_ERROR and reporter is not None:
         reporter.summary_failures()
         reporter.short_test_summary()
@@ -57,9 +57,9 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
 def caplog(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> pytest.LogCaptureFixture:
-    """Pytest's own: it has all records when it is read, and none of the test before.
+    """Pytest's `caplog`, with all records when it is read, and none of the previous test.
 
-    The pool makes them a moment later.
+    The pool writes log records a moment later.
     """
     reports.catch_up(5.0)
     caplog.clear()

@@ -1,4 +1,4 @@
-"""A renewal that cannot end is abandoned, and whatever a callable raises is one typed error."""
+"""A renewal that cannot end is abandoned; any exception of a callable becomes a typed error."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 DEADLINE = 0.3
 STEP = DEADLINE + 1.0
-"""Seconds after which a step of a renewal is taken to hang."""
+"""Seconds after which a step of a renewal is assumed to hang."""
 
 
 class Hanging:
-    """A credential whose first readings hang until the end of the test."""
+    """A credential whose first reads hang until the end of the test."""
 
     def __init__(self, value: str, times: float) -> None:
         self.value = value
@@ -53,7 +53,7 @@ def hanging(token_server: TokenServer) -> Iterator[Callable[[float], Hanging]]:
 
 
 def asking(server: TokenServer, password: Hanging) -> TokenManager:
-    """A manager that reads this password."""
+    """A manager that reads its password from this callable."""
     return manager_of(server, grant=grant_of(server, password=password, deadline=DEADLINE))
 
 
@@ -114,7 +114,7 @@ def test_the_token_of_an_abandoned_renewal_replaces_no_newer_one() -> None:  # F
 
 
 class Panic(BaseException):
-    """As a library in Rust raises it."""
+    """An exception like that of a panicking Rust library."""
 
 
 @pytest.mark.parametrize("kind", [Panic, SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError])
@@ -145,7 +145,7 @@ def test_any_exception_of_a_renewal_becomes_a_typed_error(  # F31
             manager.token(timeout=3)
         assert isinstance(caught.value, GrantUnavailable)
         assert caught.value.local
-    # the back-off holds: a first renewal tries three times at most
+    # a first renewal tries three times, then the back-off applies
     assert 1 <= len(asked) <= 3
     assert tracebacks == []
     assert "planted-secret" not in caplog.text

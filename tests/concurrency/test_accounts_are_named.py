@@ -90,7 +90,7 @@ def test_a_remembered_failure_names_its_start_and_end(  # S64
 
     sibling = manager_for(token_server, "acme-api", tmp_path)
     for told in (error_of(sibling), error_of(sibling)):
-        # once each, however often the error was saved and loaded
+        # only once each, however often the error was saved and loaded
         assert told.count("acme-api") == 1
         assert told.count("(remembered since ") == 1
         assert ", until " in told

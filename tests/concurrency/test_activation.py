@@ -1,4 +1,4 @@
-"""An API that accepts a new token only seconds after it was granted (F38)."""
+"""Managers of an API that accepts a new token only seconds after its grant (F38)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STALE = HOUR - 60
 
 
 class SlowGrant(CountingGrant):
-    """Notes when the API accepts each token."""
+    """Records when the API accepts each token."""
 
     def __init__(self) -> None:
         super().__init__(lifetime=HOUR)
@@ -44,7 +44,7 @@ class SlowGrant(CountingGrant):
 
 
 class SlowAPI:
-    """Accepts a token once it is active, and not after it was forbidden."""
+    """Accepts a token once it is active, unless it was forbidden."""
 
     def __init__(self, grant: SlowGrant) -> None:
         self.forbidden: set[str] = set()
@@ -79,7 +79,7 @@ def manager_of(grant: SlowGrant, folder: Path | None = None) -> TokenManager:
 
 
 def renewed(manager: TokenManager, clocks: Clocks) -> Token:
-    """The token of `manager`, which holds the next one by now."""
+    """The token that `manager` returns once it holds the next one."""
     token = manager.token()
     clocks.pass_by(STALE)
     manager.header()

@@ -1,4 +1,4 @@
-"""Whatever the disk does, a file store raises nothing, and the log says it once."""
+"""Whatever the disk does, a file store raises nothing and logs the failure once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def entry(number: int) -> Entry:
 
 
 class Scene:
-    """A fleet's folder with the token of another process in it, and a store that replaces it."""
+    """A folder with the token of another process, and a store that replaces that token."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,13 +50,13 @@ class Scene:
         self.old = "token-1"
         FileStore(folder).save(KEY, entry(1))
         self.store = FileStore(folder)
-        # as on a first start, but for the draft of a process that was killed
+        # like a first start, except for the draft of a killed process
         for path in [*folder.glob("*.lock"), *folder.glob("*.save")]:
             path.unlink()
         self.path.with_suffix(".tmp").touch(mode=0o600)
 
     def save(self) -> str:
-        """All that a renewal does with files; the value of the new token."""
+        """Everything that a renewal does with files; returns the value of the new token."""
         self.number += 1
         with self.store.lock(KEY, timeout=0.2):
             self.store.load(KEY)
@@ -65,11 +65,11 @@ class Scene:
         return f"token-{self.number}"
 
     def failing(self) -> bool:
-        """Whether the store says that it cannot read or write."""
+        """Whether the store reports that it cannot read or write."""
         return self.store.trouble(KEY) is not None
 
     def shared(self) -> str | None:
-        """What a process that starts now would find."""
+        """The token that a new process would load."""
         return token_in(FileStore(self.folder))
 
     def drafts(self) -> list[str]:
@@ -77,7 +77,7 @@ class Scene:
 
 
 def calls_of(call: str, folder: Path) -> int:
-    """How often a whole run makes this call."""
+    """How often a complete run makes this call."""
     fault = Fault(call, folder, first=1 << 30)
     scene = Scene(folder)
     with injected(fault):
@@ -88,7 +88,7 @@ def calls_of(call: str, folder: Path) -> int:
 def faults(call: str, count: int, folder: Path) -> Iterator[Fault]:
     for number in ERRNOS:
         if call == "flock" and number == errno.EACCES:
-            continue  # some file systems say so when another process holds the lock
+            continue  # some file systems raise this if another process holds the lock
         for first in range(count):
             for sticky in (False, True):
                 name = f"{errno.errorcode[number]}-{first}-{sticky}"
@@ -112,7 +112,7 @@ def test_any_file_call_may_fail_with_any_error_once_or_always(  # F8
         assert len(warnings) <= 1, (fault, warnings)
         assert scene.shared() in (scene.old, renewed), fault
         assert descriptors(fault.folder) == [], fault
-        # the one of a dead process may stay; its own never does
+        # the draft of the dead process may stay, but not this store's own
         assert set(scene.drafts()) <= {scene.path.with_suffix(".tmp").name}, fault
         healed = scene.save()
         assert scene.shared() == healed, fault
@@ -122,7 +122,7 @@ def test_any_file_call_may_fail_with_any_error_once_or_always(  # F8
 def test_an_inaccessible_folder_is_logged_once_on_every_python(  # F8
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Python 3.14's, which takes such a folder for a file
+    # pathlib of Python 3.14, which takes such a folder for a file
     monkeypatch.setattr(pathlib.Path, "is_dir", lambda path, **_: os.path.isdir(path))
     for first in range(calls_of("stat", tmp_path / "counted")):
         scene = Scene(tmp_path / f"{first}")
@@ -190,7 +190,7 @@ print(hold.name, saved == FileStore(sys.argv[1]).load(key) == entry)
 
 
 def test_without_file_locks_each_process_renews_alone(tmp_path: Path) -> None:  # F9
-    # an import of fcntl fails, as where Python is built for the web
+    # an import of fcntl fails, as in a Python built for the web
     done = subprocess.run(  # noqa: S603  a script of ours
         [sys.executable, "-c", WITHOUT_FCNTL, str(tmp_path / "folder")],
         capture_output=True,
@@ -245,7 +245,7 @@ def test_without_locks_the_first_save_removes_drafts_of_killed_processes(  # F1,
 def test_a_draft_written_by_another_process_does_not_replace_the_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:  # F13
-    # both hold the lock, since its file was removed in between, and their drafts have one name
+    # both hold the lock, since its file was removed in between, so their drafts have the same name
     scene = Scene(tmp_path / "folder")
     draft = scene.path.with_suffix(".tmp")
 

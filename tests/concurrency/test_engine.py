@@ -1,4 +1,4 @@
-"""What the engine must not do between the steps of the core: cross identities, call out, spin."""
+"""The engine does not mix identities, call listeners under a lock, or loop."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ REFUSED = GrantRefused("refused: invalid_grant", status=400, error="invalid_gran
 
 
 class Interrupted(MemoryStore):
-    """A memory in which something happens at the next load."""
+    """A memory store that calls a function at its next load."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ def test_ending_a_token_while_the_identity_changes_does_not_affect_the_new_ident
     assert of_bob != of_alice
     assert token_in(FileStore(tmp_path), ALICE) is None
     assert token_in(memory, ALICE) is None
-    # bob's token lives, in his place
+    # bob's token is still valid
     assert token_in(FileStore(tmp_path), BOB) == of_bob
     assert grant.requests == 2
 
@@ -124,7 +124,7 @@ def test_a_renewal_that_crashes_fails_and_does_not_loop(
 
 
 def published(result: Result) -> InFlight:
-    """A renewal that has come to `result`."""
+    """A renewal that has published `result`."""
     renewal = InFlight(
         RenewalRequest(snapshot=EMPTY, start=clock.now()), _nothing, resource="", longest_step=1.0
     )
@@ -133,11 +133,11 @@ def published(result: Result) -> InFlight:
 
 
 def _nothing(_renewal: InFlight) -> None:
-    """Run a renewal that has ended."""
+    """Do nothing: this renewal has already ended."""
 
 
 def first_joins(manager: TokenManager, result: Result, patch: pytest.MonkeyPatch) -> None:
-    """The next call joins a renewal with that result; later ones start their own."""
+    """Make the next call join a renewal with this result; later calls start their own."""
     start, joined = type(manager.renewer).start, [published(result)]
 
     def start_or_join(self: Any, request: RenewalRequest) -> InFlight:

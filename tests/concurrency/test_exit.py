@@ -1,4 +1,4 @@
-"""Ctrl-C, the end of the interpreter, and a killed holder, each in a process of its own."""
+"""Ctrl-C, interpreter exit, and a killed lock holder, each in its own process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def server() -> Iterator[TokenServer]:
 
 
 def script(server: TokenServer, body: str, folder: Path) -> subprocess.Popen[str]:
-    """A Python process that has `manager`; what it prints can be read."""
+    """A Python process with a variable `manager`, whose output can be read."""
     prologue = f"""
         import os, sys, threading, time
         from evertoken import FileStore, PasswordGrant, RefreshPolicy, RefreshTimeout, TokenManager
@@ -78,7 +78,7 @@ def test_ctrl_c_ends_the_wait_at_once_and_the_renewal_goes_on(  # F5
     started = time.monotonic()
     child.send_signal(signal.SIGINT)
     assert child.stdout.readline() == "interrupted True\n"
-    # the endpoint is still silent: nothing but the signal has ended the wait
+    # the endpoint is still silent, so the signal has ended the wait
     assert time.monotonic() - started < 5.0
     server.recover()
     output, errors = child.communicate(timeout=20)
@@ -181,9 +181,10 @@ def test_a_stopped_lock_holder_costs_a_bounded_wait(  # F14
         started = time.monotonic()
         token = patient.token()
         took = time.monotonic() - started
-        # it waits for half of its timeout, with all jitter an eighth more, and asks by itself
+        # it waits for half of its timeout (with full jitter an eighth more), then sends its own
+        # request
         assert 1.9 < took < 4.0
-        # who comes now finds its token, though the lock is still held
+        # a new process finds its token, although the lock is still held
         later = Settings.of(server, directory=str(tmp_path), timeout=4.0).manager(0)
         assert later.token() == token
         assert server.grants == 1

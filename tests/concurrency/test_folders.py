@@ -1,4 +1,4 @@
-"""The token folder: created for its user alone, and not used while others can change it."""
+"""The token folder is created private, and is not used while others can change it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX modes and owners")
 
 STRANGER = 12_345
-"""A user, and a group, that nobody here is."""
+"""A foreign user and group id."""
 
 USER = 23_456
-"""An ordinary user, with a primary group of the same number."""
+"""An ordinary user whose primary group has the same id."""
 
 
 @pytest.fixture
@@ -83,11 +83,11 @@ def test_a_store_creates_private_folders_and_files_under_any_umask(  # S44, S56
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A home folder of `USER`, whom pytest's own temporary folders keep out."""
+    """A home folder of `USER`, who cannot enter pytest's temporary folders."""
     if os.geteuid():
         pytest.skip("only root can act as another user")
     path = Path(tempfile.mkdtemp(prefix="evertoken-test-"))
-    # now, since the user may not be able to read the modules that this loads
+    # loaded now, since the user may not be able to read the modules later
     sibling(CountingGrant(), path / "warm-up").token()
     shutil.rmtree(path / "warm-up")
     os.chown(path, USER, USER)
@@ -96,7 +96,7 @@ def home() -> Iterator[Path]:
 
 
 def as_user(call: Callable[[], object]) -> object:
-    """What `call` returns in a child of `USER`."""
+    """The result of `call` in a child process that runs as `USER`."""
 
     def change_and_call() -> object:
         os.setgroups([])
@@ -199,7 +199,7 @@ FAULTS = [
 
 @pytest.fixture(params=FAULTS)
 def spoil(request: pytest.FixtureRequest) -> Callable[[Path], None]:
-    """Makes a folder one that others own or can change."""
+    """Makes others own a folder, or able to change it."""
     fault: Callable[[Path], None] = request.param
 
     def spoiled(folder: Path) -> None:
@@ -225,7 +225,7 @@ def test_an_untrusted_folder_is_neither_read_nor_written_nor_locked(  # S45, S56
         fresh_or_not.save(grant.key, Entry.of_token(a_token("another")))
         fresh_or_not.save(grant.key, Entry.of_revocation(1))
         with fresh_or_not.lock(grant.key, timeout=0.0) as held:
-            # as on a disk without locks, each process renews alone
+            # each process renews alone, as on a disk without locks
             assert held
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
@@ -235,7 +235,7 @@ def test_a_planted_token_is_not_adopted_from_an_untrusted_folder(  # S56
 ) -> None:
     path = FileStore(folder).path(grant.key)
     path.touch(mode=0o600)
-    # an earlier file of this user's, say, that another one moved back to its place
+    # for example an earlier file of this user that another user moved back
     planted = encode(Entry.of_token(a_token()), grant.key, boot=None)
     assert planted is not None
     path.write_bytes(planted)
@@ -280,11 +280,11 @@ def test_a_store_reports_the_trouble_with_its_folder_until_it_is_fixed(  # S56
     store.save(grant.key, Entry.of_token(a_token()))
     with store.lock(grant.key, timeout=0.0):
         pass
-    # it concerns all that is in there
+    # it concerns every file in the folder
     assert str(folder) in str(store.trouble(grant.key))
     assert store.trouble(other.key) == store.trouble(grant.key)
     mend(folder)
-    # a load is enough: the next save or lock may be ten hours away
+    # a load must suffice: the next save or lock may be ten hours away
     assert store.load(grant.key) is not None
     assert store.trouble(grant.key) is None
     assert store.trouble(other.key) is None
@@ -309,7 +309,7 @@ def test_events_and_log_report_an_untrusted_folder_and_its_recovery_each_time(  
         mend(folder)
         waiters.run(polling.poll_now(manager.renewer, manager.renewer.snapshot.due_at))
         eventually(partial(told, *before, StoreDegraded, StoreRecovered))
-        # what the folder has missed is saved in the background, which the next round must not meet
+        # wait for the background save of what the folder missed, before the next round
         eventually(lambda: token_in(FileStore(folder), grant.key) == manager.token())
     degraded = next(event for event in events if isinstance(event, StoreDegraded))
     assert f"`chmod go-w {folder}`" in degraded.reason

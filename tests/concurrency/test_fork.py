@@ -1,4 +1,4 @@
-"""A forked child has a token within its timeout, and its parent does not notice."""
+"""A forked child gets a token within its timeout, and does not disturb its parent."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
-    # Python 3.12 and later warn of what these tests are about
+    # Python 3.12 and later warn about forks with threads, which these tests need
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
 ]
 
 
 @contextmanager
 def in_another_thread(lock: AbstractContextManager[object]) -> Iterator[None]:
-    """Hold a lock that is reentrant in a thread of its own."""
+    """Hold a reentrant lock in another thread."""
     taken, give_back = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -80,13 +80,13 @@ def test_a_child_forked_during_the_parents_grant_has_a_token(  # F2
         assert isinstance(answer, list), answer
         value, took = answer
         assert value.startswith("token-2-")
-        # the parent holds the lock of the file all the while: the child goes on without it
+        # the parent keeps the file's lock, so the child goes on without it
         assert took < 4.0
         if not shared:
             assert took < 1.0
         assert manager.status().renewing
     waiting.join(20)
-    # through the file the parent may have met the child's token, which is the later one
+    # the parent may have adopted the child's token from the file, which is newer
     assert manager.token(timeout=0.0).value.startswith(("token-1-", "token-2-")[: 1 + shared])
 
 
@@ -105,7 +105,7 @@ def test_a_fork_waits_for_a_running_import(  # F2
     entering = threading.Thread(target=lambda: room.FURNITURE)
     entering.start()
     assert started.wait(20)
-    # never in the child, which has no such thread: were it born before, it would wait for ever
+    # The child must not have this thread. If the thread started earlier, it would wait forever.
     threading.Timer(0.2, let_go.set).start()
     assert in_child(lambda: room.FURNITURE) == "chair"
     entering.join(20)
@@ -120,7 +120,7 @@ def test_a_fork_waits_for_a_running_import(  # F2
     ],
 )
 def test_a_fork_waits_for_the_imports_of_a_first_use(first_use: str, module: str) -> None:  # F2
-    """In an interpreter of its own, which has loaded nothing yet."""
+    """In a new interpreter, which has loaded nothing yet."""
     program = f"""
         import importlib.abc, os, sys, threading, time
         import evertoken
@@ -149,7 +149,7 @@ def test_a_fork_waits_for_the_imports_of_a_first_use(first_use: str, module: str
         timeout=30,
         check=False,
     )
-    # a module of others that was loaded amid a fork may say that it has nothing to release
+    # a third-party module loaded during a fork may complain that it has nothing to release
     assert done.stdout == "7\n", done.stderr
 
 
@@ -163,7 +163,7 @@ def test_no_lock_of_the_parent_is_held_in_the_child(grant: CountingGrant, tmp_pa
     memory = MemoryStore()
     manager = TokenManager(grant, store=FileStore(tmp_path), memory=memory)
     first = manager.token()
-    # as if the fork came while other threads of the parent were inside of everything
+    # as if other threads of the parent held all locks at the fork
     with (
         memory.lock(grant.key, timeout=1.0),
         memory._guard,
@@ -206,7 +206,7 @@ def test_keep_fresh_goes_on_in_a_child(grant: CountingGrant) -> None:
 
         def watch() -> int:
             assert manager.token().value
-            # its own copy of the counter: what the child's refresher asks for, without any call
+            # the child's own counter: the requests of its scheduler, without any call
             before = grant.requests
             eventually(lambda: grant.requests >= before + 2, within=8.0)
             return sum(thread.name == "evertoken-scheduler" for thread in threading.enumerate())
@@ -286,12 +286,12 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[TokenSer
 def context(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[multiprocessing.context.BaseContext]:
-    # a child would import pytest's own command again, for a second
+    # a child would import pytest's command again, which takes a second
     monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
     yield multiprocessing.get_context(request.param)
     if request.param == "forkserver":
-        # it inherited this test's environment, which is of no use to the next one
+        # it has this test's environment, which the next test must not use
         from multiprocessing import forkserver  # noqa: PLC0415  absent where there is no fork
 
         forkserver._forkserver._stop()  # type: ignore[attr-defined]  # there is no public way
@@ -310,7 +310,7 @@ def test_a_manager_can_be_sent_to_every_kind_of_process_during_its_grant(  # F2,
         threading.Timer(0.2, server.recover).start()
         values = {future.result(timeout=60) for future in futures}
     waiting.join(20)
-    # one identity, one folder: whoever asked, all have the one token
+    # one identity and one folder: all processes have the same token
     assert values == {manager.token().value}
     assert server.token_requests == 1
 

@@ -1,4 +1,4 @@
-"""A C program forks without Python's hooks, as uWSGI may; the child notices its process id."""
+"""A C program such as uWSGI forks without Python's hooks; the child detects it by its id."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ pytestmark = pytest.mark.skipif(
 
 
 HUNG = 6.0
-"""Seconds after which a child is taken for one that hangs: three of them in the wait at a gate."""
+"""Seconds after which a child is assumed to hang; three of them fit into a wait at a gate."""
 
 
 def in_child(call: Callable[[], bool], *, holding: AbstractContextManager[object]) -> bool:
-    """What `call` returns in a child that C code forked; False if it raises, or three of them hang.
+    """The result of `call` in a child forked by C code; False if it raises, or three children hang.
 
-    One may hang by CPython's own fault: see `asleep`. A lock of ours hangs each of
-    them, since each fork comes while this thread holds `holding`.
+    One child may hang because of CPython itself (see `asleep`). A lock of ours would hang every
+    child, since this thread holds `holding` at each fork.
     """
     answers = (_of_one_child(call, holding) for _ in range(3))
     return next((answer for answer in answers if answer is not None), False)
 
 
 def _of_one_child(call: Callable[[], bool], holding: AbstractContextManager[object]) -> bool | None:
-    """What it returns; None if the child hangs."""
+    """The result in one child; None if it hangs."""
     eventually(asleep)
     with holding:
-        # PyDLL keeps the interpreter's lock over the call, as a C program that embeds Python does
+        # PyDLL keeps the interpreter's lock during the call, like a C program that embeds Python
         child = ctypes.PyDLL(None).fork()
     if child == 0:
         status = 1
@@ -63,10 +63,10 @@ def _of_one_child(call: Callable[[], bool], holding: AbstractContextManager[obje
 
 
 def asleep() -> bool:
-    """Whether no other thread of this process ran for a moment in which the interpreter was free.
+    """Whether no other thread of this process ran while the interpreter was free for a moment.
 
-    Of one that waits for the interpreter's own lock, the child inherits a lock that no release
-    wakes: without its hooks, CPython does not survive such a fork.
+    If a thread waits for the interpreter's lock during a fork without hooks, the child inherits
+    that lock in a broken state, and CPython hangs.
     """
     before = _switches()
     threading.Event().wait(0.02)
@@ -74,7 +74,7 @@ def asleep() -> bool:
 
 
 def _switches() -> dict[str, list[str]]:
-    """How often each other thread has been given a core, and has lost it, so far."""
+    """The number of context switches of each other thread so far."""
     me = str(threading.get_native_id())
     tasks = [task for task in Path("/proc/self/task").iterdir() if task.name != me]
     return {task.name: _lines_on_switches(task / "status") for task in tasks}

@@ -1,4 +1,4 @@
-"""A process that is frozen in the middle of a renewal sends no token that it knows to be dead."""
+"""A process frozen in the middle of a renewal sends no token that it knows to be dead."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 LIFETIME = 3
-"""Seconds that a token lives: the process is frozen for longer."""
+"""The lifetime of a token in seconds; the process is frozen for longer."""
 
 
 def call(pipe: Connection, grant: PasswordGrant, url: str) -> None:
-    """Call the API once for each message, and report the status or the error."""
+    """Call the API once per message, and report the status or the error."""
     auth = BearerAuth(TokenManager(grant, memory=MemoryStore()), retry_statuses=())
     while pipe.recv():
         try:
@@ -44,9 +44,9 @@ def call(pipe: Connection, grant: PasswordGrant, url: str) -> None:
 
 @contextlib.contextmanager
 def child(work: Callable[..., None], *args: object) -> Iterator[tuple[Connection, int]]:
-    """A process that does `work`, with one end of a pipe, and its process id."""
+    """A process that runs `work`: one end of a pipe to it, and its process id."""
     ours, theirs = multiprocessing.Pipe()
-    # literal secrets do not pickle, so the grant travels by a fork
+    # literal secrets do not pickle, so the grant is passed by a fork
     process = multiprocessing.get_context("fork").Process(
         target=work, args=(theirs, *args), daemon=True
     )
@@ -89,10 +89,10 @@ def test_a_process_frozen_longer_than_its_tokens_lifetime_fails_no_call(connecti
 
 @dataclass
 class Tally:
-    """What one process found that was frozen again and again.
+    """The calls of a process that was frozen repeatedly.
 
     Attributes:
-        calls: for a token.
+        calls: calls for a token.
         dead: tokens that had expired before the call for them began.
         failed: calls that raised.
     """
@@ -103,7 +103,7 @@ class Tally:
 
 
 def keep_calling(pipe: Connection, grant: PasswordGrant, folder: Path) -> None:
-    """Ask for a token over and over until told to stop, then report a `Tally`."""
+    """Ask for a token repeatedly until told to stop, then report a `Tally`."""
     manager = TokenManager(grant, memory=MemoryStore(), store=FileStore(folder))
     tally = Tally()
     while not pipe.poll():
@@ -118,7 +118,7 @@ def keep_calling(pipe: Connection, grant: PasswordGrant, folder: Path) -> None:
 
 
 def freeze(pid: int, times: int, dice: random.Random) -> None:
-    """Stop a process at random moments, for up to twice a token's life."""
+    """Stop a process at random moments, for up to twice a token's lifetime."""
     for _ in range(times):
         time.sleep(dice.uniform(0.0, SHORT))
         os.kill(pid, signal.SIGSTOP)
@@ -127,7 +127,7 @@ def freeze(pid: int, times: int, dice: random.Random) -> None:
 
 
 SHORT = 1
-"""Seconds that a token lives where processes are frozen at random."""
+"""The lifetime of a token in seconds while processes are frozen at random."""
 
 
 def test_processes_frozen_at_random_moments_never_get_a_dead_token(

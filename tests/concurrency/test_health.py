@@ -1,4 +1,4 @@
-"""A store that stops serving is told of once, and so is its return; requests notice neither."""
+"""A store that fails is reported once, and so is its recovery; requests notice neither."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WAIT = 30.0
 
 
 class Told:
-    """A listener that keeps what concerns stores."""
+    """A listener that records events about stores."""
 
     def __init__(self) -> None:
         self.events: list[StoreDegraded | StoreRecovered] = []
@@ -115,12 +115,12 @@ def test_the_trouble_of_one_identity_is_not_that_of_another(
 
 
 class Ailing(MemoryStore):
-    """A store whose trouble a test sets, and of which one look may take its time.
+    """A store whose trouble is set by a test, and whose check can be blocked.
 
     Attributes:
         reason: its trouble.
-        looked: set once the slow look has seen it.
-        go_on: has that look return.
+        looked: set once the blocked check has read it.
+        go_on: lets that check return.
     """
 
     def __init__(self) -> None:

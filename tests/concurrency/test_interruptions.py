@@ -1,4 +1,4 @@
-"""An exception that a signal handler raises reaches the caller and leaves nothing behind."""
+"""An exception raised by a signal handler reaches the caller and leaves no lock taken."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from types import FrameType
 
 WITHIN = 5.0
-"""Seconds for a call that needs milliseconds."""
+"""Seconds for a call that takes milliseconds."""
 
 
 class SoftTimeLimit(Exception):
-    """As a task queue's signal handler raises it."""
+    """An exception like that of a task queue's signal handler."""
 
 
 def cold(_manager: TokenManager) -> None:
-    """Nothing is known yet."""
+    """A manager without a token."""
 
 
 def fresh(manager: TokenManager) -> None:
@@ -41,7 +41,7 @@ def fresh(manager: TokenManager) -> None:
 
 
 def seasoned(manager: TokenManager) -> None:
-    """It has a token that is older than the pause between two grants."""
+    """A manager with a token older than the pause between two grants."""
     now = clock.now()
     token = Token("first", now.wall - 10, now.wall + HOUR, issued_boot=now.boot - 10)
     assert manager.store is not None
@@ -76,10 +76,10 @@ CALLS: dict[str, tuple[Callable[[TokenManager], object], Callable[[TokenManager]
 
 
 def interrupted(call: Callable[[], object], place: int) -> bool:
-    """Call, and raise at this place of those where CPython runs signal handlers.
+    """Make the call, and raise at the given point among those where CPython runs signal handlers.
 
-    They are the start of a function in Python and the return from one in C; False: there are not so
-    many of them.
+    These are the start of a Python function and the return from a C function. Returns False if
+    there are not that many.
     """
     places = itertools.count()
 
@@ -99,8 +99,8 @@ def interrupted(call: Callable[[], object], place: int) -> bool:
 
 
 def still_works(manager: TokenManager, grant: CountingGrant, folder: Path) -> None:
-    """One token, by this manager and by one of another process, with one grant at most."""
-    # an interrupted invalidate() or revoke() goes on: after them in the queue, so is this
+    """Check that this manager and one of another process get one token, with at most one grant."""
+    # an interrupted invalidate() or revoke() continues in the pool; this is queued behind it
     for place in (manager.renewer.resource, f"revocation {id(grant)}"):
         pool.run(lambda: None, place)
     pool.finish(WITHIN)
@@ -114,7 +114,7 @@ def still_works(manager: TokenManager, grant: CountingGrant, folder: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # three renewals for each place
+@pytest.mark.timeout(600)  # three renewals for each point
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_call_interrupted_anywhere_leaves_no_lock_or_task_behind(  # F32
@@ -124,7 +124,7 @@ def test_a_call_interrupted_anywhere_leaves_no_lock_or_task_behind(  # F32
     grant = CountingGrant()
     warm = sibling(grant, tmp_path / "warm")
     prepare(warm)
-    call(warm)  # imports what it needs
+    call(warm)  # triggers the lazy imports
     for place in itertools.count():
         grant, folder = CountingGrant(), tmp_path / str(place)
         manager = sibling(grant, folder)

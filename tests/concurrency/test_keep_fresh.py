@@ -1,4 +1,4 @@
-"""`keep_fresh` renews without any request, for as long as its manager is there and open."""
+"""`keep_fresh` renews without requests, as long as its manager exists and is open."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_kept_token_costs_one_grant_a_lifetime() -> None:
     started = time.monotonic()
     with sibling(grant, keep_fresh=True):
         eventually(lambda: grant.requests == 3)
-        # renewed after three quarters of its life or, with all jitter, after 1.375 s of 2
+        # renewed after three quarters of its lifetime or, with full jitter, after 1.375 s of 2 s
         assert time.monotonic() - started > 2.6
 
 
@@ -110,7 +110,7 @@ def test_a_scheduler_that_cannot_start_is_started_by_the_next_renewal(  # F33
 
 
 class Failing:
-    """What cannot be looked at."""
+    """A refreshable whose check fails."""
 
     resource = label = "a store"
 
@@ -134,7 +134,7 @@ def test_a_failed_check_is_logged_without_its_text_and_tried_again(
 
 
 class Quick:
-    """Its renewal ends, and asks for the next look, before the look that started it returns."""
+    """Its renewal ends, and requests the next check, before the check that started it returns."""
 
     resource = label = "a store"
 
@@ -154,7 +154,7 @@ def test_a_renewal_that_ends_at_once_is_followed_by_the_check_it_requested() -> 
 
 
 class Idle:
-    """Nothing is due by the clock since boot."""
+    """A refreshable that is not due on the clock since boot."""
 
     resource = label = "a store"
 
@@ -180,7 +180,7 @@ def test_every_manager_is_checked_after_the_wall_clock_was_set(
 
 
 class Hanging(Failing):
-    """What can be looked at only after its gate is open."""
+    """A refreshable whose check waits for a gate."""
 
     def __init__(self) -> None:
         super().__init__()

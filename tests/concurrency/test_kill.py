@@ -1,4 +1,4 @@
-"""SIGKILL at every line of a save under the lock, and at any moment: never a damaged file."""
+"""SIGKILL at every line of a locked save, and at random moments: the file is never damaged."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def token(name: str, *, later: int = 0) -> Entry:
 
 @dataclass
 class Wreck:
-    """What the killed processes of one folder left, looked at after each of them.
+    """The state that killed processes left in a folder, checked after each of them.
 
     Attributes:
-        seen: values that the file was found to hold.
+        seen: the values found in the file.
     """
 
     folder: Path
@@ -74,10 +74,9 @@ class Wreck:
 
 
 def killed_at(call: Callable[[], object], count: int, *, again: bool) -> bool:
-    """Whether a child that kills itself at its so-and-so-many-th traced line came that far.
+    """Whether a child that kills itself at the given traced line got that far.
 
-    Lines that it passes for the second time do not count, nor do those of filelock, unless `again`
-    is true.
+    Only the first pass of a line counts, and no line of filelock, unless `again` is true.
     """
 
     def die_there() -> None:
@@ -121,7 +120,7 @@ def test_a_process_killed_at_any_line_leaves_the_old_token_or_the_new_one(  # F1
     wreck = Wreck(tmp_path, KEY)
     lines = 0
     while True:
-        # as a file of an earlier time: the next save replaces it
+        # an old file, which the next save replaces
         for path in tmp_path.glob("*.json"):
             path.unlink()
         FileStore(tmp_path).save(KEY, token("old"))
@@ -204,7 +203,7 @@ def test_a_reader_never_sees_a_file_that_is_being_written(tmp_path: Path) -> Non
         store, count = FileStore(tmp_path), 0
         while True:
             count += 1
-            # of changing length, so that a file written in place would be seen torn
+            # the length varies, so that a file written in place would be seen torn
             value = "x" * random.randrange(1, 20_000)  # noqa: S311  no secret
             store.save(KEY, token(value, later=count))
 

@@ -1,4 +1,4 @@
-"""A failure before anything was sent binds the process that met it, and no other."""
+"""A failure before anything was sent binds only the process that had it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ SICK: dict[str, Callable[[TokenServer], PasswordGrant]] = {
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, str]:
-    """The server's TLS, and the bundle that trusts it."""
+    """The server's CA, and the bundle that trusts it."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -173,7 +173,7 @@ def test_a_process_with_a_local_failure_backs_off_and_recovers() -> None:  # S53
     manager = sibling(grant, policy=RefreshPolicy(retry_after=0.3, jitter=0.0))
     for _ in range(5):
         assert outcome(manager) == "GrantUnavailable"
-    # a cold start is tried three times, and then the back-off holds
+    # a cold start tries three times, then the back-off applies
     assert grant.requests == 3
 
     grant.failure = None

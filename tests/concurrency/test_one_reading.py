@@ -1,4 +1,4 @@
-"""Credentials are read once per renewal: for identity, request and the memory of a refusal."""
+"""Credentials are read once per renewal, for the identity, the request and a refusal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class NamedAfterItsUser:
-    """Answers each grant with a token that says whose it is."""
+    """A grant whose tokens name their user."""
 
     lifetime = 3600
 
@@ -47,7 +47,7 @@ def server() -> Iterator[TokenServer]:
 def manager_of(
     server: TokenServer, folder: Path, account: dict[str, str], **policy: float
 ) -> TokenManager:
-    """A manager in a process of its own, whose account changes whenever `account` does."""
+    """A manager, as in its own process, whose credentials follow `account`."""
     grant = grant_of(
         server,
         username=lambda: account["username"],
@@ -64,7 +64,7 @@ def manager_of(
 
 
 def stored_for(server: TokenServer, folder: Path, username: str) -> str | None:
-    """The token that the folder holds for `username`."""
+    """The stored token of `username`."""
     key = TokenKey(server.token_url, server.client_id, username)
     token = token_in(FileStore(folder), key)
     return None if token is None else token.value
@@ -80,7 +80,7 @@ def test_a_user_name_that_changes_behind_a_lock_stores_no_token_under_another(  
         renewal = threading.Thread(target=manager.token)
         renewal.start()
         eventually(lambda: manager.status().renewing)
-        # the file's lock is waited for with the memory's held
+        # waits for the file's lock while it holds the memory's
         eventually(lambda: memory._locks)
         account["username"] = "bob"
     renewal.join(20)
@@ -171,7 +171,7 @@ def test_a_new_process_does_not_post_the_password_that_was_refused(  # S48, S51
 def test_a_refusal_is_not_remembered_for_credentials_that_changed_before_their_hash(  # S51
     tmp_path: Path,
 ) -> None:
-    # it offers no `read()`: its hash is of the credentials at that moment
+    # it has no `read()`, so its hash is of its current credentials
     grant = CountingGrant()
     grant.failure = GrantRefused("no", status=400, error="invalid_grant")
     manager = sibling(grant, tmp_path)
@@ -218,7 +218,7 @@ def test_the_repr_of_a_reading_shows_no_credential(server: TokenServer) -> None:
 
 
 def outcome_of(manager: TokenManager) -> object:
-    """The value of its token, or the refusal."""
+    """The value of its token, or its refusal."""
     try:
         return manager.token().value
     except GrantRefused as error:

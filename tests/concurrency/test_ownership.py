@@ -1,4 +1,4 @@
-"""Inside a process a token is handed only to the credentials that it belongs to."""
+"""Inside a process a token is given only to the credentials that own it."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ WRONG = {
 
 @pytest.fixture
 def memory() -> MemoryStore:
-    """What the managers of one process share."""
+    """The memory store shared by the managers of one process."""
     return MemoryStore()
 
 
 @pytest.fixture(params=["memory", "file", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TokenStore | None]:
-    """What the managers share beside the process's memory."""
+    """The store that the managers share in addition."""
     if request.param == "redis":
         with Valkey() as valkey:
             yield RedisStore(valkey.url)
@@ -274,7 +274,7 @@ def test_a_manager_that_proves_its_credentials_adopts_nothing_before(  # S50
     assert not token_server.revocation_endpoint.requests
     own = proving(token_server.password).token()
     assert own != stored
-    # proved for the whole process
+    # the proof counts for the whole process
     assert proving(token_server.password).token() == own
     with pytest.raises(GrantRefused):
         proving("a guess").token()
@@ -350,7 +350,7 @@ def test_forgetting_an_owner_drops_its_token(tmp_path: Path) -> None:  # S50
     memory = MemoryStore(maxsize=2)
     grant = CountingGrant()
     TokenManager(grant, memory=memory).token()
-    # two more owners, of tokens that stay in their file
+    # two more owners, whose tokens stay in their file
     for other in (CountingGrant(), CountingGrant()):
         TokenManager(other, store=FileStore(tmp_path), memory=MemoryStore()).token()
         TokenManager(other, store=FileStore(tmp_path), memory=memory).token()

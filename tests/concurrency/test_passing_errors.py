@@ -1,4 +1,4 @@
-"""An answer that judges no credentials passes: a live token outlives it, and no call fails."""
+"""An error answer without a verdict is transient: a live token survives it, and no call fails."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_one_passing_error_at_a_renewal_fails_no_call(  # S52
 ) -> None:
     grant = grant_of(token_server)
     now = clock.now()
-    # ten hours long, and due: a minute is left of it
+    # a token of ten hours that is due: it has a minute left
     late = Token(
         "late", now.wall - 10 * HOUR + 60, now.wall + 60, issued_boot=now.boot - 10 * HOUR + 60
     )

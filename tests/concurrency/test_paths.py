@@ -1,4 +1,4 @@
-"""What may stand where a token file or a lock belongs, and what becomes of it."""
+"""Unexpected files in place of a token file or a lock, and how the store handles them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX file types and
 
 SECRET = "a file that is none of ours"
 SOON = 5.0
-"""Seconds: nothing here is to wait, but where it did it would wait for ever, or for 10 s."""
+"""Seconds. Nothing here should wait; a fault would wait forever, or for 10 s."""
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def victim(tmp_path: Path, folder: Path) -> Path:
-    """A file elsewhere that a link may lead to; on the same file system, for a hard link."""
+    """A target for links elsewhere, on the same file system so that a hard link is possible."""
     del folder
     victim = tmp_path / "victim"
     victim.write_text(SECRET)
@@ -68,14 +68,14 @@ def a_token(name: str = "planted", *, age: float = 0.0, lifetime: float = 3600.0
 
 
 def content(token: Token | None = None) -> bytes:
-    """A file that would be used if it were not for how it lies there."""
+    """The content of a file that is valid, but not acceptable at its path."""
     data = encode(Entry(token=token or a_token()), KEY, boot=None)
     assert data is not None
     return data
 
 
 def planted(folder: Path, data: bytes) -> Path:
-    """The token file, with `data` in it."""
+    """The token file with `data` in it."""
     path = path_of(folder)
     path.touch(mode=0o600)
     path.write_bytes(data)
@@ -83,7 +83,7 @@ def planted(folder: Path, data: bytes) -> Path:
 
 
 def renew(store: FileStore, *names: str) -> None:
-    """What renewals do with a store: lock, load, save."""
+    """The steps of a renewal with a store: lock, load, save."""
     newest = int(time.time()) + 10_000
     for number, name in enumerate(names):
         with store.lock(KEY, timeout=SOON):
@@ -156,7 +156,7 @@ def test_a_link_a_folder_or_a_pipe_in_place_of_the_file_is_not_opened(  # F12, S
     elif suffix in {".json", ".tmp"}:
         assert_private(path_of(folder))
         assert token_in(FileStore(folder)) == "second"
-    # a leftover draft is removed without a word
+    # a leftover draft is removed silently
     draft_alone = suffix == ".tmp" and plant is not folder_there
     assert len(warned(caplog)) in ({0} if draft_alone else {1, 2})
 
@@ -204,7 +204,7 @@ def test_a_file_of_another_user_is_not_trusted(  # F12, S45
 def test_a_file_of_more_than_a_mebibyte_is_not_read(  # S45
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # whole and good in what is read of it
+    # valid in the part that is read
     planted(folder, content().ljust(MAX_BYTES + 1))
     store = FileStore(folder)
     assert store.load(KEY) is None
@@ -504,10 +504,10 @@ def test_writers_at_once_leave_the_latest_token(folder: Path) -> None:  # F15
     def save() -> None:
         with lock:
             number = next(numbers)
-        # in no order of time: 0, 37, 10, 47, 20 …
+        # not in order of time: 0, 37, 10, 47, 20 …
         age = 1000.0 - (number * 37) % 64
         store, entry = FileStore(folder), Entry(token=a_token(f"aged-{age:g}", age=age))
-        # on a busy machine the others may take longer than the patience of one save
+        # on a busy machine the others may take longer than one save waits
         eventually(lambda: store.save(KEY, entry))
 
     assert in_threads(64, save) == [None] * 64

@@ -1,4 +1,4 @@
-"""A manager travels as its configuration: no token, no secret, no lock."""
+"""A manager pickles as its configuration: no token, no secret, no lock."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_only_the_configuration_is_pickled(  # F7
     assert repr(travelled.store) == repr(manager.store)
     assert travelled.status().state == "none"
     assert travelled.renewer is not manager.renewer
-    # its folder is where it finds the token again
+    # it finds the token again in its folder
     assert travelled.token() == token
     assert server.token_requests == 1
 
@@ -116,7 +116,7 @@ def test_a_refused_manager_pickles_without_the_hash_of_its_password(
     manager = TokenManager(grant, store=FileStore(tmp_path), memory=MemoryStore())
     with pytest.raises(GrantRefused, match="invalid_grant"):
         manager.token()
-    # it is made after the caller was released, for those who share the folder
+    # computed after the caller was released, for siblings that share the folder
     eventually(lambda: grant._last_tag is not None)
     assert grant._last_tag is not None
     assert grant._last_tag[1] not in pickle.dumps(manager)

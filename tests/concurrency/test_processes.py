@@ -1,4 +1,4 @@
-"""Processes that share a folder: one grant a lifetime, and nobody waits for it but the first."""
+"""Processes that share a folder: one grant per lifetime, and only the first caller waits."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def test_a_fleet_costs_one_grant_a_lifetime(server: TokenServer, tmp_path: Path)
     assert [report for report in reports if "error" in report] == []
     assert sum(map(int, (str(report["failed"]) for report in reports))) == 0
     assert sum(map(int, (str(report["expired"]) for report in reports))) == 0
-    # renewed a window (0.75 s, with all jitter 0.94) before its end, a token serves 2.06 s at least
+    # renewed a window (0.75 s, with full jitter 0.94 s) before its end, a token lasts at least 2.06
+    # s
     began = min(float(str(report["began"])) for report in reports)
     lifetimes = (max(float(str(report["ended"])) for report in reports) - began) / 2.06
     assert 3 <= server.token_requests <= lifetimes + 1

@@ -1,4 +1,4 @@
-"""A process whose clocks are really set: by libfaketime, and by the kernel's time namespaces."""
+"""Processes whose clocks are really set: by libfaketime and by the kernel's time namespaces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HOUR = 3600.0
 
 SKIPPED = 77
-"""The exit status of a process that found nothing to test, and says why."""
+"""The exit status of a process that cannot run its test and prints the reason."""
 
 PREAMBLE = """
 import json, os, select, sys, time
@@ -46,7 +46,7 @@ def run(
     args: Sequence[str] = (),
     **more: str,
 ) -> None:
-    """Have a process do `code` with a `manager` for the server; what fails in it fails here."""
+    """Run `code` in a process with a `manager` for the server. A failure there fails here."""
     settings = Settings.of(server, directory=None if directory is None else str(directory))
     fields = {name: getattr(settings, name) for name in Settings.__dataclass_fields__}
     done = subprocess.run(  # noqa: S603  literal
@@ -184,7 +184,7 @@ UNSHARE = ["unshare", "--user", "--map-root-user"]
 
 
 def aged(hours: float) -> list[str]:
-    """A command's prefix: the machine has been up for so much longer."""
+    """A command prefix that makes the machine appear to be up for longer."""
     return ["--time", "--boottime", str(int(hours * HOUR)), "--fork"]
 
 

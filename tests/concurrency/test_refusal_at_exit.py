@@ -1,4 +1,4 @@
-"""A process that ends with an error has saved what its siblings need to know."""
+"""A process that ends with an error saves the refusal for its siblings first."""
 
 from __future__ import annotations
 

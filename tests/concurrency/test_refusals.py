@@ -1,4 +1,4 @@
-"""Refused credentials are asked once per cool-down by the whole fleet, and changed ones at once."""
+"""The fleet posts refused credentials once per cool-down, and changed credentials at once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def refused_for(manager: TokenManager, seconds: float) -> None:
 def test_fifty_workers_with_a_wrong_password_warn_once_each_and_show_no_traceback(  # S48, S64
     server: TokenServer, tmp_path: Path
 ) -> None:
-    # a busy machine takes a while for fifty, and half of it is the patience with the lock
+    # a busy machine takes a while for fifty, and half of it is the lock timeout
     settings = Settings.of(
         server, passwords=["wrong"], directory=str(tmp_path), threads=3, timeout=100.0
     )
@@ -93,7 +93,7 @@ def test_a_refusal_is_shared_although_a_token_of_other_credentials_is_still_vali
     grant: CountingGrant, tmp_path: Path
 ) -> None:
     now = clock.now()
-    # within its margin: nobody sends it any more, and yet no store gives it up for nothing
+    # within its margin: no longer sent, but still kept in the stores
     token = Token("late", now.wall - HOUR + 5, now.wall + 5, issued_boot=now.boot - HOUR + 5)
     FileStore(tmp_path).save(grant.key, Entry.of_token(token))
     refused(sibling(grant, tmp_path))

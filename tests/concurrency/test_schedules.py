@@ -1,6 +1,6 @@
-"""Renewals under any interleaving: each seed is one, and can be replayed.
+"""Renewals under any interleaving. Each seed is one interleaving, and can be replayed.
 
-`pytest tests/concurrency/test_schedules.py --schedule-seed N` runs that seed alone.
+`pytest tests/concurrency/test_schedules.py --schedule-seed N` runs only that seed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ R = TypeVar("R")
 
 LIFETIME = 3600.0
 TAKES = (0.0, 0.1, 0.2, 0.3)
-"""Seconds of virtual time that a grant takes, and after which callers come, if not at once."""
+"""Seconds of virtual time: how long a grant takes, and when callers arrive, if not at once."""
 
 POLICY = RefreshPolicy()
 
 
 class SlowGrant(CountingGrant):
-    """A grant during which others go on."""
+    """A grant during which other threads run."""
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__(lifetime=LIFETIME)
@@ -54,11 +54,11 @@ class SlowGrant(CountingGrant):
 
 @dataclass
 class Fleet:
-    """Two managers of one identity, and what they handed out.
+    """Two managers of one identity, and the tokens they returned.
 
     Attributes:
         died_at: when a token was revoked or invalidated, in seconds of virtual time.
-        killed: what the first manager has revoked or invalidated.
+        killed: the tokens that the first manager has revoked or invalidated.
     """
 
     schedule: Schedule
@@ -71,7 +71,7 @@ class Fleet:
         return lambda: self._had(which)
 
     def died(self, *values: str) -> None:
-        """The first manager has returned from their revocation or invalidation."""
+        """Record that the first manager has revoked or invalidated them."""
         for value in values:
             self.died_at.setdefault(value, self.schedule.seconds)
             self.killed.add(value)
@@ -90,14 +90,14 @@ class Fleet:
         return token
 
     def begins(self) -> Token:
-        """All of them have the first token."""
+        """Give all of them the first token."""
         first, second = self.run(self.asks(0), self.asks(1))
         assert first == second
         assert self.grant.requests == 1
         assert isinstance(first, Token)
         # to refresh() a token of its own instant is new
         self.schedule.sleep(0.001)
-        # opens the window of the check on one clock
+        # enables the one-clock check
         assert self.run(self.asks(0), self.asks(1)) == [first, first]
         return first
 
@@ -237,7 +237,7 @@ def some_refresh(fleet: Fleet) -> None:
     refresh = fleet.managers[0].refresh
     tokens = fleet.run(refresh, refresh, fleet.asks(0), fleet.asks(1))
     assert first not in tokens[:2]
-    # one joins the other, unless it came after the result of that one
+    # one joins the other, unless it started after the other's result
     assert 2 <= fleet.grant.requests <= 3
 
 
@@ -256,7 +256,7 @@ SCENARIOS = [
 
 
 def two_managers(schedule: Schedule, folder: Path, *, shared: bool) -> Fleet:
-    """In one process, or as in two: those share a folder alone."""
+    """Two managers in one process, or as in two processes that share only a folder."""
     grant = SlowGrant(schedule)
     folder = folder / grant.key.digest()
     memory = MemoryStore()

@@ -1,4 +1,4 @@
-"""Managers that share nothing but a folder see each other's tokens within `recheck`."""
+"""Managers that share only a folder see each other's tokens within `recheck`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 RECHECK = 0.2
 QUICK = RefreshPolicy(recheck=RECHECK)
 LATE = 2.0
-"""Seconds within which a poll every 0.2 s surely happens, and by far less than any other rule."""
+"""Seconds within which a poll every 0.2 s certainly happens; far less than any other rule."""
 
 
 @pytest.fixture
@@ -109,7 +109,8 @@ def test_a_revocation_is_noticed_after_its_tombstone_was_replaced(  # S41
     one.invalidate(second)
     start = time.monotonic()
     eventually(lambda: time.monotonic() - start > RECHECK)
-    # the file tells of the second one's end, and this sibling's memory still has the first
+    # the file has the second token's revocation, and this sibling's memory still has the first
+    # token
     third = other.token()
     assert third not in {first, second}
     assert one.token() == third
@@ -125,7 +126,7 @@ def test_a_failing_renewal_saves_no_dead_token(  # S41
     second = one.token()
     one.invalidate(second)
     grant.failure = GrantUnavailable("503", transient=True)
-    # it still holds the first one, and meets the outage itself
+    # it still holds the first token, and gets the outage itself
     with pytest.raises(GrantUnavailable):
         other.refresh()
     shared = FileStore(tmp_path).load(grant.key)
@@ -309,7 +310,8 @@ def test_a_new_manager_does_not_get_a_token_that_siblings_have_replaced(
     elsewhere = sibling(grant, tmp_path)
     first = here.token()
     second = elsewhere.refresh()
-    # this process's memory still has the first, which an API may have refused to that sibling
+    # this process's memory still has the first token, which an API may have rejected for that
+    # sibling
     new = TokenManager(grant, store=FileStore(tmp_path), memory=memory)
     assert new.token() == second != first
     assert grant.requests == 2
@@ -335,7 +337,7 @@ def wait_for_token(manager: TokenManager) -> str:
 
 
 def leave_token(grant: CountingGrant, folder: Path, *, age: float) -> None:
-    """A token that another process saved so many seconds after its issue; older ones are newer."""
+    """Save a token as another process would, `age` seconds after its issue."""
     now = clock.now()
     issued_at = now.wall - age
     token = Token(

@@ -1,4 +1,4 @@
-"""However many threads ask, one renewal runs, and nobody waits who has a usable token."""
+"""However many threads ask, one renewal runs, and no caller with a usable token waits."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from evertoken.events import Event
 
 SHORT = 4.0
-"""Seconds: due after three of them, usable for almost another."""
+"""Seconds. The token is due after three of them, and usable for almost one more."""
 
 WHENEVER = clock.now()
 
 PATIENT = RefreshPolicy(retry_after=0.0, retry_after_max=0.0)
-"""A back-off that is over at once."""
+"""A back-off that ends at once."""
 
 
 @pytest.mark.parametrize("threads", [64, 200])
@@ -65,14 +65,14 @@ def test_no_call_waits_while_a_token_is_usable_and_the_endpoint_hangs() -> None:
     manager = sibling(grant, policy=RefreshPolicy(refresh_before=SHORT, jitter=0.0))
     first = manager.token()
     with held(grant):
-        # a quarter of the lifetime before its end the token is due, and usable for long
+        # the token is due a quarter of its lifetime before its end, and still usable for long
         eventually(lambda: manager.status().state == "stale")
         started = time.monotonic()
         tokens = [manager.token() for _ in range(100)]
         took = time.monotonic() - started
         eventually(lambda: grant.requests == 2)
         assert set(tokens) == {first}
-        # a call that waited at all would wait for the gate
+        # a call that waits would wait for the gate
         assert took < 1.0
         assert manager.status().renewing
     eventually(lambda: not manager.status().renewing)
@@ -122,7 +122,7 @@ def test_refresh_joins_a_running_renewal() -> None:
         eventually(lambda: grant.requests == 1)
     for waiter in waiters:
         waiter.join(20)
-    # a caller that came while it ran has joined it; a later one may force another
+    # a caller during the renewal has joined it; a later one may force another
     assert grant.requests <= 2
 
 
@@ -191,7 +191,7 @@ def test_invalidating_an_earlier_token_leaves_the_later(*, shared: bool, tmp_pat
 
 
 def test_unforced_grants_are_at_least_a_second_apart() -> None:
-    grant = CountingGrant(lifetime=0.0)  # F28: over before it is there
+    grant = CountingGrant(lifetime=0.0)  # F28: it has expired when it arrives
     manager = sibling(grant)
     started = time.monotonic()
     tokens = [manager.token() for _ in range(3)]
@@ -412,7 +412,7 @@ def test_a_failing_username_callable_is_called_at_most_once_per_recheck() -> Non
     for _ in range(20):
         with pytest.raises(GrantUnavailable, match="could not read the username"):
             manager.token()
-    # by the first poll, and by the renewal that tells why
+    # by the first poll, and by the renewal that reports the reason
     assert grant.asked <= 2
 
 
@@ -438,7 +438,7 @@ def test_a_revocation_waits_for_a_running_renewal() -> None:
         assert grant.revoked == []
     for thread in (refreshing, revoking):
         thread.join(20)
-    # the first one, too, where the revocation began while it was still sent
+    # the first token too, if the revocation began while it was still sent
     assert grant.revoked[-1].startswith("token-2-")
     assert manager.status().state == "none"
 

@@ -40,7 +40,7 @@ class Blocking:
 
 
 class Handler(logging.Handler):
-    """Hands each record to what blocks."""
+    """A log handler that passes each record to a blocking listener."""
 
     def __init__(self, blocking: Blocking) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Handler(logging.Handler):
 
 @pytest.fixture
 def blocking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blocking]:
-    # the thread that hangs is not to hold up the reports of later tests
+    # the hanging thread must not delay the reports of later tests
     own = reports.Reporter()
     monkeypatch.setattr(reports, "_reporter", lambda: own)
     made = Blocking()

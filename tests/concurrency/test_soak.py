@@ -1,4 +1,4 @@
-"""A process that renews for months holds no more memory, descriptors or threads than at first."""
+"""A process that renews for months leaks no memory, descriptors or threads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def renew(manager: TokenManager, grant: CountingGrant, times: int) -> None:
 
 
 class Held(NamedTuple):
-    """What this process holds now."""
+    """The resources that this process uses now."""
 
     objects: int
     memory: int
@@ -70,10 +70,10 @@ def test_renewals_leak_no_memory_threads_or_descriptors(
         tracemalloc.stop()
     print(f"{times} renewals: {before} -> {after}")  # noqa: T201  numbers to report
     assert after.descriptors <= before.descriptors
-    # one object kept by every third renewal
+    # a leak of one object per three renewals
     assert after.objects - before.objects < times / 3
-    # the interpreter's table of strings may double at any moment, whose 2 MiB are no leak; 400
-    # bytes kept by each renewal of a long run would be
+    # The interpreter's string table may double at any time, by 2 MiB, which is not a leak. 400
+    # bytes per renewal of a long run would be.
     assert after.memory - before.memory < 4 << 20
 
 

@@ -1,4 +1,4 @@
-"""Clocks that are set, stand still, or differ from the server's."""
+"""Clocks that are set, that stand still, or that differ from the server's."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_token_survives_a_reboot_in_its_file(  # F16
     monkeypatch.setattr(clock, "boot_id", lambda: "another boot")
     again = sibling(grant, tmp_path)
     assert again.token() == first
-    # from here on the new boot's clock holds it, though the wall clock be set back
+    # from here on the new boot's clock limits it, even if the wall clock is set back
     clocks.boot_offset += 10 * HOUR
     clocks.wall_offset -= DAY
     assert again.token() != first
@@ -135,7 +135,7 @@ def test_a_lifetime_shorter_than_every_margin_costs_one_grant(  # F28
     for _ in range(50):
         assert manager.token() == first
     assert grant.requests == 1
-    # at its end, the next one: but two grants keep a second apart
+    # the next token at its end, but grants are at least a second apart
     clocks.pass_by(max(lifetime, 1.0))
     assert manager.token() != first
     assert grant.requests == 2
@@ -198,7 +198,7 @@ def test_a_frozen_clock_keeps_requests_going(server: TokenServer) -> None:
 def test_a_token_is_dated_by_the_clock_reading_of_its_caller(grant: CountingGrant) -> None:
     with freeze_time("2031-05-01", ignore=["_pytest.timing"]):
         token = sibling(grant).token()
-        # the renewal's thread sees the real time; a clock of its own moves the caller's on
+        # the renewal's thread sees the real time, so it counts from the caller's reading
         assert 0.0 <= token.issued_at - time.time() < 5.0
         assert token.lifetime == pytest.approx(grant.lifetime)
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 SECRET = Fernet.generate_key()
 
 PATIENCE = 10.0
-"""Seconds that an operation on a server may last: this suite is not about slow ones."""
+"""Seconds that an operation on a server may take: this suite does not test slow servers."""
 
 MAKERS: dict[str, Callable[[pytest.FixtureRequest], TokenStore]] = {
     "memory": lambda _: MemoryStore(),
@@ -142,7 +142,7 @@ Medium = tuple[TokenStore, "Callable[[bytes], object]", "Callable[[], bytes]"]
 
 @pytest.fixture(params=["file", "redis"])
 def medium(request: pytest.FixtureRequest) -> Medium:
-    """A store, and how its medium is written and read past it."""
+    """A store, and direct access to its medium."""
     if request.param == "file":
         store = FileStore(request.getfixturevalue("tmp_path"))
         path = store.path(KEY)
@@ -159,7 +159,7 @@ def medium(request: pytest.FixtureRequest) -> Medium:
 
 
 def signed(body: dict[str, object]) -> bytes:
-    """`body` with a right checksum, which needs no key."""
+    """`body` with a correct checksum, which needs no key."""
     rest = {name: value for name, value in body.items() if name != "checksum"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
     return json.dumps({**rest, "checksum": hashlib.sha256(text.encode()).hexdigest()}).encode()
@@ -213,7 +213,7 @@ CRAFTS: dict[str, dict[str, object]] = {
 
 
 def crafted(value: object, changes: dict[str, object]) -> object:
-    """`value` with the members that `changes` names replaced, at any depth."""
+    """`value` with the members in `changes` replaced, at any depth."""
     if isinstance(value, list):
         return [crafted(each, changes) for each in value]
     if not isinstance(value, dict):
@@ -272,7 +272,7 @@ def test_control_characters_in_an_error_are_escaped(  # S57
 def test_an_entry_that_cannot_be_read_back_is_not_written(  # S57
     medium: Medium, now: Instant, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # a function of a user's own may return any text as a token
+    # a custom grant may return any text as a token
     store, _, _ = medium
     store.save(KEY, Entry.of_revocation(int(now.wall) - 60))
     for _ in range(2):
@@ -287,7 +287,7 @@ def test_an_entry_that_cannot_be_read_back_is_not_written(  # S57
 
 @pytest.fixture(params=["file", "redis"])
 def sealing(request: pytest.FixtureRequest) -> Sealing:
-    """Opens one medium with the keys that it is given."""
+    """Opens one medium with given keys."""
     if request.param == "file":
         return partial(FileStore, request.getfixturevalue("tmp_path"))
     return partial(RedisStore, request.getfixturevalue("valkey").url)

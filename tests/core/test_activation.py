@@ -1,4 +1,4 @@
-"""Which of two tokens is sent while an API does not accept the newer one yet."""
+"""Which of two tokens is sent while an API does not yet accept the newer one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def held(token: Token, snapshot: Snapshot = EMPTY, policy: RefreshPolicy = POLIC
 
 
 def both(policy: RefreshPolicy = POLICY) -> Snapshot:
-    """What a manager has that held the old token when the new one arrived."""
+    """The snapshot of a manager that held the old token when the new one arrived."""
     return held(NEW, held(OLD, policy=policy), policy)
 
 
@@ -98,7 +98,7 @@ def test_without_a_token_that_can_be_sent_the_new_one_is_sent_at_once() -> None:
 
 
 def test_the_delay_ends_when_the_old_token_stops_being_usable() -> None:
-    old = issued(ago(HOUR - 12), value="old")  # of whose life the last 10 seconds are the margin
+    old = issued(ago(HOUR - 12), value="old")  # the last 10 seconds of its lifetime are the margin
     snapshot = held(NEW, held(old))
     assert sent(snapshot, NOW.after(1.9)) == "old"
     assert sent(snapshot, NOW.after(2)) == "new"

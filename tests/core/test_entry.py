@@ -1,4 +1,4 @@
-"""One value and one merge: the laws, and what each field means."""
+"""`Entry` and `join`: the laws of the merge, and the meaning of each field."""
 
 from __future__ import annotations
 
@@ -362,5 +362,5 @@ def test_new_facts_are_worth_saving(news: Entry) -> None:
 
 
 def test_other_times_of_the_same_token_are_not_worth_saving() -> None:
-    # machines that convert times by their own clocks would correct each other for ever
+    # machines that convert times with their own clocks would keep correcting each other
     assert not adds(Entry(issued(NOW, generation=1)), Entry(issued(ago(0.01), generation=1)))

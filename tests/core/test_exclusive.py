@@ -29,7 +29,7 @@ INITIAL = replace(READING, initial="first")
 
 
 def script(login: Login | None = LOGIN, reading: Reading = INITIAL) -> Script:
-    """A process with memory and one shared store that holds `login`."""
+    """A process with a memory store, and a shared store that holds `login`."""
     return Script(stores=[NOTHING, Entry(login=login)], reading=reading, exclusive=True)
 
 
@@ -212,7 +212,7 @@ def test_a_refused_refresh_token_ends_the_login_for_everyone() -> None:
     result = world.renew()
     assert kept(world).refresh_token is None
     assert kept(world).initials == LOGIN.initials
-    # the next login is not held up by a cool-down of the client's credentials
+    # the next login is not delayed by a cool-down of the client's credentials
     assert failed(result) is FailureKind.LOCAL
     assert world.stores[-1].refusals == ()
 
@@ -228,7 +228,7 @@ def test_a_refused_client_does_not_end_the_login() -> None:
 
 
 def failing_saves(world: Script, times: int) -> None:
-    """The first save is the mark; so many after it fail."""
+    """Make `times` saves fail after the first, which is the mark."""
     save, calls = world._save, itertools.count()
 
     def unreliable(store: int, entry: Entry) -> Entry | None:
@@ -246,7 +246,7 @@ def test_a_successor_is_saved_again_until_the_store_is_back() -> None:
     result = world.renew()
     assert result.token is not None
     assert kept(world).refresh_token == "refresh-2"
-    # nobody waits for the store
+    # no caller waits for the store
     assert world.names()[5:] == [
         "StillHeld 1", "Request", "Save 1", "Publish", "Sleep",
         "Save 1", "Sleep", "Save 1", "Sleep", "Save 1", "Save 0",

@@ -1,4 +1,4 @@
-"""Three kinds of failure: whom each binds, and for how long."""
+"""The three kinds of failure: whom each binds, and for how long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Identities never share a digest, and no secret travels with a value."""
+"""Identities never share a digest, and no value shows or pickles a secret."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_digest_of_an_identity_is_the_same_under_any_version_of_unicode() ->
     assert named.digest() == "778f9a41580650c35a85149e851360ed"
 
 
-# few identities, so that equal ones come up, and made of what a repr separates by
+# few identities, so that equal ones occur, built from characters that a repr uses as separators
 words = st.text("N',\" ", max_size=2)
 extras = st.lists(st.tuples(words, words), max_size=2).map(tuple)
 maybe = st.none() | words
@@ -80,7 +80,7 @@ def test_the_parts_of_an_identity_are_separated_in_its_digest() -> None:  # S49
 
 
 def test_a_token_of_a_year_is_trusted_across_2038_too() -> None:  # F16
-    # doubles have half the resolution from there on, and the sum is rounded up
+    # doubles have half the resolution after 2038, and the sum is rounded up
     asked_at = 2.0**31 - HOUR + 3 * 2.0**-22
     token = Token("value", asked_at, asked_at + LONGEST_LIFETIME)
     assert token.lifetime > LONGEST_LIFETIME

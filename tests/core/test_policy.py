@@ -1,4 +1,4 @@
-"""When a token is renewed, and how long a failure is waited out."""
+"""When a token is renewed, and how long a failure lasts."""
 
 from __future__ import annotations
 
@@ -206,14 +206,14 @@ OLD = issued(ago(HOUR))
         (failure(), None, True),
         (failure(ago(61)), None, False),
         (failure(), issued(), True),
-        # the token ended after the failure: the outage is tried again, once
+        # the token ended after the failure: the request is tried again once
         (failure(ago(30), pause=600), OLD, False),
         (failure(ago(30), pause=600, reading=False), OLD, False),
-        # by the clock that nobody can set it had ended before
+        # on the clock since boot it had ended before
         (replace(failure(ago(30), pause=600), at_boot=NOW.boot - 5), OLD, True),
         # the token had ended before
         (failure(ago(5), pause=600), OLD, True),
-        # refused credentials are not tried again for that
+        # the end of a token does not end a refusal
         (refusal(ago(30)), OLD, True),
     ],
     ids=range(8),

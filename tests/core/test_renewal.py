@@ -1,4 +1,4 @@
-"""The renewal protocol: what it asks of the world, in which order, and what it makes of it."""
+"""The renewal protocol: its effects, their order, and what it does with their results."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ def test_two_grants_without_force_are_a_second_apart() -> None:  # S18
     assert Script(stores=[Entry.of_token(EXPIRED)]).renew().seconds == 0
     undated = replace(EXPIRED, issued_boot=None)
     assert Script(stores=[Entry.of_token(undated)]).renew().seconds == 0
-    # a reading from the future is another boot's
+    # a reading from the future belongs to another boot
     ahead = replace(EXPIRED, issued_boot=NOW.boot + 5)
     assert Script(stores=[Entry.of_token(ahead)]).renew().seconds == 0
 

@@ -1,4 +1,4 @@
-"""A revocation covers every token that is ours, and what is in flight."""
+"""A revocation covers every token of our credentials, including one in flight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds over many steps, whatever comes and whatever the clocks do."""
+"""Properties of long sequences of steps, whatever the results and the clocks are."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def held(token: Token, now: Instant = NOW, fraction: float = 0.0) -> Snapshot:
 
 
 def granted(snapshot: Snapshot, token: Token, now: Instant) -> Snapshot:
-    """`snapshot` after a renewal that brought `token`."""
+    """`snapshot` after a renewal that returned `token`."""
     result = Result(source=Source.GRANT, key=KEY, token=token, entry=Entry.of_token(token))
     return apply_result(snapshot, result, now, POLICY, jitter_fraction=0.0)
 
@@ -71,7 +71,7 @@ def test_the_same_token_granted_again_has_its_new_times() -> None:
     snapshot = granted(held(issued()), again, stale)
     assert snapshot.token == again
     assert decide(snapshot, stale) is Action.USE
-    # a copy of it is no news
+    # a copy of it adds nothing
     assert granted(snapshot, replace(again, expires_at=again.expires_at + 60), stale) == snapshot
 
 
@@ -147,7 +147,7 @@ def test_a_copy_without_a_boot_time_does_not_outlive_its_original(back: float) -
 
 
 class Step(NamedTuple):
-    """Some time passes, a clock may be set, and a renewal or a poll brings something."""
+    """One step: time passes, a clock may be set, and a renewal or a poll has a result."""
 
     elapsed: float
     jump: float
@@ -171,7 +171,7 @@ steps = st.builds(
 
 
 def brought(step: Step, number: int, now: Instant, seen: list[Token]) -> Entry:
-    """About a new token, or about one that was there some steps earlier."""
+    """A result about a new token, or about one of an earlier step."""
     at = now.after(-step.age)
     value = f"token-{len(seen)}"
     seen.append(issued(at, value=value, lifetime=step.lifetime, generation=number))
@@ -188,7 +188,7 @@ def brought(step: Step, number: int, now: Instant, seen: list[Token]) -> Entry:
 
 
 def after(snapshot: Snapshot, step: Step, entry: Entry, now: Instant, fraction: float) -> Snapshot:
-    """`snapshot` after `step`; a renewal adopts what is usable, as the protocol does."""
+    """`snapshot` after `step`; a renewal adopts a usable token, as the protocol does."""
     options: dict[str, Any] = {"jitter_fraction": fraction}
     if not step.renewal:
         return merge_shared(snapshot, entry, now, POLICY, may_adopt=True, **options)
@@ -228,7 +228,7 @@ def check_invariants(snapshot: Snapshot, now: Instant) -> None:
 
 
 def check_live_token(own: Token, snapshot: Snapshot) -> None:
-    """A live token gives way to a newer one, or to a revocation of it or of a newer one."""
+    """Check that a live token is only replaced by a newer one, or ended by a revocation."""
     token = snapshot.token
     if token is None or token.value != own.value:
         newer = token is not None and token.order > own.order

@@ -1,4 +1,4 @@
-"""What a manager holds, what a caller does with it, and how one snapshot follows another."""
+"""The snapshot of a manager, the decision of a caller, and the transitions of the snapshot."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_callers_wait_while_a_rejected_token_is_replaced() -> None:
     rejected = with_rejected(with_fast_path(held(issued()), NOW, POLICY))
     assert decide(rejected, NOW) is Action.REFRESH_OR_WAIT
     assert not rejected.fresh_from <= NOW.wall < rejected.fresh_until
-    # the API may have meant the caller, not the token
+    # the API may have rejected the caller, not the token
     assert decide(applied(rejected, failure=failure()), NOW) is Action.USE
     assert decide(applied(rejected, token=NEW), NOW) is Action.USE
 
@@ -218,7 +218,7 @@ def test_a_live_token_outlives_a_failure_of_any_kind(kind: FailureKind) -> None:
     snapshot = with_failure(held(OLD), failed, NOW, POLICY)
     assert decide(snapshot, NOW) is Action.USE
     assert decide(snapshot, NOW.after(49)) is Action.USE
-    # its end is tried again
+    # a request is tried again at its end
     assert decide(snapshot, NOW.after(50)) is Action.REFRESH_OR_WAIT
 
 
@@ -321,7 +321,7 @@ def test_a_siblings_outage_does_not_move_the_renewal_of_a_fresh_token() -> None:
     [
         Entry.of_failure(failure(ago(61))),
         Entry.of_failure(failure(ago(HOUR - 60), generation=OLD.generation - 1)),
-        # whether a refusal concerns this process is for a renewal to tell
+        # only a renewal can tell whether a refusal concerns this process
         Entry.of_failure(refusal(), b"salt"),
     ],
     ids=["over", "older", "refused"],
@@ -424,7 +424,7 @@ def test_an_expired_token_of_a_late_renewal_is_dropped() -> None:  # F30
     after = apply_result(EMPTY, result, NOW, POLICY, jitter_fraction=0)
     assert after.token is None
     assert token_for_waiter(after, result, NOW, waiting_since=NOW) is None
-    # frozen between the result and its receiver
+    # the process was suspended between the result and its receiver
     early = apply_result(EMPTY, result, ago(3600), POLICY, jitter_fraction=0)
     assert token_for_waiter(early, result, NOW, waiting_since=NOW) is None
 
@@ -502,7 +502,7 @@ def test_an_invalidated_token_is_dropped_and_a_newer_one_stays() -> None:
 
 
 def test_a_token_is_invalidated_by_its_highest_generation() -> None:
-    # some servers answer a second grant with the token that they gave before
+    # some servers answer a second grant with the same token
     again = replace(OLD, generation=GENERATION)
     after = invalidated(held(OLD), "old", Entry.of_token(again))
     assert after.entry.revoked_through == GENERATION

@@ -1,4 +1,4 @@
-"""A token and its identity: immutable values that hide their secrets."""
+"""A token and its identity: immutable values whose `repr` shows no secret."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Fuzzes what a token endpoint may answer: only the library's own errors come out, and no secret.
+"""Fuzzes the answers of a token endpoint: only the library's errors are raised, without a secret.
 
 Not collected by pytest; atheris is not among the extras. For ten minutes:
 
     pip install atheris && python tests/fuzz/fuzz_response.py -max_total_time=600
 
-Any option of libFuzzer may follow. The seeds have the shapes of real answers: of Django OAuth
-Toolkit, and of servers that do otherwise.
+Any option of libFuzzer may follow. The seeds look like real answers of Django OAuth Toolkit and of
+other servers.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def seeds() -> list[bytes]:
 
 
 def document(source: atheris.FuzzedDataProvider) -> bytes:
-    """A JSON object of the members that count, with values of every kind."""
+    """A JSON object with the relevant members, with values of every kind."""
     members = {}
     for name in (*GRANTED, *REFUSED):
         number, text = source.ConsumeFloat(), source.ConsumeUnicode(20)
@@ -98,13 +98,13 @@ def document(source: atheris.FuzzedDataProvider) -> bytes:
 
 
 def check(data: bytes) -> None:
-    """One answer: a token that a header can carry, or an error that can be logged."""
+    """Check one answer: a token that a header can carry, or an error that can be logged."""
     if len(data) < 3:
         return
     status, kind, retry, body = data[0], data[1], data[2], data[3:]
     if kind >= 128:
         body = document(atheris.FuzzedDataProvider(body))
-    # a search for secrets takes ten times as long as all the rest
+    # the search for secrets takes ten times as long as the rest
     masked = retry % 8 == 1
     retry_after = RETRIES[retry] if retry < len(RETRIES) else body[:60].decode("latin-1")
     fuzzed = answer.Answer(
@@ -141,7 +141,7 @@ def check_grant(granted: response.Granted) -> None:
 
 
 def letters(text: str) -> str:
-    """What is left of a secret in most escaped forms."""
+    """The letters that most escaped forms of a secret keep."""
     return "".join(filter(str.isalnum, text.casefold()))
 
 
@@ -149,13 +149,13 @@ def check_error(error: TokenError, *, masked: bool) -> None:
     shown = f"{error}{error.error}{error.description}{error.content_type}"
     assert shown.isprintable()
     assert len(shown) < 3000
-    # each by itself: the end of one and the beginning of the next may make up a secret
+    # separately: the end of one and the beginning of the next may form a secret
     words = [*str(error).split(": "), error.error, error.description, error.content_type]
     for word in filter(None, words if masked else []):
         assert letters(SECRET) not in letters(word)
         assert letters(SENT) not in letters(word)
     assert error.__cause__ is None
-    # only what cannot hold a token may have led here
+    # only an answer without a token may lead here
     assert error.__context__ is None or not isinstance(error.__context__, TokenError)
 
 

@@ -1,4 +1,4 @@
-"""A manager made at import works in celery's pools: processes that come and go, threads, gevent."""
+"""A manager made at import works in celery's pools: short-lived processes, threads, gevent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def broker() -> Iterator[str]:
 def report_of(
     trial: Trial, broker: str, *pool: str, kill: Callable[[], None] | None = None
 ) -> Report:
-    """Tasks were sent for `LOAD` seconds; `kill` is called now and then."""
+    """Send tasks for `LOAD` seconds, and call `kill` now and then."""
     load = Load()
     with trial.running(worker(*pool)):
         sender = celery.Celery(broker=broker)
@@ -75,7 +75,7 @@ def worker(*pool: str) -> list[str]:
 def test_processes_that_end_after_some_tasks_share_a_token(tmp_path: Path, broker: str) -> None:
     with Trial(tmp_path, shared=True, keep_fresh=True, broker=broker) as trial:
         report = report_of(trial, broker, *PREFORK)
-    # one that ends in the middle of a renewal may lose it
+    # a process that ends in the middle of a renewal may lose its token
     assert report.broken_promises(workers=PROCESSES, spare=2) == [], report.log
 
 
@@ -84,7 +84,7 @@ def test_killed_processes_cost_at_most_one_grant_each(tmp_path: Path, broker: st
 
     def kill() -> None:
         pid = trial.report().calls[-1].pid
-        # it may have ended by itself
+        # it may have ended already
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)

@@ -1,4 +1,4 @@
-"""Calls during the end of the interpreter, for as long as several tokens live."""
+"""Calls during interpreter exit, over several token lifetimes."""
 
 from __future__ import annotations
 

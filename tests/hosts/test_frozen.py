@@ -1,4 +1,4 @@
-"""A host that is frozen for longer than its token and its requests may live loses no call."""
+"""A host frozen for longer than a token's lifetime and a request's deadline fails no call."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 FROZEN = LIFETIME + 1
-"""Seconds: longer than a token lives, and than the deadline of a request."""
+"""Seconds: longer than a token's lifetime and a request's deadline."""
 
 SPELL = 4.5
-"""Seconds of load before and after."""
+"""Seconds of load before and after the freeze."""
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_thawed_host_serves_at_once(tmp_path: Path, moment: str, *, shared: bo
                 trial.server.close()
                 trial.server.start()
             trial.server.recover()
-            # requests that queue up meanwhile meet whatever the renewal brings
+            # requests that queue up meanwhile get the result of the renewal
             with under_load(port) as load:
                 time.sleep(FROZEN)
                 os.killpg(host.pid, signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""A manager made before gunicorn forks its workers works, and keeps fresh, in each of them."""
+"""A manager made before gunicorn forks works, and keeps its token fresh, in each worker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EARLY = ["gevent", "--config", "python:support.host_gevent"]
     ids=["sync", "gthread", "gevent_patched_after_import", "gevent_patched_before_import"],
 )
 def worker_class(request: pytest.FixtureRequest) -> list[str]:
-    """The kind of worker, and what its command line needs besides."""
+    """The kind of worker, and its extra options on the command line."""
     if "gevent" in request.param:
         pytest.importorskip("gevent", reason="gevent is not installed: see the extra `hosts`")
     return list(request.param)
@@ -81,7 +81,7 @@ def test_each_worker_keeps_its_token_fresh_without_calls(
 
     with Trial(tmp_path, keep_fresh=True) as trial:
         with trial.serving(gunicorn(port, *worker_class, workers=WORKERS), port):
-            # each has a token; two lifetimes on it has another, and nobody has asked for one
+            # each worker has a token, and another one two lifetimes later, without any request
             eventually(each_has_a_token)
             eventually(all_have_moved_on)
         assert trial.report().broken_promises(askers=WORKERS + 1) == []

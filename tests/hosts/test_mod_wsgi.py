@@ -18,10 +18,10 @@ pytestmark = pytest.mark.slow
 PROCESSES = 2
 
 MODULES = Path("/usr/lib/apache2/modules")
-"""Debian's."""
+"""The path of Debian's module."""
 
-# Without WSGIPythonHome it takes the library of the first `python3` on PATH, whose compiled modules
-# need not fit.
+# Without WSGIPythonHome it uses the library of the first `python3` on PATH, whose compiled modules
+# may not be compatible.
 CONFIGURATION = """
 ServerName localhost
 ServerRoot {place}
@@ -50,7 +50,7 @@ def port() -> int:
 
 @pytest.fixture
 def apache(tmp_path: Path, port: int) -> list[str]:
-    """Its command; it does not let root run applications, and may read what only root may."""
+    """The command. Apache does not run applications as root, but may read root's files."""
     program = shutil.which("apache2", path=f"{os.environ['PATH']}:/usr/sbin")
     module = MODULES / "mod_wsgi.so"
     if program is None or not module.exists():

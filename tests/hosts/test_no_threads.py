@@ -1,4 +1,4 @@
-"""Where no thread can start, the caller that is due renews in its own call."""
+"""If no thread can start, a caller whose token is due renews in its own call."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ OTHER_UID = 61234
 
 
 def command(limit: str) -> list[str]:
-    """A script under a limit; that on processes does not bind root, whose real uid it changes.
+    """A script under a limit. The process limit does not apply to root, so the real uid changes.
 
-    What else root may do stays: Python's own files may be readable for root alone.
+    Root keeps its other privileges: Python's files may be readable only by root.
     """
     script = [sys.executable, "-m", "support.host_script", limit]
     if limit != "processes" or os.geteuid() != 0:
@@ -65,5 +65,5 @@ def test_a_dripping_server_blocks_no_caller_beyond_the_deadline(  # F33
     if status == NO_LIMIT:
         pytest.skip("the limit lets threads start here")
     assert status == 0, report.log
-    # the deadline of a request is 3 s, and a second more
+    # the deadline of a request is 3 s, plus one second
     assert list(report.waits(4.0)) == [], report.log

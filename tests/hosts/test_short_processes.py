@@ -1,4 +1,4 @@
-"""Scripts that are shorter than a grant do not each make one for nobody."""
+"""Scripts shorter than a grant do not each start one that nobody uses."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 LIFETIME = 16
-"""Seconds: its last quarter is long enough for several runs."""
+"""Seconds. The last quarter of the lifetime is long enough for several runs."""
 
 BEFORE = 10.0
-"""Seconds in which nothing is due yet, whatever the jitter."""
+"""Seconds in which no token is due, whatever the jitter."""
 
 RUNNERS = 3
 
 GRANT = WORK + 0.2
-"""Seconds that a grant takes: less than one is left of it when the run that began it ends."""
+"""Seconds that a grant takes; less than one second remains when the run that began it ends."""
 
 
 def used_tokens(trial: Trial) -> set[str]:

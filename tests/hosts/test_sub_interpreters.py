@@ -1,4 +1,4 @@
-"""Isolated sub-interpreters: each has a lock of its own, and none starts a daemon thread."""
+"""Isolated sub-interpreters: each has its own interpreter lock, and none starts a daemon thread."""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ def test_calls_succeed_in_every_interpreter_over_several_lifetimes(
     assert {status for each in everyone for status in each["statuses"]} == {200}
     assert len(sent) == calls, "a 401 has its request sent again"
     assert all(each["calls"] > LIFETIMES for each in everyone)
-    # renewed in its last quarter, a token may serve for three quarters of its life
+    # renewed in its last quarter, a token is used for at least three quarters of its lifetime
     assert LIFETIMES <= server.grants <= LIFETIMES * 4 / 3 + 2
     assert max(each["longest"] for each in everyone) < settings.timeout

@@ -34,7 +34,7 @@ def test_workers_forked_during_a_token_request_have_tokens(  # F29
             trial.open_gate()
             load = trial.load(uwsgi.port)
         report = trial.report(load)
-    # the master may hold the lock of the file for ever, and each worker then asks for itself
+    # the master may hold the file's lock forever; each worker then sends its own request
     assert report.broken_promises(workers=WORKERS, askers=WORKERS, spare=1) == [], report.log
 
 
@@ -62,7 +62,7 @@ def test_workers_share_the_token_of_a_manager_that_keeps_fresh(  # F29
         with uwsgi.serving(trial, *options):
             load = trial.load(uwsgi.port)
         report = trial.report(load)
-    # the first grant is the master's, and each worker may once go on without the lock that it holds
+    # the master makes the first grant; each worker may once go on without the lock that it holds
     assert report.broken_promises(workers=WORKERS, spare=WORKERS) == [], report.log
 
 

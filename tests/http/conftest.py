@@ -1,4 +1,4 @@
-"""What tests over HTTP share."""
+"""Fixtures for tests over HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC")
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No proxy, CA bundle or `.netrc` of whoever runs the tests."""
+    """Remove the proxies, CA bundle and `.netrc` of the user who runs the tests."""
     for name in (*_AMBIENT, *map(str.upper, _AMBIENT), *_BUNDLES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -27,13 +27,13 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def no_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token that dies young is replaced at once, not a second after it was granted."""
+    """Replace a token that expires soon at once, not a second after its grant."""
     monkeypatch.setattr(renewal, "GRANT_FLOOR", 0.0)
 
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """A CA that nobody trusts by himself."""
+    """A CA that is not trusted by default."""
     ca = trustme.CA()
     bundle = tmp_path_factory.mktemp("authority") / "ca.pem"
     ca.cert_pem.write_to_path(str(bundle))

@@ -1,4 +1,4 @@
-"""BearerAuth: which requests get the token, and what becomes of an answer that refuses it."""
+"""BearerAuth: which requests get the token, and how a rejecting answer is handled."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def session(auth: BearerAuth) -> Iterator[requests.Session]:
 
 
 def authorizations(server: TokenServer) -> list[list[str]]:
-    """Of each request to the API, in order."""
+    """The `Authorization` of each request to the API, in order."""
     return [request.headers.get_all("Authorization") for request in server.api.requests]
 
 
@@ -95,7 +95,7 @@ def test_the_scheme_is_spelled_bearer(
 
 
 def signed(auth: BearerAuth, url: str) -> bool:
-    """Whether `auth` puts a token on a request to `url`."""
+    """Whether `auth` adds a token to a request to `url`."""
     request = requests.Request("GET", url).prepare()
     return "Authorization" in auth(request).headers
 

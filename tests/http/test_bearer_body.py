@@ -1,4 +1,4 @@
-"""A replayed body is byte for byte what was sent at first, or there is no replay."""
+"""A replayed body is byte for byte the first one, or there is no replay."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def close(options: dict[str, Any]) -> None:
 
 
 class Unseekable(io.BytesIO):
-    """Tells where it is, and will not go back once it was read."""
+    """Reports its position, but cannot seek once it was read."""
 
     was_read = False
 
@@ -112,7 +112,7 @@ class Unseekable(io.BytesIO):
 
 
 class ClosedAtItsEnd(io.BytesIO):
-    """As a wrapper that tidies up after itself."""
+    """A wrapper that closes its file at the end."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)
@@ -122,7 +122,7 @@ class ClosedAtItsEnd(io.BytesIO):
 
 
 class NoPosition:
-    """An iterable that is a file to nobody."""
+    """An iterable without the methods of a file."""
 
     def __iter__(self) -> Iterator[bytes]:
         yield CONTENT
@@ -141,7 +141,7 @@ GONE: dict[str, Callable[[], object]] = {
     "pipe": pipe,
     "unseekable": lambda: Unseekable(CONTENT),
     "closed": lambda: ClosedAtItsEnd(CONTENT),
-    # its position is not noted by requests, since it has no iterator of its own
+    # `requests` does not record its position, since it has no iterator
     "mapped memory": lambda: mmap.mmap(-1, 100),
 }
 

@@ -1,4 +1,4 @@
-"""A refused answer neither blocks a pool nor leaks a connection, whatever its size and form."""
+"""A rejecting answer neither blocks a pool nor leaks a connection, whatever its size and form."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from evertoken.testing import Behaviour, TokenServer
 
-pytestmark = pytest.mark.timeout(30)  # a pool that blocks waits for ever
+pytestmark = pytest.mark.timeout(30)  # a pool with block=True would wait forever
 
 CHUNKED = b"HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n"
 KEPT: dict[str, Behaviour] = {
@@ -58,7 +58,7 @@ def session(token_server: TokenServer) -> Iterator[requests.Session]:
 
 
 def idle(session: requests.Session, server: TokenServer) -> int:
-    """How many of the pool's one connection nobody holds."""
+    """The number of idle connections in the pool of one."""
     adapter = session.get_adapter(server.api_url)
     assert isinstance(adapter, HTTPAdapter)
     request = requests.Request("GET", server.api_url).prepare()
@@ -70,8 +70,8 @@ def idle(session: requests.Session, server: TokenServer) -> int:
 
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Where the callers' sessions have connected to so far."""
-    # what connects to the token endpoint takes the function by its import
+    """The addresses that the callers' sessions have connected to so far."""
+    # the token endpoint's connection has imported the original function
     importlib.import_module("evertoken.grants.connection")
     made: list[tuple[str, int]] = []
 
@@ -166,14 +166,14 @@ def test_a_dripping_401_is_closed_soon(
     stream: bool,
 ) -> None:  # F36
     if timeout not in {1000.0, None}:
-        # the read timeout of the request bounds it as well
+        # the request's read timeout also bounds it
         monkeypatch.setattr(replay, "DRAIN_TIME", 1000.0)
     token_server.api.answer_next(Drip(0.01, then=DRIPPED[kind]))
 
     start = time.monotonic()
     response = session.get(token_server.api_url, stream=stream, timeout=timeout)
 
-    # by itself the answer takes ten minutes
+    # the whole answer would take ten minutes
     assert time.monotonic() - start < 10
     assert response.status_code == 200
     assert len(response.content) > 0

@@ -1,4 +1,4 @@
-"""What leaves `requests` is one of its exceptions too; what leaves the manager is plain."""
+"""Errors raised inside `requests` are its exceptions too; those of the manager are plain."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from evertoken.testing import TokenServer
 
 URL = "https://api.example/leads/7/"
-"""Nothing is sent there: all calls end before that."""
+"""An API that gets no request: all calls fail before that."""
 
 KINDS: list[type[TokenError]] = [
     TokenError,
@@ -57,7 +57,7 @@ def session() -> Iterator[requests.Session]:
 
 
 def failing(kind: type[TokenError], *, status: int | None = None) -> CountingGrant:
-    """A grant that fails so at every request."""
+    """A grant that raises this error at every request."""
     grant = CountingGrant()
     grant.failure = kind("it happened", status=status, error="invalid_grant")
     return grant
@@ -74,7 +74,7 @@ def test_every_kind_can_be_caught_as_an_error_of_either_library(
     grant = failing(kind, status=400)
     session.auth = auth_of(sibling(grant))
     said = f"{grant.key.client_id} at {grant.key.token_url}: it happened"
-    # the second error is the remembered one
+    # the second error is remembered
     for family, ending in ((requests.RequestException, ""), (kind, r" \(remembered since .*\)")):
         with pytest.raises(family, match=f"^{re.escape(said)}{ending}$") as caught:
             session.get(URL, timeout=WAIT)
@@ -117,7 +117,7 @@ def test_errors_of_a_manager_are_plain_when_raised_remembered_and_reported(
 ) -> None:
     events: list[Event] = []
     manager = sibling(failing(kind), on_event=events.append)
-    # the edge has made its error of the same one by then
+    # by then an error for `requests` has been made from the same one
     with pytest.raises(requests.RequestException):
         session.get(URL, auth=auth_of(manager), timeout=WAIT)
     for call in (manager.token, manager.header, manager.refresh):
@@ -194,7 +194,7 @@ def test_a_wrong_argument_does_not_raise_a_request_exception(token_server: Token
 
 @contextlib.contextmanager
 def no_collection() -> Iterator[None]:
-    """What refers to itself stays for as long as this lasts."""
+    """Disable the garbage collector, so that reference cycles stay."""
     gc.collect()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""A response travels between processes and through caches, and takes no manager along."""
+"""A response can be pickled and cached, without its manager."""
 
 from __future__ import annotations
 

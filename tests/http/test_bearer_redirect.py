@@ -1,4 +1,4 @@
-"""After a redirect the token stays inside its origin (RFC 6750 section 5.3)."""
+"""After a redirect the token stays within its origins (RFC 6750 section 5.3)."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ SECURE = "https://api.example.com"
 CLEAR = "http://api.example.com"
 PATH = "/api/v4/leads/"
 FOREIGN = ["evil.example", "api.example.com.evil.example", "sub.api.example.com"]
-KINDS = [302, 307]  # one goes on with GET, one as it was
+KINDS = [302, 307]  # one continues with GET, one with the same method
 DENIED = Answer(401, (), b"denied")
 
 
 @dataclass(frozen=True)
 class Net:
-    """Names that lead to servers on loopback, by way of a proxy.
+    """Host names that lead to servers on loopback through a proxy.
 
     Attributes:
         secure: `https://api.example.com`.
         clear: `http://api.example.com`.
         thief: every other host and port.
-        session: knows the way.
-        bundle: of the CA that signed for all.
+        session: uses the proxy and trusts the CA.
+        bundle: the CA bundle for all of them.
     """
 
     secure: TokenServer
@@ -55,7 +55,7 @@ class Net:
     bundle: str
 
     def sign_in(self, origin: str, *others: str) -> TokenManager:
-        """Have the session send that origin's token there, and to the `others`."""
+        """Make the session send that origin's token to it and to the `others`."""
         server = self.secure if origin == SECURE else self.clear
         manager = manager_of(server, grant=grant_of(server, verify=self.bundle))
         self.session.auth = BearerAuth(manager, origins=[origin, *others], allow_http=True)
@@ -100,7 +100,7 @@ def carried(server: TokenServer) -> list[str | None]:
 
 
 def learned(server: TokenServer, owner: TokenServer) -> list[str]:
-    """Which of the owner's secrets `server` was told in any way."""
+    """Which of the owner's secrets `server` received in any form."""
     scanner = Scanner(**{f"secret{n}": secret for n, secret in enumerate(owner.secrets)})
     told = [
         f"{it.path}?{it.query} {dict(it.headers)} {it.body.decode('latin-1')}"
@@ -332,7 +332,7 @@ def test_a_401_after_a_redirect_to_a_named_origin_is_replayed_there(net: Net) ->
 
 @dataclass(frozen=True)
 class RenewAndDeny:
-    """Denies, while another caller renews: so a replay would cost no grant."""
+    """Denies a request while another caller renews, so that a replay would cost no grant."""
 
     manager: TokenManager
 

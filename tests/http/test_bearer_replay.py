@@ -1,4 +1,4 @@
-"""Which answers mean a dead token, and how a request is sent again."""
+"""Which answers mean a dead token, and how the request is sent again."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def test_a_scheme_is_one_word(manager: TokenManager, scheme: str) -> None:
 
 
 class URL:
-    """As httpx and aiohttp have them: not text."""
+    """A URL like those of httpx and aiohttp, which are not text."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A server that keeps one session per user: a new token ends the one before (F39)."""
+"""A server that keeps one session per user: a new token ends the previous one (F39)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SAID = "the API rejected two tokens within 60 s"
 
 @dataclass(frozen=True)
 class OneSession:
-    """Grants, and ends what was granted before."""
+    """Grants a token, and ends those granted before."""
 
     server: TokenServer
 

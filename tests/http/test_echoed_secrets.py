@@ -1,4 +1,4 @@
-"""A server that repeats what it was sent, escaped: no error, log or file shows it."""
+"""A server that echoes secrets, escaped: no error, log or file shows them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def everything_on(error: TokenError) -> str:
 
 
 def kept_in(folder: Path) -> str:
-    """The texts of all files, as they are and as JSON means them."""
+    """The text of all files, raw and decoded from JSON."""
     texts = [path.read_text() for path in folder.rglob("*") if path.is_file()]
     return "\n".join([*texts, *(str(json.loads(text)) for text in texts if text)])
 

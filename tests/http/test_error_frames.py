@@ -46,7 +46,7 @@ PLANTED = Scanner(
     api_key=API_KEY,
     proxy_password=PROXY_PASSWORD,
     redis_password=REDIS_PASSWORD,
-    # a part of the above, where a URL was cut at the wrong place
+    # a part of the above, left when a URL is split at the wrong place
     redis_part="planted-redis",
     encryption_key=ENCRYPTION_KEY,
 )
@@ -62,7 +62,7 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def frames_of(error: BaseException) -> Iterator[FrameType]:
-    """Those of `error` and all that led to it, but for the test's own."""
+    """The frames of `error`, its causes and contexts, except the test's own."""
     for each in chain_of(error):
         entry = each.__traceback__
         while entry is not None:
@@ -72,7 +72,7 @@ def frames_of(error: BaseException) -> Iterator[FrameType]:
 
 
 def shown_by(error: BaseException) -> list[str]:
-    """Which secrets the error, or a local variable of its frames, shows, and where."""
+    """The secrets shown by the error or by local variables of its frames, and where."""
     found = [f"the error: {secret}" for secret in PLANTED.found_on(error)]
     for frame in frames_of(error):
         for name, value in frame.f_locals.items():

@@ -31,7 +31,7 @@ HOSTS = ["127.0.0.1", "localhost", "127.1.2.3", "[::1]"]
 
 @pytest.fixture
 def proxy(token_server: TokenServer) -> Iterator[Proxy]:
-    """Leads every loopback host to the token server, so that nothing but it would be noticed."""
+    """A proxy that leads every loopback host to the token server, so that only its log shows it."""
     port = port_of(token_server)
     with Proxy({f"{host}:{port}": port for host in HOSTS}) as proxy:
         yield proxy
@@ -80,7 +80,7 @@ def test_a_grant_and_a_revocation_bypass_the_proxy_of_the_environment(
         revoke_url=at(host, token_server.revoke_url),
     )
 
-    # the server listens at the first two of them alone
+    # the server listens only at the first two of them
     listens = host in {"127.0.0.1", "localhost"}
     with nullcontext() if listens else pytest.raises(GrantUnavailable, match="could not be asked:"):
         grant.request()

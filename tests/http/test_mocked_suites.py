@@ -78,7 +78,7 @@ def test_a_mocked_401_is_replayed_with_the_next_mocked_token(
 
 
 def test_under_a_mock_the_call_that_starts_a_renewal_makes_it(token_server: TokenServer) -> None:
-    # else one for a token that is due might be sent when the mock has gone
+    # otherwise the request for a due token might be sent after the mock is removed
     senders = []
 
     def grant(_: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
@@ -124,7 +124,7 @@ def test_modules_loaded_inside_a_mock_do_not_keep_it(mock: str, tmp_path: Path) 
 
 
 def test_a_caching_session_class_is_never_used(token_server: TokenServer, tmp_path: Path) -> None:
-    # as requests-cache installs one, before the library makes its first request
+    # like requests-cache, before the library makes its first request
     (tmp_path / "cached.py").write_text(CACHED)
     done = subprocess.run(  # noqa: S603  a script of ours
         [sys.executable, str(tmp_path / "cached.py"), token_server.token_url],

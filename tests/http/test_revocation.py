@@ -1,4 +1,4 @@
-"""Revocation (RFC 7009) on the wire, and what is left of the token afterwards."""
+"""Revocation (RFC 7009) on the wire, and the state of the token afterwards."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def test_both_requests_share_one_deadline(token_server: TokenServer) -> None:  #
     with pytest.raises(RevocationFailed, match="did not answer in full within"):
         grant.revoke(token)
 
-    # the second gets a second of its own, so that a dead first one does not keep it from going out
+    # the second request gets its own second, so that a failed first one does not prevent it
     assert 1.4 < time.monotonic() - start < 2.5
     assert len(token_server.revocation_endpoint.requests) == 2
 

@@ -1,4 +1,4 @@
-"""No secret in anything that is said, logged, raised, shown or pickled (RFC 6819 section 4.6.7)."""
+"""No secret is printed, logged, raised, shown or pickled (RFC 6819 section 4.6.7)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def leaky() -> str:
 
 
 class Everything:
-    """All that came out, by where it came from."""
+    """All output, by its source."""
 
     def __init__(self) -> None:
         self.log = io.StringIO()
@@ -77,7 +77,7 @@ class Everything:
         self.shown: list[str | bytes] = []
 
     def show(self, *objects: object) -> None:
-        """As a debugger, a log, a pickle or a crash report would."""
+        """Show a value as a debugger, a log, a pickle or a crash report would."""
         for it in objects:
             self.shown += [str(it), repr(it), f"{it}", pprint.pformat(it)]
             try:
@@ -99,7 +99,7 @@ class Everything:
 
 @pytest.fixture
 def everything(monkeypatch: pytest.MonkeyPatch) -> Iterator[Everything]:
-    """Root logger and urllib3's at DEBUG, with all that a formatter can ask of a record."""
+    """Capture the root logger and urllib3's at DEBUG, with all attributes of a record."""
     out = Everything()
     handler = logging.StreamHandler(out.log)
     handler.setFormatter(logging.Formatter("%(name)s %(message)s %(args)s %(exc_text)s"))
@@ -188,7 +188,7 @@ def server() -> Iterator[Server]:
 
 
 def show_state(out: Everything, manager: TokenManager) -> None:
-    """The objects that are the caller's to show, and those that a crash report shows."""
+    """Show the public objects, and those that a crash report shows."""
     auth = BearerAuth(manager)
     out.show(manager, auth, manager.grant, manager.grant.key, manager.policy, manager.store)
     out.show(manager.status(), *out.events)
@@ -199,7 +199,7 @@ def show_state(out: Everything, manager: TokenManager) -> None:
 
 
 def use_and_renew(out: Everything, server: Server, manager: TokenManager) -> None:
-    """Grant, call, 401 and replay, 401 for ever, a renewal."""
+    """Make a grant, a call, a 401 with a replay, a permanent 401, and a renewal."""
     auth = BearerAuth(manager, retry_statuses=(401, 403))
     server.api.answer_always(Answer(200))
     assert requests.get(server.api_url, auth=auth, timeout=5).status_code == 200
@@ -215,7 +215,7 @@ def use_and_renew(out: Everything, server: Server, manager: TokenManager) -> Non
 
 
 def revoke(out: Everything, server: Server, manager: TokenManager) -> None:
-    """Revocation refused, with the tokens told back, then granted again and revoked."""
+    """Let a revocation fail with the tokens echoed, then grant again and revoke."""
     for answer in (
         Answer.error("invalid_request", description=f"{REFRESH_TOKEN} {CLIENT_SECRET}"),
         Answer.error("invalid_request", description=f"neither {LATER_TOKEN}"),
@@ -234,7 +234,7 @@ def revoke(out: Everything, server: Server, manager: TokenManager) -> None:
 
 
 def meet_trouble(out: Everything, server: Server, manager: TokenManager) -> None:
-    """Every way in which a renewal fails, asked for, remembered, waited for."""
+    """Let a renewal fail in every way: fresh, remembered, and waited for."""
     for name, behaviour in TROUBLE.items():
         server.token_endpoint.answer_always(behaviour)
         out.fail(manager.refresh)

@@ -1,4 +1,4 @@
-"""What the token endpoint answers, through real HTTP: the status counts, and all of the body."""
+"""Answers of the token endpoint over real HTTP: the status and the whole body count."""
 
 from __future__ import annotations
 
@@ -348,7 +348,7 @@ def test_retry_after_in_seconds(
 def test_retry_after_as_a_date(
     token_server: TokenServer, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # S36
-    # the third form names no zone: it is not that of this machine
+    # the third form has no time zone: it must not be read as local time
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
     try:

@@ -1,4 +1,4 @@
-"""However much a token endpoint says, and however slowly: memory and time are bounded."""
+"""However much a token endpoint sends, and however slowly, memory and time are bounded."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_no_answer_costs_more_than_8_mib(token_server: TokenServer) -> None:  # 
 
 
 def tls_hello() -> RawServer:
-    # a handshake record of 16 KiB, whose bytes trickle in
+    # a handshake record of 16 KiB that arrives byte by byte
     return dripping(b"\x16\x03\x03\x40\x00", b"\x02")
 
 
@@ -266,7 +266,7 @@ def test_a_connection_with_its_own_connect_method_keeps_it() -> None:  # F26
     left, right = socket.socketpair()
 
     class Socks(HTTPConnection):
-        """As urllib3's: it reaches the host by way of a proxy."""
+        """A connection like urllib3's for SOCKS, which reaches the host through a proxy."""
 
         def _new_conn(self) -> socket.socket:
             return left

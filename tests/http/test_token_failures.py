@@ -1,4 +1,4 @@
-"""When no answer comes, or none that is one: each cause is named, and whether it may pass."""
+"""No answer, or a broken one: each cause is named, and whether it is transient."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ INTERIM = b"HTTP/1.1 100 Continue\r\nA: " + b"b" * 1_000 + b"\r\n\r\n"
 
 
 def failure_of(server: TokenServer, **options: Any) -> TokenError:
-    """The error of a grant; nothing hangs on it that could hold a secret."""
+    """The error of a grant, which must not reference anything that could hold a secret."""
     with pytest.raises(TokenError) as caught:
         grant_of(server, **options).request()
     error = caught.value
@@ -63,7 +63,7 @@ def failure_of(server: TokenServer, **options: Any) -> TokenError:
         (Raw(OK + b"A: b\r\n" * 200 + b"\r\n"), "the answer is no sound HTTP"),
         (Raw(OK + b"A: " + b"b" * 70_000), "the answer's headers are too large"),
         (Raw(OK + (b"A: " + b"b" * 9_000 + b"\r\n") * 9), "the answer's headers are too large"),
-        # newer Pythons themselves take 100 interim answers at most
+        # newer Pythons themselves accept at most 100 interim answers
         (Raw(INTERIM * 90), "the answer's headers are too large"),
         (Raw(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), "the answer was cut short"),
     ],
@@ -225,7 +225,7 @@ def test_a_proxy_that_opens_no_tunnel_is_called_a_proxy(
 ) -> None:  # F19
     with Proxy(status=status) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        # 407 in the port is no 407 of the proxy
+        # a 407 in the port is not a 407 of the proxy
         error = failure_of(token_server, token_url="https://tokens.example.com:4070/oauth/token/")
 
     assert isinstance(error, GrantUnavailable)
@@ -296,7 +296,7 @@ def test_the_package_that_a_socks_proxy_needs_is_named(
 
 
 def without_pysocks(*_: object, **__: object) -> None:
-    """What `requests` has in place of the manager where PySocks is not installed."""
+    """The stand-in that `requests` uses for the SOCKS manager without PySocks."""
     raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
 
 

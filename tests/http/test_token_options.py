@@ -1,4 +1,4 @@
-"""What a token endpoint wants to be asked: parameters, headers, client credentials, lifetimes."""
+"""Options that token endpoints need: parameters, headers, client authentication, lifetimes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ URL = "https://api.example.com/oauth/token/"
 
 
 def made(**options: Any) -> PasswordGrant:
-    """A grant that asks nobody."""
+    """A grant that sends nothing."""
     return PasswordGrant(URL, **{"client_id": "c", "username": "u", "password": "p", **options})
 
 
@@ -107,7 +107,7 @@ def test_two_grants_share_an_identity_only_if_they_request_the_same(
 
 
 def test_a_grant_without_these_options_keeps_its_identity() -> None:  # S49
-    # a new field must not rename the files of those who do not use it
+    # a new field must not rename the files of users without it
     assert made(scope="read").key.digest() == "30be2b84fc8c1bfedd29ecacaf0500be"
     assert made(headers={"User-Agent": "x"}).key == TokenKey(URL, "c", "u")
 
@@ -134,7 +134,7 @@ def test_a_parameter_from_a_callable_is_read_at_each_grant_and_kept_secret(
 
 
 def test_a_new_one_time_password_does_not_lift_a_refusal(token_server: TokenServer) -> None:
-    # each look at the credentials would post the wrong password again
+    # otherwise each reading of the credentials would post the wrong password again
     passwords = (str(number) for number in itertools.count(100_000))
     grant = grant_of(token_server, extra={"otp": lambda: next(passwords)}, password="wrong")
     manager = manager_of(token_server, grant=grant)

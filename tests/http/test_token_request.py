@@ -1,4 +1,4 @@
-"""What the token endpoint is asked, as it stands on the wire (RFC 6749 sections 2.3, 3.2, 4.3)."""
+"""Token requests on the wire (RFC 6749 sections 2.3, 3.2, 4.3)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def shared_server() -> Iterator[TokenServer]:
 
 
 def made(token_url: Any = URL, **changes: Any) -> PasswordGrant:
-    """A grant that asks nobody; any argument may be replaced, by a wrong one too."""
+    """A grant that sends nothing; any argument may be replaced, even by an invalid one."""
     return PasswordGrant(
         token_url, **{"client_id": "c", "username": "u", "password": "p", **changes}
     )
@@ -151,7 +151,7 @@ def test_a_public_client_sends_its_id_and_no_secret(
 
 @pytest.fixture
 def netrc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A login for every host that a test talks to, as a developer may have one."""
+    """A `.netrc` with a login for every host of a test, as a developer may have."""
     path = tmp_path / "netrc"
     path.write_text("machine 127.0.0.1 login ann password planted\ndefault login bob password b\n")
     path.chmod(0o600)

@@ -1,4 +1,4 @@
-"""TLS to the token endpoint: nothing is said to who is not trusted (RFC 6749 section 10.9)."""
+"""TLS to the token endpoint: nothing is sent to an untrusted server (RFC 6749 section 10.9)."""
 
 from __future__ import annotations
 

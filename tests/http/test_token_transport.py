@@ -1,4 +1,4 @@
-"""TLS contexts and sessions of the user's own: used, and bounded like any other request."""
+"""Custom TLS contexts and sessions: they are used, and bounded like any other request."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_context_is_not_changed(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # S7
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # `requests` would load this bundle, or that of certifi, into the context
+    # `requests` would load this bundle, or certifi's, into the context
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.bundle)
     with TokenServer(ssl_context=authority.context()) as server:
         error = error_of(grant_of(server, verify=context))
@@ -185,7 +185,7 @@ def test_a_grant_with_literal_secrets_does_not_pickle(
 
 def test_the_adapters_and_the_headers_of_a_session_are_used(token_server: TokenServer) -> None:
     class Stamping(HTTPAdapter):
-        """As an adapter that signs what it sends."""
+        """An adapter that signs its requests."""
 
         def __init__(self, stamp: str) -> None:
             self.stamp = stamp
@@ -268,7 +268,7 @@ def test_an_adapter_repeats_no_request(token_server: TokenServer, trouble: Behav
 
 
 def own(context: ssl.SSLContext | None = None) -> requests.Session:
-    """A session with adapters of a class of the user's own, which keeps something of its own."""
+    """A session with a custom adapter class that has an attribute of its own."""
 
     class Own(HTTPAdapter):
         def __init__(self, context: ssl.SSLContext | None) -> None:
@@ -411,7 +411,7 @@ def test_default_headers_of_a_session_are_masked_in_an_echo(
 
 
 class Canned(BaseAdapter):
-    """An adapter that is no `HTTPAdapter`, as those of mocking libraries."""
+    """An adapter that is not an `HTTPAdapter`, like those of mocking libraries."""
 
     def __init__(self, answer: Callable[[], requests.Response]) -> None:
         self.answer = answer
@@ -425,7 +425,7 @@ class Canned(BaseAdapter):
         return self.answer()
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 def canned(adapter: Canned) -> Callable[[], requests.Session]:
@@ -462,7 +462,7 @@ def test_a_failure_of_a_custom_adapter_is_shared_since_it_may_have_sent_somethin
 
 
 class Trickle(io.RawIOBase):
-    """A body without an end, one byte at a time."""
+    """An endless body, one byte at a time."""
 
     def read(self, _size: int = -1, /) -> bytes:
         time.sleep(0.02)
@@ -528,7 +528,7 @@ def test_a_manager_renews_through_the_session(token_server: TokenServer) -> None
     manager.refresh()
     manager.revoke()
 
-    # one for each request: two grants, and two tokens to revoke
+    # one per request: two grants, and two tokens to revoke
     assert len(asked) == 2 + 2
 
 

@@ -1,4 +1,4 @@
-"""Who takes part: processes, and in each of them the threads that drive its generators."""
+"""The actors: processes, and in each of them the threads that drive its generators."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Unlock:
-    """The locks of a renewal are released. Result: None."""
+    """Release the locks of a renewal. Result: None."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ Actions = Generator[Step, Any, None]
 
 @dataclass(eq=False, slots=True)
 class Process:
-    """One process: what its manager holds, and its memory."""
+    """One process: its manager's snapshot and its memory."""
 
     number: int
     machine: int
@@ -64,19 +64,19 @@ class Process:
 
     @property
     def key(self) -> TokenKey:
-        """Whose token it holds, or would ask for."""
+        """The identity of its token, or of its credentials."""
         return self.snapshot.key or key_of(self.username)
 
     def memory(self, key: TokenKey) -> Entry:
-        """What it keeps of this identity."""
+        """The entry in its memory for this identity."""
         return self.memories.get(key, NOTHING)
 
     def remember(self, key: TokenKey, entry: Entry) -> None:
-        """Keep `entry`, whatever was kept before."""
+        """Replace the entry in its memory."""
         self.memories = {**self.memories, key: entry}
 
     def state(self) -> object:
-        """Tells this state from others."""
+        """A value that identifies this state."""
         return (
             self.machine,
             self.snapshot,
@@ -133,7 +133,7 @@ class Actor:
         self.start = request.start, time
 
     def state(self) -> object:
-        """Tells this state from others."""
+        """A value that identifies this state."""
         for each in self.heard:
             self.history = hash((self.history, _hashable(each)))
         self.heard.clear()

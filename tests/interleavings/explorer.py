@@ -1,7 +1,7 @@
-"""Every interleaving to a depth, random ones beyond it, and the replay of one of them.
+"""Explores every interleaving up to a depth, and random ones beyond; replays a single one.
 
 A schedule is a line: the scenario's name, a colon, and for each step the number of the actor that
-goes on, with the letter of a fault behind it.
+continues, followed by the letter of a fault, if any.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ class Impossible(ValueError):
 
 
 Choice = tuple[int, Fault | None]
-"""Which actor goes on, and what goes wrong."""
+"""The actor that continues, and a fault."""
 
 FAULT_RATE = 0.15
-"""How often a random schedule draws a fault, or none after all, before a step."""
+"""How often a random schedule draws a fault before a step; the draw may choose none."""
 
 HORIZON = 400.0
-"""Seconds after which somebody waits for ever."""
+"""Seconds after which an actor is assumed to wait forever."""
 
 
 @dataclass
 class Tally:
-    """What was explored."""
+    """Counts of what was explored."""
 
     schedules: int = 0
     states: int = 0
@@ -49,9 +49,9 @@ class Tally:
 
 
 def explore(scenario: Scenario, faults: int, depth: int, limit: int | None = None) -> Tally:
-    """Follow every schedule of `scenario` with up to so many faults, to so many steps.
+    """Follow every schedule of `scenario` up to a number of faults and of steps.
 
-    A state that was reached before is not followed again.
+    A state that was reached before is not explored again.
     """
     tally, seen = Tally(), set[int]()
     waiting: list[list[Choice]] = [[]]
@@ -96,7 +96,7 @@ def wander(scenario: Scenario, faults: int, seeds: Iterable[int]) -> Tally:
 
 
 def replay(line: str) -> list[str]:
-    """The script of the schedule in `line`, as readable steps; it fails as it failed before."""
+    """Run the schedule in `line`, and return its steps as text. A failure repeats."""
     name, _, steps = line.partition(":")
     world = begin(SCENARIOS[name], verbose=True)
     for step in steps.split():
@@ -110,7 +110,7 @@ def replay(line: str) -> list[str]:
 
 
 def options(world: World, faults: int) -> list[Choice]:
-    """What can happen next."""
+    """The choices for the next step."""
     actors = world.runnable()
     choices: list[Choice] = [(actor.number, None) for actor in actors]
     if len(world.faults) < faults:
@@ -122,7 +122,7 @@ def possible(world: World, actor: Actor) -> list[Fault]:
     """The faults that make a difference before the next step of `actor`."""
     faults = [Fault.CRASH, Fault.PAUSE, Fault.BACK, Fault.AHEAD, Fault.FORK, Fault.REVOKE]
     process, effect = actor.process, actor.pending
-    # the credentials are read once, before any lock: between that and the answer nobody looks
+    # the credentials are read once, before any lock, and not again until the answer
     if process.username == ALICE and (actor.answered or not process.renewing):
         faults.append(Fault.RENAME)
     if actor.answered:
@@ -138,13 +138,13 @@ def possible(world: World, actor: Actor) -> list[Fault]:
     if process.snapshot.usable(world.now(process)) and not process.renewing:
         faults.append(Fault.REJECT)
     if not world.scenario.exclusive and Fault.ROTATE not in world.faults:
-        # before a request it is the old password that is refused, and the new one that is there
+        # before a request: the old password is then refused, and the new one is available
         faults.append(Fault.ROTATE)
     return faults
 
 
 def advance(world: World, choice: Choice) -> None:
-    """One step that is possible, checked; time passes until it is."""
+    """Let time pass until a step is possible, make it, and check the result."""
     number, fault = choice
     actor = world.actors[number]
     world.time = max(world.time, world.ready_at(actor))
@@ -152,7 +152,7 @@ def advance(world: World, choice: Choice) -> None:
 
 
 def go_on(world: World, actor: Actor, fault: Fault | None) -> None:
-    """One step of `actor`, checked."""
+    """Make one step of `actor`, and check the result."""
     world.path.append((actor.number, fault))
     try:
         if fault is not None:
@@ -168,7 +168,7 @@ def go_on(world: World, actor: Actor, fault: Fault | None) -> None:
 
 
 STEPPING = frozenset({Fault.LOST, Fault.AWAY, Fault.PASSING})
-"""What goes wrong in a step; all else takes a step of its own."""
+"""Faults that are part of a step; all others take a step of their own."""
 
 
 def disturb(world: World, actor: Actor, fault: Fault) -> None:
@@ -186,7 +186,7 @@ def disturb(world: World, actor: Actor, fault: Fault) -> None:
 
 
 def check(world: World) -> None:
-    """What holds after every step."""
+    """Check the invariants that hold after every step."""
     server, scenario = world.server, world.scenario
     allowed = scenario.grants + world.excused
     if len(server.grants) > allowed:
@@ -204,7 +204,7 @@ MAY_LOSE_A_LOGIN = frozenset({Fault.CRASH, Fault.LOST, Fault.PAUSE, Fault.AWAY})
 
 
 def check_refusals(world: World) -> None:
-    """A refused credential is posted once per cool-down, and once more for each fault."""
+    """Check that refused credentials are posted once per cool-down, and once more per fault."""
     posts = Counter(credentials for credentials, time in world.server.refusals)
     for credentials, count in posts.items():
         if count > 1 + len(world.faults):
@@ -212,7 +212,7 @@ def check_refusals(world: World) -> None:
 
 
 def settle(world: World) -> None:
-    """What holds at the end: a revoked token is nowhere, and nobody was sent away in vain."""
+    """Check the end: no revoked token is left, and no caller failed without a reason."""
     if not (world.actors or world.faults) and world.scenario.grants:
         for process in world.processes:
             if process.password == RIGHT and set(process.outcomes) != {"token"}:
@@ -228,7 +228,7 @@ def settle(world: World) -> None:
 
 
 def explained(world: World, violation: Violation) -> Violation:
-    """`violation` with the script that leads to it, and the line that replays it."""
+    """`violation` with its steps and the line that replays it."""
     line = schedule(world)
     if not world.verbose:
         try:
@@ -239,6 +239,6 @@ def explained(world: World, violation: Violation) -> Violation:
 
 
 def schedule(world: World) -> str:
-    """The line that replays what was done so far."""
+    """The line that replays the steps so far."""
     steps = (f"{number}{fault.value if fault else ''}" for number, fault in world.path)
     return f"{world.scenario.name}:{' '.join(steps)}"

@@ -1,4 +1,4 @@
-"""What the threads of a simulated process do: the engine in a few lines, around the real core."""
+"""The threads of a simulated process: a small engine around the real core."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ TIMEOUT = 40.0
 """Seconds after which a call gives up."""
 
 PATIENCE = 22.0
-"""Seconds that a call lasts at most: the timeout of a lock with jitter, and a few requests.
+"""Seconds that a call takes at most: a lock timeout with jitter, and a few requests.
 
-As much again for each token that dies when it arrives.
+Add the same again for each token that is dead on arrival.
 """
 
 
@@ -88,14 +88,14 @@ def _hold(world: World, process: Process, age: float) -> None:
 
 @functools.cache
 def first_token(at: Instant) -> Token:
-    """The token that all hold at first, issued at `at`."""
+    """The token that all processes hold at first, issued at `at`."""
     value = f"{ALICE}:{RIGHT}-first"
     return Token(value, at.wall, at.wall + LIFETIME, issued_boot=at.boot, generation=int(at.wall))
 
 
 @functools.cache
 def first_snapshot(entry: Entry, now: Instant) -> Snapshot:
-    """What a manager holds that has found `entry` in its store."""
+    """The snapshot of a manager that has found `entry` in its store."""
     return merge_shared(Snapshot(key=KEY), entry, now, POLICY, jitter_fraction=0.0, may_adopt=True)
 
 
@@ -108,7 +108,7 @@ def calls(world: World, actor: Actor) -> Actions:
 
 
 def call(world: World, actor: Actor, *, left: int = 0) -> Actions:
-    """One call of `token()`, after which this thread makes so many that are `left`."""
+    """One call of `token()`, after which this thread makes `left` more."""
     process, begun, outcome = actor.process, world.time, ""
     waiting_since = world.now(process)
     actor.begin_call(left, waiting_since)
@@ -139,7 +139,7 @@ def call(world: World, actor: Actor, *, left: int = 0) -> Actions:
 
 
 def finished(world: World, process: Process, result: Result, *, waiting_since: Instant) -> str:
-    """What a caller that waited for `result` gets; empty if it asks again."""
+    """The outcome for a caller that waited for `result`; empty if it asks again."""
     now = world.now(process)
     token = token_for_waiter(process.snapshot, result, now, waiting_since=waiting_since)
     if token is not None:
@@ -154,7 +154,7 @@ def finished(world: World, process: Process, result: Result, *, waiting_since: I
 
 
 def poll(world: World, actor: Actor) -> Generator[Step, Any, None]:
-    """Merge what siblings share, and mend a store that has forgotten something."""
+    """Merge the shared entry, and repair a store that has lost something."""
     process = actor.process
     actor.named = key = process.key
     if process.snapshot.key is None:
@@ -164,7 +164,7 @@ def poll(world: World, actor: Actor) -> Generator[Step, Any, None]:
     if entry is not None and entry.revoked_through > process.dead_through.get(key, -math.inf):
         process.dead_through = {**process.dead_through, key: entry.revoked_through}
     if process.snapshot.key != key:
-        # a renewal has found another identity meanwhile
+        # a renewal has switched to another identity meanwhile
         return
     for known in (entry, process.memory(key)):
         token = None if known is None else known.token
@@ -183,7 +183,7 @@ def poll(world: World, actor: Actor) -> Generator[Step, Any, None]:
 
 
 def renew(world: World, actor: Actor, request: RenewalRequest) -> Generator[Step, Any, Result]:
-    """The one renewal of this process."""
+    """The single renewal of this process."""
     process = actor.process
     process.renewing = True
     actor.begin_renewal(request, world.time)
@@ -199,7 +199,7 @@ def renew(world: World, actor: Actor, request: RenewalRequest) -> Generator[Step
 
 
 def own(world: World, process: Process) -> None:
-    """Remember whose token the manager holds, and since when."""
+    """Record the owner of the manager's token, and since when."""
     token = process.snapshot.token
     if token is None:
         return
@@ -217,17 +217,17 @@ def revoke(world: World, actor: Actor) -> Actions:
     if process.snapshot.key in {None, key or before.key}:
         process.snapshot = revoked(process.snapshot, outcome.entry)
     if key is not None:
-        # without the credentials nothing is known of a token in flight
+        # without the credentials, a token in flight is unknown
         process.revoked_before = {**process.revoked_before, key: begun}
     yield Unlock()
     yield from call(world, actor)
 
 
 def replace_rejected(world: World, actor: Actor) -> Actions:
-    """What a 401 does: the token is replaced, once."""
+    """Handle a 401: replace the token, once."""
     process = actor.process
     if process.snapshot.former is not None:
-        # what replaces it is here already, and from now on the one that counts as served
+        # its replacement is already here, and counts as served from now on
         process.served = process.snapshot.token
         process.snapshot = promoted(process.snapshot)
         yield from call(world, actor)
@@ -244,7 +244,7 @@ def replace_rejected(world: World, actor: Actor) -> Actions:
 def hand_out(
     world: World, process: Process, token: Token | None, now: Instant, *, arrived: bool
 ) -> None:
-    """Check the token that a caller gets; one that just `arrived` may have expired on its way."""
+    """Check the token that a caller gets; one that just `arrived` may have expired in flight."""
     if token is None:
         raise Violation("a caller was told to use a token that is not there")
     key = process.key
@@ -263,7 +263,7 @@ def hand_out(
 
 
 def check_activation(world: World, process: Process, token: Token, now: Instant) -> None:
-    """Check that `token` is the one that the API accepts, of the last two."""
+    """Check that `token` is the one of the last two that the API accepts."""
     served, newest, delay = process.served, process.snapshot.token, world.scenario.activation
     if newest is not None and token.value != newest.value:
         value, since = process.arrived
@@ -284,13 +284,13 @@ def check_activation(world: World, process: Process, token: Token, now: Instant)
 
 
 def is_dead(process: Process, token: Token) -> bool:
-    """Whether `process` knows that `token`, of the identity that it has by now, was revoked."""
+    """Whether `process` knows that `token`, of its current identity, was revoked."""
     revoked_through = process.snapshot.entry.revoked_through
     return token.generation <= max(process.dead_through.get(process.key, -1), revoked_through)
 
 
 def tell(world: World, process: Process, failure: Failure | None, fingerprint: bytes) -> None:
-    """Check the failure that a caller gets; `fingerprint` is of the credentials it came with."""
+    """Check the failure that a caller gets; `fingerprint` is of the caller's credentials."""
     if failure is None:
         raise Violation("a caller failed without a failure")
     if failure.error.local and not process.unreadable:

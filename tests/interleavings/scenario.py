@@ -1,4 +1,4 @@
-"""What is explored: who takes part, what they hold at first, and what each fault may cost."""
+"""The scenarios: the actors, their initial state, and the cost of each fault."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KEY = key_of(ALICE)
 
 
 class Fault(enum.Enum):
-    """What goes wrong at one step of one process; the value is its letter in a script."""
+    """A fault at one step of one process; the value is its letter in a schedule."""
 
     CRASH = "c"
     LOST = "l"
@@ -56,38 +56,38 @@ class Fault(enum.Enum):
 EXTRA_GRANTS = {
     Fault.CRASH: 1,  # killed between the answer and the save
     Fault.LOST: 1,  # the token was in the answer
-    Fault.AWAY: 1,  # without the store the process asks for itself
-    Fault.BACK: 1,  # the token seems to come from the future
-    Fault.AHEAD: 1,  # the token seems to have expired
-    Fault.PAUSE: 1,  # the others go on without the lock of the frozen one
+    Fault.AWAY: 1,  # without the store the process sends its own request
+    Fault.BACK: 1,  # the token appears to come from the future
+    Fault.AHEAD: 1,  # the token appears to have expired
+    Fault.PAUSE: 1,  # the others go on without the lock of the frozen process
     Fault.FORK: 0,
     Fault.REVOKE: 1,  # the token is dead
     Fault.REJECT: 1,  # the token is dead
-    Fault.ROTATE: 1,  # a token of the old password is not handed to a process with the new one
+    Fault.ROTATE: 1,  # a process with the new password does not get the token of the old one
     Fault.UNREADABLE: 0,  # nothing is sent
     Fault.PASSING: 0,  # nothing was granted
     Fault.RENAME: 1,  # the other user has no token yet
 }
-"""How many grants a fault may cost, with the reason.
+"""The grants that a fault may cost, with the reason.
 
-A step of the clock may cost one more for each renewal that is under way on the machine: it goes on
-by the reading that its caller began with, and by that the tokens of others are from another time.
-And it may cost one for each further identity there.
+A step of the clock may cost one more for each renewal in flight on the machine: it keeps counting
+from its caller's reading, so the tokens of others appear to be from another time. It may also cost
+one for each further identity there.
 """
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Who takes part.
+    """The actors and their initial state.
 
     Attributes:
         machines: the machine of each process.
         shared: "file" (one per machine) or "redis" (one for all).
-        passwords: what each process has.
-        age: of the token that all hold at first, in seconds; None: there is none.
+        passwords: the password of each process.
+        age: of the token that all hold at first, in seconds; None: they have none.
         exclusive: whether the grant has a rotating refresh token.
-        calls: how many calls each process makes.
-        grants: how many grants this takes if nothing goes wrong.
+        calls: the number of calls of each process.
+        grants: the number of grants without a fault.
         skew: seconds by which the clock of the second machine is ahead.
         activation: seconds after its request from which the API accepts a new token. The policy's
             delay is as long, and a thread waits between its calls.
@@ -112,7 +112,7 @@ class Scenario:
 
 @functools.cache
 def policy_of(activation: float) -> RefreshPolicy:
-    """The rules where a new token takes so many seconds to be accepted."""
+    """The policy for an API that accepts a new token only after `activation` seconds."""
     return RefreshPolicy(activation_delay=activation) if activation else POLICY
 
 

@@ -1,4 +1,4 @@
-"""The token endpoint: what it granted, revoked, refused, and whose refresh tokens were spent."""
+"""The simulated token endpoint, with a record of grants, revocations and refusals."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class Credentials(NamedTuple):
-    """What is posted."""
+    """The posted credentials."""
 
     username: str
     password: str
 
     @property
     def fingerprint(self) -> bytes:
-        """Tells these credentials from others."""
+        """A value that identifies these credentials."""
         return f"{self.username}:{self.password}".encode()
 
 
 class Violation(AssertionError):
-    """An invariant does not hold."""
+    """An invariant was violated."""
 
 
 @dataclass
@@ -34,12 +34,12 @@ class Server:
     """Grants tokens that name the credentials they were granted for.
 
     Attributes:
-        valid: the password that is right by now.
-        grants: the values that were granted.
-        revoked: the values that were revoked.
+        valid: the current password.
+        grants: the granted tokens.
+        revoked: the revoked tokens.
         refusals: the wrong credentials that were posted, with their times.
         spent: each refresh token that was spent, and who spent it.
-        reused: how often one was sent again.
+        reused: how often a spent one was sent again.
         sent: when the request for each token was sent.
     """
 
@@ -75,7 +75,7 @@ class Server:
         return any(each.fingerprint == fingerprint for each, _ in self.refusals)
 
     def state(self) -> object:
-        """Tells this state from others."""
+        """A value that identifies this state."""
         spent = tuple(self.spent.items())
         sent = tuple(self.sent.items())
         return self.valid, sent, frozenset(self.revoked), tuple(self.refusals), spent, self.reused

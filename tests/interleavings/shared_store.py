@@ -1,4 +1,4 @@
-"""What processes share: the entries and locks of a file on each machine, or of one Redis."""
+"""The store that processes share: a file on each machine, or one Redis server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from interleavings.actors import Actor, Process
 
 Place = tuple[int, str]
-"""The number of a store (that of its machine for files), and whose entry or lock it is there."""
+"""The number of a store (for files, of its machine), and the identity of an entry or lock."""
 
 
 @dataclass(eq=False)
@@ -26,9 +26,9 @@ class SharedStore:
 
     Attributes:
         redis: whether one store serves all machines.
-        entries: what it holds; in Redis the times are seconds since the world began.
-        locks: the number of the actor that holds it, and when its lease ends.
-        received: what each machine made of an entry last, while its clock was set so.
+        entries: the stored entries; in Redis times are seconds since the start.
+        locks: the number of the actor that holds each lock, and when its lease ends.
+        received: the last conversion of an entry on each machine, with the setting of its clock.
     """
 
     redis: bool
@@ -37,7 +37,7 @@ class SharedStore:
     received: dict[int, tuple[Entry, float, Entry]] = field(default_factory=dict)
 
     def place(self, process: Process, key: TokenKey) -> Place:
-        """Where `process` finds what is shared of `key`."""
+        """The slot where `process` finds the entry of `key`."""
         return 0 if self.redis else process.machine, key.username or ""
 
     # -- locks -------------------------------------------------------------------------------------
@@ -56,14 +56,14 @@ class SharedStore:
         return Hold.HELD
 
     def unlock(self, actor: Actor) -> None:
-        """Release what `actor` holds."""
+        """Release the locks of `actor`."""
         for place in [each for each, holder in self.locks.items() if holder[0] == actor.number]:
             del self.locks[place]
 
     # -- entries -----------------------------------------------------------------------------------
 
     def load(self, process: Process, key: TokenKey, offset: float) -> Entry:
-        """What is shared of `key`, on the clocks of `process`: its wall clock is `offset` ahead."""
+        """The entry of `key` on the clocks of `process`, whose wall clock is `offset` ahead."""
         entry = self.entries.get(self.place(process, key), NOTHING)
         if not self.redis or entry is NOTHING:
             return entry
@@ -77,7 +77,7 @@ class SharedStore:
     def save(
         self, process: Process, key: TokenKey, entry: Entry, now: Instant, time: float
     ) -> None:
-        """Join `entry` to what is shared of `key`."""
+        """Join `entry` to the shared entry of `key`."""
         place = self.place(process, key)
         held = self.entries.get(place, NOTHING)
         if self.redis:
@@ -89,14 +89,14 @@ class SharedStore:
         self.entries[place] = joined
 
     def put(self, process: Process, key: TokenKey, entry: Entry, now: Instant, time: float) -> None:
-        """Share `entry` as that of `key`, whatever was shared before."""
+        """Replace the shared entry of `key`."""
         check_owner(entry, key)
         shared = sent(entry, now, time) if self.redis else entry
         self.entries[self.place(process, key)] = shared
 
 
 def sent(entry: Entry, now: Instant, time: float) -> Entry:
-    """`entry` on the clock of Redis: what travels is the age, by the clock nobody can set."""
+    """`entry` on Redis's clock, by ages on the clock since boot."""
 
     def moment(wall: float, boot: float | None) -> float:
         return time - (now.wall - wall if boot is None else now.boot - boot)
@@ -114,7 +114,7 @@ def sent(entry: Entry, now: Instant, time: float) -> Entry:
 
 
 def received(entry: Entry, wall: float, boot: float) -> Entry:
-    """`entry` of Redis on clocks that showed these readings when the world began."""
+    """`entry` from Redis on clocks that had these readings at the start."""
     token = entry.token
     if token is not None:
         at = token.issued_at
@@ -128,7 +128,7 @@ def received(entry: Entry, wall: float, boot: float) -> Entry:
 
 
 def check_owner(entry: Entry, key: TokenKey) -> None:
-    """What is known of one identity is never found under another."""
+    """Check that no entry of one identity is stored under another."""
     whose = [owner_of(str(failure.error)) for failure in entry.failures]
     if entry.token is not None:
         whose.append(owner_of(entry.token.value))
@@ -137,7 +137,7 @@ def check_owner(entry: Entry, key: TokenKey) -> None:
 
 
 def check_order(held: Entry, joined: Entry) -> None:
-    """No revocation and no newer token is lost by a save."""
+    """Check that a save loses no revocation and no newer token."""
     if joined.revoked_through < held.revoked_through:
         raise Violation("a revocation was lost")
     before = -1 if held.token is None else held.token.generation

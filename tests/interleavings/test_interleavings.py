@@ -1,6 +1,6 @@
-"""The real protocol over simulated stores: every interleaving to a depth, and random ones beyond.
+"""The real protocol over simulated stores: every interleaving up to a depth, random ones beyond.
 
-To replay a schedule that failed, give its line:
+To replay a failed schedule, pass its line:
 `python -m pytest tests/interleavings --schedule "cold-file:0 0 1c 0"`.
 """
 
@@ -16,10 +16,10 @@ pytestmark = pytest.mark.slow
 
 TWO = [each for each in SCENARIOS.values() if len(each.machines) == 2]
 RANDOM = 5_900
-"""Schedules of each of the seventeen scenarios: more than 100,000."""
+"""Schedules per scenario; more than 100,000 for all seventeen."""
 
 DEPTH = 100
-"""Steps: more than any schedule of two processes with one fault has."""
+"""More steps than any schedule of two processes with one fault has."""
 
 
 @pytest.mark.parametrize("scenario", TWO, ids=lambda each: each.name)
@@ -27,7 +27,7 @@ def test_every_interleaving_of_two_processes_with_one_fault_keeps_the_promises(
     scenario: Scenario,
 ) -> None:
     tally = explore(scenario, faults=1, depth=DEPTH)
-    # each schedule ended by itself
+    # each schedule ended before the limit
     assert 10 < tally.deepest < DEPTH
     assert tally.states > 1000
 
@@ -39,7 +39,7 @@ def test_random_interleavings_with_two_faults_keep_the_promises(
     count = 1_000_000 if soak else RANDOM
     tally = wander(scenario, faults=2, seeds=range(count))
     assert tally.schedules == count
-    # every kind of fault was met
+    # every kind of fault occurred
     assert len(tally.faults) >= 7
 
 

@@ -1,4 +1,4 @@
-"""Bugs that are planted one at a time, each of which the simulator finds by its invariant.
+"""Planted bugs: the simulator finds each of them by its invariant.
 
 invariant                                          planted bugs that break it
 -------------------------------------------------  ---------------------------------------------
@@ -61,7 +61,7 @@ Patch = pytest.MonkeyPatch
 
 
 def everywhere(patch: Patch, name: str, bug: object) -> None:
-    """Replace a function of the entry in every module that uses it."""
+    """Replace a function of `entry` in every module that uses it."""
     for module in (entry, state, renewal, revocation, exclusive, world, shared_store, managers):
         if hasattr(module, name):
             patch.setattr(module, name, bug)
@@ -170,7 +170,7 @@ def the_successor_is_not_saved(patch: Patch) -> None:
 
 
 def marked(self: ExclusiveRenewal, login: object) -> Steps[bool]:
-    """A mark that is not looked at."""
+    """Save the mark without checking the result."""
     yield Now()
     return True
 
@@ -317,12 +317,12 @@ def test_a_planted_bug_is_found(plant: Callable[[Patch], None], name: str, broke
         line = str(caught.value).rpartition("replay: ")[2]
         with pytest.raises(Violation, match=broken):
             replay(line)
-    # without the bug the same schedule is sound, if it is possible at all
+    # without the bug the same schedule violates nothing, if it is possible at all
     with contextlib.suppress(Impossible):
         replay(line)
 
 
 def search(name: str) -> None:
-    """Look for a violation where one fault is enough, then where two are needed."""
+    """Search for a violation with one fault, then with two."""
     explore(SCENARIOS[name], faults=1, depth=60, limit=3000)
     wander(SCENARIOS[name], faults=2, seeds=range(5000))

@@ -62,12 +62,12 @@ MEMORY, SHARED = 0, 1
 """The numbers of the stores: the memory of the process, and what processes share."""
 
 FRACTIONS = (0.0, 0.4, 0.8, 0.95, 0.99)
-"""Of jitter, so that no two processes give up behind a stuck lock at the same moment."""
+"""The jitter fractions, so that no two processes give up behind a stuck lock together."""
 
 
 @dataclass(eq=False)
 class World:
-    """Everything. `path` has the choice of each step, `trace` a line for it if `verbose`."""
+    """The simulated world. `path` has the choice of each step, `trace` its text if `verbose`."""
 
     scenario: Scenario
     time: float = 0.0
@@ -95,19 +95,19 @@ class World:
         return Instant(wall, 1000.0 + 500.0 * process.machine + self.time)
 
     def ordering_time(self, process: Process) -> float:
-        """The clock by which generations are counted: that of Redis where it is shared."""
+        """The clock for generations: Redis's, if that is shared."""
         offset = 0.0 if self.shared.redis else self.offsets[process.machine]
         return START + offset + self.time
 
     def plan(self, process: Process) -> Plan:
-        """How the manager of `process` renews."""
+        """The plan of the manager of `process`."""
         policy, exclusive = self.scenario.policy, self.scenario.exclusive
         return plan_of(process.number, policy, exclusive=exclusive)
 
     # -- what can happen next ----------------------------------------------------------------------
 
     def runnable(self) -> list[Actor]:
-        """The actors that can go on; time passes only when nobody can."""
+        """The actors that can continue. Time passes only if none can."""
         soonest, ready = math.inf, list[Actor]()
         for actor in self.actors.values():
             at = max(self.ready_at(actor), self.time)
@@ -121,12 +121,13 @@ class World:
             raise Violation("nobody can go on, and nobody waits for time")
         for actor in ready:
             if actor.answered:
-                # an answer that arrives concerns its actor alone: it commutes with all other steps
+                # the arrival of an answer concerns only its actor, so it commutes with all other
+                # steps
                 return [actor]
         return ready
 
     def ready_at(self, actor: Actor) -> float:
-        """When `actor` can go on, by what is known now."""
+        """When `actor` can continue, as far as is known now."""
         process, effect, ready = actor.process, actor.pending, actor.ready_at
         if type(effect) is Wait and process.renewing:
             return math.inf
@@ -147,13 +148,13 @@ class World:
         self._advance(actor, None)
 
     def step(self, actor: Actor, fault: Fault | None = None) -> None:
-        """Perform the effect that `actor` waits for, with a fault or without."""
+        """Perform the pending effect of `actor`, with or without a fault."""
         effect = actor.pending
         if actor.answered:
             actor.answered = False
             result = actor.answer
         elif type(effect) is Request:
-            # sent now; the answer arrives later, and may meet a crash or a pause on its way
+            # sent now; the answer arrives later, and a crash or a pause may come first
             actor.answer = self._sent(actor, effect, fault)
             actor.answered, actor.ready_at = True, self.time + LATENCY
             if self.verbose:
@@ -166,7 +167,7 @@ class World:
         self._advance(actor, result)
 
     def _advance(self, actor: Actor, result: object) -> None:
-        """Go on to the next effect that others can notice."""
+        """Continue to the next effect that others can notice."""
         heard, send = actor.heard, actor.steps.send
         while True:
             heard.append(result)
@@ -187,7 +188,7 @@ class World:
     # -- effects that concern one process alone ----------------------------------------------------
 
     def _moved_on(self, actor: Actor, _: object) -> Instant:
-        """The reading that a renewal began with, moved on; else the clocks."""
+        """The reading of the renewal's caller, moved forward; otherwise the clocks."""
         if actor.start is None:
             return self.now(actor.process)
         start, time = actor.start
@@ -223,7 +224,7 @@ class World:
         return reading_of(credentials, exclusive=self.scenario.exclusive)
 
     def _hash(self, actor: Actor, effect: Hash) -> bytes:
-        """The hash of the credentials that were read, whatever the process has by now."""
+        """The hash of the credentials that were read, whatever the process has now."""
         del actor
         return b"hash of " + effect.reading.fingerprint
 
@@ -245,7 +246,7 @@ class World:
     def _check_spent(self, actor: Actor, refresh_token: str) -> None:
         spender = self.server.spent.get(refresh_token)
         holder = self.shared.holder(actor.process, actor.key)
-        # no lock keeps a process from freezing between the last look at it and the request
+        # no lock prevents a process from freezing between its last check and the request
         frozen = actor.process.frozen_until > actor.ready_at
         held = spender is not None and holder is not None and spender == holder[0]
         if held and spender != actor.number and not frozen:
@@ -260,7 +261,7 @@ class World:
         return None if fault is Fault.AWAY else self.loaded(actor.process, actor.key)
 
     def loaded(self, process: Process, key: TokenKey) -> Entry:
-        """What is shared of `key`, on the clocks of this process."""
+        """The shared entry of `key`, on the clocks of this process."""
         return self.shared.load(process, key, self.offsets[process.machine])
 
     def _save(self, actor: Actor, effect: Save, fault: Fault | None) -> Entry | None:
@@ -284,7 +285,7 @@ class World:
     # -- faults ------------------------------------------------------------------------------------
 
     def disturb(self, actor: Actor, fault: Fault) -> None:
-        """What happens to the process of `actor` before its next step."""
+        """Apply a fault to the process of `actor` before its next step."""
         process = actor.process
         if fault is Fault.CRASH:
             self._crash(process)
@@ -313,7 +314,7 @@ class World:
         for actor in [each for each in self.actors.values() if each.process is process]:
             del self.actors[actor.number]
             if not self.shared.redis:
-                # the system releases it; in Redis the lease has to end
+                # the system releases a file lock; in Redis the lease must end
                 self.shared.unlock(actor)
 
     # -- reading a run -----------------------------------------------------------------------------
@@ -326,7 +327,7 @@ class World:
         self.trace.append(line)
 
     def state(self) -> int:
-        """Tells this state from others: two ways to it need not both be followed."""
+        """A value that identifies this state, so that it is explored only once."""
         return hash(
             (
                 tuple(each.state() for each in self.actors.values()),
@@ -354,10 +355,10 @@ PRIVATE: dict[type[Any], Callable[[World, Actor, Any], object]] = {
     LockTimedOut: lambda *_: None,
     Publish: lambda *_: None,
 }
-"""How an effect is performed that no other actor can notice, in the memory of its process too."""
+"""How to perform an effect that no other actor can notice, or only in its process's memory."""
 
 IN_STORES = frozenset({Lock, Load, Save})
-"""Of these, those that others can notice in the shared store."""
+"""The numbers of effects that others can notice in the shared store."""
 
 PERFORM: dict[type[Any], Callable[[World, Actor, Any, Fault | None], object]] = {
     Lock: World._lock,
@@ -369,12 +370,12 @@ PERFORM: dict[type[Any], Callable[[World, Actor, Any, Fault | None], object]] = 
     Unlock: World._unlock,
     Wait: lambda *_: None,
 }
-"""How an effect is performed that others can notice; a `Request` has its own two steps."""
+"""How to perform an effect that others can notice; a `Request` takes two steps of its own."""
 
 
 @functools.cache
 def plan_of(number: int, policy: RefreshPolicy, *, exclusive: bool) -> Plan:
-    """How a manager renews; jitter lets siblings give up one after another."""
+    """The plan of a manager; its jitter lets siblings give up one after another."""
     return Plan(
         stores=2,
         policy=policy,

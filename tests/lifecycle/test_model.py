@@ -1,4 +1,4 @@
-"""One state machine over managers and their stores: time, outage, refusal, 401, revocation."""
+"""A state machine over managers and their stores: time, outage, refusal, 401, revocation."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ pytestmark = pytest.mark.slow
 T = TypeVar("T")
 
 BOUND = 20.0
-"""Seconds of real time: what takes longer is a deadlock."""
+"""Seconds of real time. A call that takes longer is a deadlock."""
 
 HOUR = 3600.0
 START = 1_800_000_000.0
@@ -72,8 +72,8 @@ class Asked:
     """One request to the token endpoint, on the clock since boot.
 
     Attributes:
-        forced: by `refresh()`, by a 401, or by the loss of the last token.
-        in_vain: with credentials whose refusal its process remembers and has to wait out.
+        forced: caused by `refresh()`, by a 401, or by the loss of the last token.
+        in_vain: with credentials whose refusal the process still has to wait out.
     """
 
     at: float
@@ -84,7 +84,7 @@ class Asked:
 
 
 class World:
-    """Both clocks, standing still until they are moved, and the server."""
+    """The server, and both clocks, which stand still until they are moved."""
 
     def __init__(self) -> None:
         self.wall = START
@@ -104,12 +104,12 @@ class World:
 
 
 def number_of(token: Token) -> int:
-    """Its place among all grants of the world."""
+    """The number of the token among all grants of the world."""
     return int(token.value.removeprefix("token-"))
 
 
 class FakeGrant:
-    """Asks the world instead of a server."""
+    """A grant that uses the world instead of a server."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -131,13 +131,13 @@ class FakeGrant:
         token = Token(f"token-{len(world.grants)}", world.wall, world.wall + world.lifetime)
         world.grants.append(token)
         asked.granted = True
-        # no two tokens are of one instant
+        # no two tokens are issued at the same instant
         world.sleep(0.001)
         world.lost = False
         return token
 
     def remembers(self) -> bool:
-        """Whether its process knows that these credentials were refused, and are not due."""
+        """Whether the process knows that these credentials are refused and in cool-down."""
         failure = None if self.manager is None else self.manager.renewer.snapshot.failure
         if failure is None or not failure.refused:
             return False
@@ -152,7 +152,7 @@ class FakeGrant:
 
 
 class Fleet(RuleBasedStateMachine):
-    """Two processes with a memory each, and one folder."""
+    """Two processes, each with its memory, and one folder."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,9 +164,9 @@ class Fleet(RuleBasedStateMachine):
         self.patch.setattr(clock, "sleep", self.world.sleep)
         self.grants = [FakeGrant(self.world), FakeGrant(self.world)]
         self.managers: list[TokenManager] = []
-        # the number of the newest token that was seen in the store
+        # the number of the newest token seen in the store
         self.latest_shared: int | None = None
-        # when each token that was invalidated or revoked was, on the clock since boot
+        # when each token was invalidated or revoked, on the clock since boot
         self.died_at: dict[str, float] = {}
 
     @initialize(lifetime=st.sampled_from([0.5, 0.75, 2.0, 3600.0]))
@@ -180,7 +180,7 @@ class Fleet(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     def store(self) -> TokenStore:
-        """The shared store, as one more process has it."""
+        """The shared store, as in one more process."""
         return FileStore(self.folder)
 
     def started(self, grant: FakeGrant) -> TokenManager:
@@ -200,7 +200,7 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1))
     def refresh(self, which: int) -> None:
-        # no two calls fall on one instant: a token of this very instant would be new enough
+        # no two calls happen at the same instant: a token of this instant would be new enough
         self.world.sleep(0.001)
         before = len(self.world.asked)
         self.world.forced = True
@@ -302,7 +302,7 @@ class Fleet(RuleBasedStateMachine):
         assert not any(asked.in_vain for asked in self.world.asked), "refused credentials again"
 
     def check_handed_out(self, token: Token, now: Instant) -> None:
-        # as of when it was asked for: a renewal in the background moves the clock on
+        # as of the time of the call: a renewal in the background moves the clock
         assert now.wall < token.expires_at, "a token was handed out after its end"
         assert token.value == self.world.grants[number_of(token)].value
         late = now.boot - self.died_at.get(token.value, now.boot)
@@ -316,7 +316,7 @@ class Fleet(RuleBasedStateMachine):
             self.latest_shared = None
 
     def bounded(self, call: Callable[[], T]) -> T | None:
-        """What `call` returns, None where there is no token; a deadlock is an error."""
+        """The result of `call`, or None without a token; a deadlock raises."""
         results: list[T | None] = []
 
         def run() -> None:
@@ -333,7 +333,7 @@ class Fleet(RuleBasedStateMachine):
         return results[0]
 
     def settle(self) -> None:
-        """Wait for a renewal in the background, which would otherwise be overtaken by the clock."""
+        """Wait for a renewal in the background, before the clock is moved again."""
         for manager in self.managers:
             error = manager.settle(timeout=BOUND)
             assert not isinstance(error, RefreshTimeout), "a deadlock"
@@ -342,7 +342,7 @@ class Fleet(RuleBasedStateMachine):
 
 
 class WorldsRedis(RedisStore):
-    """A Redis whose clock moves with the world's, an hour ahead of those of the machines."""
+    """A Redis store whose clock moves with the world's, an hour ahead of the machines'."""
 
     def __init__(self, url: str, world: World) -> None:
         super().__init__(url, timeout=BOUND, recheck=POLICY.recheck)
@@ -362,9 +362,9 @@ class Machines(Fleet):
 
     def __init__(self) -> None:
         super().__init__()
-        # a poll that takes long, as on a busy machine, is waited for
+        # wait for a poll that takes long, as on a busy machine
         self.patch.setattr(store_watcher, "POLL_WAIT", BOUND)
-        # keys expire by a clock that goes on while the world's stands still
+        # keys expire on a real clock, which runs while the world's stands still
         self.patch.setattr(redis, "_keep", lambda _entry, _now: HOUR)
         self.server.client.flushall()
         self.stores: list[RedisStore] = []

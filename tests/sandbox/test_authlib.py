@@ -1,4 +1,4 @@
-"""The main job on the server of Authlib, which is not Django OAuth Toolkit."""
+"""The main use cases on Authlib's server, which is not Django OAuth Toolkit."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_token_is_granted_and_revoked(
     assert token.lifetime == pytest.approx(864_000)
 
     grant.revoke(token)
-    # it is dead already
+    # it is already dead
     grant.revoke(token)
     assert server.issued[token.value].revoked
 

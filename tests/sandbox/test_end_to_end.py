@@ -1,4 +1,4 @@
-"""The main job on the real Django OAuth Toolkit: processes and threads that share a token."""
+"""The main use cases on Django OAuth Toolkit: processes and threads that share a token."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def sign_in(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
 def auth_of_its_own(
     *, client_secret: str | None = None, store: FileStore | None = None
 ) -> BearerAuth:
-    """`auth=` as another process has it: it shares no token but through `store`."""
+    """`auth=` as in another process: it shares a token only through `store`."""
     return squadrun.auth(client_secret=client_secret, store=store, memory=MemoryStore())
 
 
@@ -57,7 +57,7 @@ def read(sandbox: Sandbox, auth: BearerAuth | None = None, token: Token | None =
 
 
 def end_behind_its_back(sandbox: Sandbox, token: Token) -> None:
-    """Revoke `token` at the server without a word to any manager."""
+    """Revoke `token` at the server without the managers' knowledge."""
     account = sandbox.environment
     form = {
         "client_id": account["SQUADRUN_CLIENT_ID"],
@@ -75,7 +75,7 @@ def refusal_of(manager: TokenManager) -> GrantRefused:
 
 
 def signed_until_a_renewal_failed(auth: BearerAuth) -> set[str]:
-    """The headers that requests were given meanwhile."""
+    """The headers of the requests that were authorized until then."""
     headers: set[str] = set()
 
     def failed() -> bool:
@@ -100,7 +100,7 @@ class TestAcrossLifetimes:
             with callers(job, processes=3) as fleet:
                 eventually(lambda: sandbox.stats().grants.get("password", 0) >= 4, within=40)
                 calls = fleet.told_to_stop()
-            # renewed after 11/16 of its life at the earliest: a quarter early, and jitter
+            # renewed after 11/16 of its lifetime at the earliest: a quarter early, plus jitter
             lifetimes = math.ceil((time.monotonic() - begun) / (expires_in * 11 / 16))
             stats = sandbox.stats()
 
@@ -139,7 +139,7 @@ class TestDeadToken:
             sign_in(sandbox, monkeypatch)
             auth = auth_of_its_own(store=FileStore(tmp_path))
             token = auth.manager.token()
-            # without a replay it is the store alone that can tell the siblings
+            # without a replay only the store can inform the siblings
             job = Job(base_url=sandbox.base_url, directory=str(tmp_path), threads=2, replays=False)
             with callers(job, processes=2) as fleet:
                 eventually(lambda: sandbox.stats().api_calls.get(201, 0) >= 8)
@@ -219,7 +219,7 @@ class TestOutage:
             auth = auth_of_its_own()
             token = auth.manager.token()
             port = int(sandbox.base_url.rpartition(":")[2])
-        # nobody listens: the renewal that falls due now fails, and each request is signed
+        # the server is down: the renewal that is due now fails, and each request still gets a token
         with ThreadPoolExecutor(4) as threads:
             signed = [threads.submit(signed_until_a_renewal_failed, auth) for _ in range(4)]
             headers = {header for each in signed for header in each.result(60)}

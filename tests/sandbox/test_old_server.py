@@ -1,4 +1,4 @@
-"""The main job on Django OAuth Toolkit 1.3.3: which version SquadRun runs is not known."""
+"""The main use cases on Django OAuth Toolkit 1.3.3, since SquadRun's version is unknown."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ pytestmark = pytest.mark.slow
 PACKAGES = (
     "django-oauth-toolkit==1.3.3",
     "oauthlib==3.1.0",
-    # the last that this toolkit works with, and works on every Python that evertoken does
+    # the last Django that this toolkit supports; runs on every Python that evertoken supports
     "django==4.2.30",
-    # the toolkit imports pkg_resources, which later ones lack
+    # the toolkit imports pkg_resources, which later setuptools lack
     "setuptools<81",
 )
 PIP = ("install", "--no-compile", "--disable-pip-version-check", "--quiet", "--retries=0")
@@ -43,12 +43,12 @@ EXPIRES_IN = 1234
 CLIENT_ID = "old_client"
 USERNAME = "old_api_user"
 
-# by its path: imported here, it would load Django into the process of all other tests
+# by its path: an import would load Django into the process of all other tests
 SITE = str(Path(__file__).parents[1] / "support" / "old_server.py")
 
 
 class OldServer:
-    """The running server, by its output."""
+    """The running server and its output."""
 
     def __init__(self, output: Path) -> None:
         self._output = output
@@ -60,7 +60,7 @@ class OldServer:
         return self._lines().count("POST /oauth/token/")
 
     def read(self, token: Token) -> requests.Response:
-        """Ask for the protected resource."""
+        """Request the protected resource."""
         headers = {"Authorization": f"Bearer {token.value}"}
         return requests.get(f"{self.base_url}/api/v4/leads/", headers=headers, timeout=30)
 
@@ -77,7 +77,7 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def old_python() -> Iterator[Path]:
     """The Python of a virtual environment that has the old toolkit."""
-    # it is large: a directory that pytest would keep for three more runs will not do
+    # not in pytest's directories, which keep it for three more runs: it is large
     with tempfile.TemporaryDirectory() as directory:
         python = Path(directory, "bin", "python")
         run_or_skip(sys.executable, "-m", "venv", directory)
@@ -86,7 +86,7 @@ def old_python() -> Iterator[Path]:
 
 
 def run_or_skip(*command: str) -> None:
-    """Skip with the last line that a failed command said, without a host's name."""
+    """Skip with the last line of a failed command's output, without a host name."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  literals
     if done.returncode:
         lines = (done.stdout + done.stderr).splitlines() or [f"exit {done.returncode}"]
@@ -131,7 +131,7 @@ def manager_of(
 
 
 def end_behind_its_back(server: OldServer, token: Token) -> None:
-    """Revoke `token` at the server without a word to any manager."""
+    """Revoke `token` at the server without the managers' knowledge."""
     form = {
         "client_id": CLIENT_ID,
         "client_secret": CLIENT_SECRET,

@@ -1,4 +1,4 @@
-"""The sandbox answers as SquadRun's own server does, and starts, counts and ends as promised."""
+"""The sandbox answers like SquadRun's server, and starts, counts and ends as documented."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def forbidding() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a server started by this test puts its temporary directory."""
+    """The parent of temporary directories of servers started by this test."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     return tmp_path
 
@@ -547,7 +547,7 @@ class TestServe:
             os.kill(sandbox.pid, signal.SIGSTOP)
 
         assert not listens(sandbox.base_url)
-        assert len(list(temporary.iterdir())) == 1  # killed, it could not delete its directory
+        assert len(list(temporary.iterdir())) == 1  # a killed server cannot delete its directory
 
     def test_of_a_taken_port_names_the_port(self, sandbox: Sandbox) -> None:
         port = int(sandbox.base_url.rpartition(":")[2])
@@ -623,7 +623,7 @@ class TestServe:
 
 @contextmanager
 def own_process(**chosen: object) -> Iterator[subprocess.Popen[str]]:
-    """A sandbox in a process of its own, ready to serve, its streams open."""
+    """A sandbox in its own process, ready to serve, with open streams."""
     with subprocess.Popen(  # noqa: S603 - this interpreter
         [sys.executable, "-m", "evertoken.sandbox", json.dumps({"fast_hashing": True, **chosen})],
         stdin=subprocess.PIPE,
@@ -716,7 +716,7 @@ class TestProcess:
             "with serve(fast_hashing=True) as sandbox:\n"
             "    try:\n"
             "        print('ready', flush=True)\n"
-            # a signal that comes just before a sleep begins is seen at its end
+            # a signal that arrives just before a sleep is handled at its end
             "        for _ in range(600): time.sleep(0.1)\n"
             "    except KeyboardInterrupt:\n"
             "        print(sandbox.stats().leads)"
@@ -725,7 +725,7 @@ class TestProcess:
             [sys.executable, "-c", program],
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # a process group of its own, as a terminal's job has
+            start_new_session=True,  # in its own process group, like a terminal's job
         ) as parent:
             stream_of(parent.stdout).readline()
             os.killpg(parent.pid, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""A real Valkey for all tests of a module, emptied before each."""
+"""A Valkey server for all tests of a module, emptied before each."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def key() -> TokenKey:
 
 @pytest.fixture
 def issued() -> Callable[..., Entry]:
-    """Makes an entry with a token that was issued so many seconds ago."""
+    """Makes an entry with a token issued `ago` seconds ago."""
 
     def make(value: str, *, ago: float = 0.0, lifetime: float = 3600.0) -> Entry:
         at = time.time() - ago

@@ -1,4 +1,4 @@
-"""What a store in Redis remembers of identities has a size, however many come by."""
+"""A Redis store remembers a bounded number of identities."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from support.valkey import Valkey
 
 MANY = 1_100
-"""More than any of these memories holds."""
+"""More than any of these caches holds."""
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""CircuitBreaker: bounded calls, a circuit that opens at once, and one word about it."""
+"""CircuitBreaker: bounded calls, a circuit that opens at once, and one log record."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def works(store: RedisStore, key: TokenKey, entry: Entry) -> bool:
-    """Whether it locks, saves, loads and releases."""
+    """Whether the store locks, saves, loads and releases."""
     with store.lock(key, timeout=0) as held, store.lock(key, timeout=0) as second:
         saved = store.save(key, entry)
         loaded = store.load(key)
@@ -172,7 +172,7 @@ def test_a_client_of_sentinel_follows_the_failover(
         primary.kill()
         eventually(lambda: works(store, key, issued("after")))
         assert replica.client.exists(f"evertoken:{{{key.digest()}}}:token")
-        # redis-py 8.0 has no such method, and 8.1 leaves a socket open without it
+        # redis-py 8.0 lacks this method; without the call, 8.1 leaves a socket open
         if hasattr(manager, "close"):
             manager.close()
 

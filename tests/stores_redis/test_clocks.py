@@ -1,4 +1,4 @@
-"""Machines that share Redis need not agree on the time: what is stored is on the server's clock."""
+"""Machines that share Redis need not agree on the time: entries use the server's clock."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from support.valkey import Valkey
 
 SKEWS = [0.0, HOUR, -HOUR, 50.0, 40 * 365 * DAY, -40 * 365 * DAY]
-"""Seconds by which a machine's clock is wrong: 40 years is one without a battery, before NTP."""
+"""Seconds by which a machine's clock is wrong. 40 years: no battery, before NTP."""
 
 SOON = 5.0
-"""Seconds that an answer of a server on loopback never takes."""
+"""Seconds; more than an answer of a server on loopback ever takes."""
 
 
 class Machine:
-    """A machine with a clock and a boot of its own."""
+    """A machine with its own clock and boot."""
 
     def __init__(self, name: str, ahead: float, url: str, secret: bytes | None = None) -> None:
         self.name = name
@@ -42,7 +42,7 @@ class Machine:
 
     @contextmanager
     def running(self) -> Iterator[RedisStore]:
-        """What is done inside is done on this machine."""
+        """Run the block on this machine."""
         honest = time.time
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(time, "time", lambda: honest() + self.ahead)
@@ -51,7 +51,7 @@ class Machine:
 
 
 def seconds_left(machine: Machine, key: TokenKey) -> float:
-    """For how long the token that `machine` loads may still be sent there."""
+    """The remaining lifetime of the token that `machine` loads."""
     with machine.running() as store:
         entry, now = store.load(key), clock.now()
     assert entry is not None
@@ -88,7 +88,7 @@ def test_an_expired_token_is_expired_on_every_machine(  # S58
 ) -> None:
     wrong, right = Machine("wrong", ahead, valkey.url), Machine("right", 0.0, valkey.url)
     with right.running() as store:
-        # the server keeps it for a while because of the revocation beside it
+        # the revocation in the entry keeps it on the server for a while
         expired = replace(issued(clock.now().after(-200), lifetime=100.0), generation=7)
         store.save(key, Entry(token=expired, revoked_through=3))
     assert seconds_left(wrong, key) == 0.0

@@ -22,7 +22,7 @@ def test_a_machine_with_a_wrong_clock_costs_no_grant_and_sends_no_dead_token(  #
 ) -> None:
     url = token_server.api_url
     with ExitStack() as stack:
-        # the one that is wrong obtains the token that the others adopt
+        # the machine with the wrong clock obtains the token that the others adopt
         machines = [
             stack.enter_context(Machine(each, token_server, valkey.url)) for each in (ahead, 0, 0)
         ]
@@ -30,7 +30,7 @@ def test_a_machine_with_a_wrong_clock_costs_no_grant_and_sends_no_dead_token(  #
         assert token_server.grants == 1
         token_server.revoke_all()
 
-        # the first machine that meets a 401 replaces the token for all of them
+        # the first machine that gets a 401 replaces the token for all of them
         assert [machine.call(url) for machine in reversed(machines) for _ in range(2)] == [200] * 6
         late = stack.enter_context(Machine(0, token_server, valkey.url))
         assert late.call(url) == 200

@@ -1,4 +1,4 @@
-"""A token at its edge while Redis is away: who can wait does, and shares the renewal after all."""
+"""A token near its end while Redis is down: renewals that can wait do, and are then shared."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def grant() -> CountingGrant:
 
 
 def manager(grant: CountingGrant, valkey: Valkey, *, left: float) -> TokenManager:
-    """A process whose token expires in so many seconds; it is due 120 s before that."""
+    """A manager whose token expires in `left` seconds; it is due 120 s before that."""
     made = TokenManager(
         grant, store=RedisStore(valkey.url, timeout=0.2), memory=MemoryStore(), policy=QUICK
     )

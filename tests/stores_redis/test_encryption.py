@@ -1,4 +1,4 @@
-"""Sealing: what the keys may be, and what is said of those that are none."""
+"""Encryption: valid keys, and the errors for invalid ones."""
 
 from __future__ import annotations
 

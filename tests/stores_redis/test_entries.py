@@ -1,4 +1,4 @@
-"""Entries in a real Valkey: compared and replaced in one step, expiring, sealed, never trusted."""
+"""Entries in a Valkey server: replaced atomically, expiring, sealed, never trusted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def generation_of(entry: Entry) -> int:
 
 
 def kept(valkey: Valkey, key: TokenKey) -> float:
-    """Seconds for which the server keeps the entry."""
+    """Seconds until the server drops the entry."""
     return float(valkey.client.pttl(name_of(key))) / 1000
 
 

@@ -1,4 +1,4 @@
-"""Machines that share nothing but Redis: process groups, and hosts of their own where allowed."""
+"""Machines that share only Redis: process groups, and network namespaces if allowed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ HERE: list[str] = []
 """A machine on this host."""
 
 PATIENT = 10.0
-"""Seconds to wait for Redis where many processes start at once.
+"""Seconds to wait for Redis while many processes start at once.
 
-On a busy machine its answers reach some of them after a second, and those ask by themselves.
+On a busy machine some of them get its answers only after a second, and send their own requests.
 """
 
 
@@ -58,7 +58,7 @@ def test_two_machines_cost_one_grant_a_lifetime(valkey: Valkey) -> None:
         told = settings(server, valkey, threads=2, seconds=7.0)
         with machines("work", 8, told, HERE, HERE) as both:
             reports = [report for machine in both for report in machine.reports()]
-        # renewed a window (1 s, with all jitter 1.25) before its end, a token serves 2.75 s
+        # renewed a window (1 s, with full jitter 1.25 s) before its end, a token lasts 2.75 s
         assert 2 <= server.token_requests <= 7.0 / 2.75 + 2
     assert len(reports) == 16
     assert [report for report in reports if "error" in report] == []
@@ -84,7 +84,7 @@ def test_a_disconnected_machine_goes_on_alone() -> None:  # F27
         told = replace(settings(server, valkey, seconds=6.0, threads=2), token_url=token_url)
         places = hosts.inside("reached"), hosts.inside("cut")
         with machines("work", 4, told, *places) as (reached, cut):
-            # each process has asked for the token, which one of them was granted
+            # each process has the token, which was granted to one of them
             eventually(lambda: valkey.connections() > 8 and valkey.commands().get("del"))
             assert server.token_requests == 1
             hosts.cut_off_from_redis("cut")
@@ -97,5 +97,5 @@ def test_a_disconnected_machine_goes_on_alone() -> None:  # F27
     shared, own = tokens_of(sharing), tokens_of(alone)
     assert len(shared) <= 6.0 / 2.75 + 2, "those that are reached go on sharing"
     assert len(own - shared) >= 4, "each that is cut off has tokens of its own"
-    # a token granted at the very end is reported by nobody
+    # a token granted at the very end is not in any report
     assert requests >= len(shared | own)

@@ -1,4 +1,4 @@
-"""The lock over a real Valkey: a lease, released by its owner alone, polled with patience."""
+"""The lock in a Valkey server: a lease, released only by its owner, and polled slowly."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_holder_that_outlived_its_lease_does_not_release_the_next_one(  # F27
 ) -> None:
     late, next_one = RedisStore(valkey.url), RedisStore(valkey.url)
     with next_one.lock(key, timeout=0):
-        # as if this one's lease had ended before
+        # as if this lock's lease had ended
         theirs = valkey.client.getdel(lock_of(key))
         with late.lock(key, timeout=0) as held:
             assert held is Hold.HELD
@@ -123,7 +123,7 @@ def test_a_waiter_tries_less_and_less_often(
     valkey.client.set(lock_of(key), "held", px=60_000)
     store = RedisStore(valkey.url)
     for _ in range(12):
-        # in slices, as a renewal waits: the pause goes on growing over them
+        # in slices, as a renewal waits: the pause keeps growing across them
         assert store._locks._next_poll(lock_of(key)) >= FIRST_POLL
     with store.lock(key, timeout=0.5) as held:
         assert held is Hold.BUSY

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 def manager(grant: CountingGrant, store: RedisStore, **policy: float) -> TokenManager:
-    """A manager as another process has it."""
+    """A manager as in another process."""
     return TokenManager(grant, store=store, memory=MemoryStore(), policy=RefreshPolicy(**policy))
 
 
 class Poller:
-    """Polls a store and keeps what that brings."""
+    """Polls a store and records the results."""
 
     def __init__(self, store: SlowStore) -> None:
         self.watcher = StoreWatcher(store)
         self.found: list[Entry | None] = []
 
     def poll(self, now: Instant | None = None, *, urgent: bool = False) -> float:
-        """Seconds that the poll was waited for."""
+        """Poll, and return the seconds that the call waited."""
         started = time.monotonic()
         key = TokenKey("https://tokens.example/", "client")
         waiters.run(self.watcher.poll(key, now or clock.now(), self._merge, urgent=urgent))
@@ -146,13 +146,13 @@ def test_an_outage_of_seconds_fails_no_call_and_stalls_none(valkey: Valkey) -> N
     for thread in threads:
         thread.start()
     with valkey.frozen():
-        over.wait(6.5)  # longer than a lifetime: every token of this time is granted alone
+        over.wait(6.5)  # longer than a lifetime: each token of this time is granted separately
     over.set()
     for thread in threads:
         thread.join(BOUND)
     assert failures == []
     assert grant.requests >= 2
-    # a poll that hangs is waited for for 20 ms; waiting for Redis itself would take 400 ms
+    # a call waits 20 ms for a hanging poll; Redis's own timeout would be 400 ms
     assert max(slowest) < 0.25
 
 

@@ -1,4 +1,4 @@
-"""Redis hung, down, full, forbidden, read-only: bounded, said once, and nobody notices."""  # F27
+"""Redis hung, down, full, forbidden, read-only: bounded, logged once, and no call fails."""  # F27
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _everything_said(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def manager(grant: CountingGrant, store: RedisStore, **policy: float) -> TokenManager:
-    """A manager as another process has it."""
+    """A manager as in another process."""
     return TokenManager(grant, store=store, memory=MemoryStore(), policy=RefreshPolicy(**policy))
 
 
@@ -41,24 +41,24 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def value_in(store: RedisStore, key: TokenKey) -> str | None:
-    """The token that can be loaded."""
+    """The value of the stored token."""
     entry = store.load(key)
     return None if entry is None or entry.token is None else entry.token.value
 
 
 def shared(store: RedisStore, key: TokenKey, entry: Entry) -> bool:
-    """Whether a token can be saved and loaded again."""
+    """Whether a token can be saved and loaded."""
     store.save(key, entry)
     return store.load(key) is not None
 
 
 def asking() -> list[str]:
-    """The threads in which Redis is asked."""
+    """The threads that are calling Redis."""
     return [one.name for one in threading.enumerate() if one.name == "evertoken-store"]
 
 
 def use(store: RedisStore, key: TokenKey, entry: Entry) -> float:
-    """Seconds that the slowest operation took."""
+    """Use the store, and return the seconds of the slowest operation."""
     slowest = 0.0
     with store.lock(key, timeout=20) as held:
         assert held
@@ -206,14 +206,16 @@ def test_an_outage_of_seconds_fails_no_call(valkey: Valkey) -> None:
     for thread in threads:
         thread.start()
     with valkey.frozen():
-        time.sleep(12)  # beyond a look at the store, and three lifetimes: each is granted alone
+        time.sleep(
+            12
+        )  # longer than a poll interval and three lifetimes: each token is granted separately
     over.set()
     for thread in threads:
         thread.join(20)
     assert failures == []
     assert grant.requests >= 2
     assert max(waits[False]) < 1.5
-    # it is 20 ms; who waited for Redis would wait for 500
+    # 20 ms; waiting for Redis would take 500 ms
     assert max(waits[True]) < 0.3
 
 
@@ -272,7 +274,7 @@ def test_the_users_client_keeps_its_settings(valkey: Valkey, key: TokenKey) -> N
         started = time.monotonic()
         assert store.load(key) is None
         assert time.monotonic() - started < 0.8
-        # redis-py's own retries would go on for seconds behind the caller's back
+        # redis-py's own retries would continue for seconds after the caller's timeout
         eventually(lambda: not asking(), within=2)
     assert client.connection_pool.connection_kwargs == before
     assert client.ping()

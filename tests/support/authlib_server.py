@@ -94,7 +94,7 @@ class _Server(AuthorizationServer):  # type: ignore[misc]  # likewise
         return answer
 
     def send_signal(self, *_: object, **__: object) -> None:
-        """Nobody listens."""
+        """Ignore the signal."""
 
 
 def _revocation(server: _Server, issued: dict[str, Issued]) -> object:
@@ -115,7 +115,7 @@ def _value(**_: object) -> str:
 
 
 class AuthlibServer(ThreadingHTTPServer):
-    """Answers at `/token` and `/revoke` with what Authlib makes of a request.
+    """Serves `/token` and `/revoke` with Authlib.
 
     Attributes:
         issued: by the value of the token.
@@ -164,4 +164,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base's name
-        """Nothing."""
+        """Log nothing."""

@@ -1,4 +1,4 @@
-"""Worker processes that call an API with `auth=`, each started afresh, as gunicorn's are."""
+"""Worker processes that call an API with `auth=`, each newly started, like gunicorn's."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
 LONGEST = 60.0
-"""Seconds after which a worker that was told to end is taken for one that hangs."""
+"""Seconds after which a worker that was told to end is assumed to hang."""
 
 PACE = 0.02
-"""Seconds between two calls of a thread: the server is to be busy, not overrun."""
+"""Seconds between two calls of a thread, so that the server is busy but not overloaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one worker does: its account comes from the environment.
+    """The task of one worker; its account comes from the environment.
 
     Attributes:
         base_url: of the API.
         directory: where the token file is.
-        threads: how many call at once.
-        limit: calls that each of them makes; None: as many as there is time for.
-        replays: whether a call refused with a dead token is made again.
+        threads: the number of threads that call.
+        limit: the number of calls per thread; None: until it is told to stop.
+        replays: whether a call rejected for a dead token is made again.
     """
 
     base_url: str
@@ -49,10 +49,10 @@ class Call:
     """One call.
 
     Attributes:
-        begun: when, in Unix seconds.
-        authorization: the header with which it was sent, if it was.
-        status: of the answer, replayed or not.
-        failure: what was raised: the type, an OAuth code, a status.
+        begun: when it began, in Unix seconds.
+        authorization: the header it was sent with, if it was sent.
+        status: of the final answer.
+        failure: the exception: its type, an OAuth code, a status.
     """
 
     begun: float
@@ -62,19 +62,19 @@ class Call:
 
 
 class Callers:
-    """The workers while they run."""
+    """The running workers."""
 
     def __init__(self, stop: Event, ends: Sequence[Connection]) -> None:
         self._stop = stop
         self._ends = ends
 
     def told_to_stop(self) -> list[Call]:
-        """End them; all calls that they made."""
+        """End the workers, and return all their calls."""
         self._stop.set()
         return self.done()
 
     def done(self) -> list[Call]:
-        """All calls that they made, once each has come to its limit."""
+        """Wait until each worker has reached its limit, and return all their calls."""
         calls: list[Call] = []
         for end in self._ends:
             assert end.poll(LONGEST), "a worker hangs"
@@ -84,7 +84,7 @@ class Callers:
 
 @contextmanager
 def callers(job: Job, *, processes: int) -> Iterator[Callers]:
-    """So many workers with the same job; none outlives the block."""
+    """Start worker processes with the same job, and end them with the block."""
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     pipes = [context.Pipe(duplex=False) for _ in range(processes)]
@@ -105,7 +105,7 @@ def callers(job: Job, *, processes: int) -> Iterator[Callers]:
 
 
 def work(job: Job, stop: Event, report: Connection) -> None:
-    """One worker: calls until it is told to stop or has done enough, then reports all calls."""
+    """One worker: calls until it is told to stop or reaches its limit, then reports all calls."""
     auth = _auth(job)
     calls: list[Call] = []
 

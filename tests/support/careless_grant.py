@@ -1,4 +1,4 @@
-"""A grant that breaks the rules of `GrantContract`: run by a pytest of its own."""
+"""A grant that breaks the rules of `GrantContract`; runs in a separate pytest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Careless:
-    """A grant as it is written in a hurry: each of its faults is one of the contract's rules."""
+    """A careless grant: each of its faults breaks one rule of the contract."""
 
     def __init__(self, server: TokenServer) -> None:
         self.form = form_of(server)

@@ -1,4 +1,4 @@
-"""A store that breaks the rules of `StoreContract`: run by a pytest of its own."""
+"""A store that breaks the rules of `StoreContract`; runs in a separate pytest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Careless:
-    """A file per identity, as it is written in a hurry: the last save wins, and errors go up."""
+    """A careless store of one file per identity: the last save wins, and errors are raised."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""A process that stands for a machine whose clock is wrong, and that makes calls on demand."""
+"""A process that simulates a machine with a wrong clock, and makes calls on demand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _auths: list[BearerAuth] = []
 
 
 class Machine:
-    """One process with a boot of its own, whose wall clock is `ahead` seconds off."""
+    """A process with its own boot id, whose wall clock is `ahead` seconds off."""
 
     def __init__(self, ahead: float, server: TokenServer, redis_url: str) -> None:
         names = ("token_url", "client_id", "client_secret", "username", "password")
@@ -32,7 +32,7 @@ class Machine:
         self._pool = ProcessPoolExecutor(1, context, _become, (ahead, options, redis_url))
 
     def call(self, url: str) -> int:
-        """The status of a call of the API."""
+        """Call the API, and return the status."""
         return self._pool.submit(_call, url).result(60)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Both clocks of this process, to be set by a test."""
+"""Both clocks of this process, which a test can set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Clocks:
-    """Both clocks, to be set."""
+    """Both clocks, which a test can set."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.wall_offset = 0.0
@@ -22,6 +22,6 @@ class Clocks:
         patch.setattr(clock, "_since_boot", lambda: boot() + self.boot_offset)
 
     def pass_by(self, seconds: float) -> None:
-        """As time does."""
+        """Let time pass on both clocks."""
         self.wall_offset += seconds
         self.boot_offset += seconds

@@ -1,4 +1,4 @@
-"""The console command as a user runs it: in a process of its own, without settings of theirs."""
+"""Runs the console command in its own process, without the settings of this user."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 COMMAND = Path(sysconfig.get_path("scripts")) / "evertoken"
 
 LONGEST = 60.0
-"""Seconds after which a command that should have ended is taken for one that hangs."""
+"""Seconds after which a command that should have ended is assumed to hang."""
 
-# in place of the importer that looks through sys.path: what it does not find is not installed
+# replaces the importer for sys.path, so that these packages appear not to be installed
 WITHOUT = """
 import sys
 from importlib.machinery import PathFinder
@@ -36,19 +36,19 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 
 
 def without(*missing: str, at: Path) -> str:
-    """A `PYTHONPATH` under which an interpreter finds none of the packages `missing`."""
+    """A `PYTHONPATH` with which an interpreter does not find the packages `missing`."""
     (at / "sitecustomize.py").write_text(WITHOUT.format(missing=missing))
     return os.pathsep.join([str(at), os.environ.get("PYTHONPATH", "")])
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's, without any `SQUADRUN_*`, and with no proxy before loopback."""
+    """This process's environment without `SQUADRUN_*`, and without a proxy for loopback."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SQUADRUN_")}
     return {**kept, "no_proxy": "*", **changes}
 
 
 def account_of(server: TokenServer) -> dict[str, str]:
-    """The variables of an account at `server`, and of a system without a keyring."""
+    """The variables for an account at `server` on a system without a keyring."""
     return {
         "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
         "SQUADRUN_BASE_URL": server.base_url,
@@ -60,7 +60,7 @@ def account_of(server: TokenServer) -> dict[str, str]:
 
 
 def ran(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    """`evertoken` with `arguments`, once it has ended; `changes` are environment variables."""
+    """Run `evertoken` to its end; `changes` are environment variables."""
     return subprocess.run(  # noqa: S603  the command under test
         [COMMAND, *arguments],
         env=environment(**changes),
@@ -73,7 +73,7 @@ def ran(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def running(*arguments: str, **changes: str) -> Iterator[subprocess.Popen[str]]:
-    """`evertoken` with `arguments`, in a process group of its own, as a terminal's job has."""
+    """Start `evertoken` in its own process group, like a terminal's job."""
     with subprocess.Popen(  # noqa: S603  the command under test
         [COMMAND, *arguments],
         env=environment(**changes),
@@ -96,10 +96,10 @@ def stream_of(stream: IO[str] | None) -> IO[str]:
 
 
 def complaint(done: subprocess.CompletedProcess[str]) -> str:
-    """The sentence with which a command refused to run, with status 2 and nothing more said."""
+    """The error message of a command that failed with status 2 and no other output."""
     assert done.returncode == 2
     assert done.stdout == ""
     *before, last = done.stderr.splitlines()
-    # click puts its usage before what it says about an option
+    # click prints its usage before an error about an option
     assert all(line.startswith(("Usage: ", "Try ")) or not line for line in before), done.stderr
     return last

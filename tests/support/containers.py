@@ -1,4 +1,4 @@
-"""Commands as a container runs them: as a random user, on a read-only disk, as process 1."""
+"""Runs commands as in a container: as a random user, on a read-only disk, as process 1."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RANDOM_USER = ("--user", "--map-user=54321", "--map-group=54321")
-"""As a user without a passwd entry, who owns what belongs to the user who runs the tests."""
+"""As a user without a passwd entry, who owns the files of the user who runs the tests."""
 
 _MOUNTING = """
 mount -t tmpfs -o mode=0700 tmpfs "$HOME" && mkdir -m 0700 "$HOME/there" &&
@@ -25,16 +25,16 @@ mount -o remount,ro "$HOME" && exec "$@"
 """
 
 READ_ONLY_HOME = ("--user", "--map-root-user", "--mount", "sh", "-c", _MOUNTING, "sh")
-"""With a home that cannot be written, in which there is a folder named "there"."""
+"""With a read-only home that contains a folder named "there"."""
 
 PROCESS_1 = ("--user", "--map-root-user", "--fork", "--pid", "--kill-child")
-"""As the first process of a namespace."""
+"""As process 1 of a namespace."""
 
 
 def contained(
     container: tuple[str, ...], *command: object, at: Path, **changes: str
 ) -> subprocess.CompletedProcess[str]:
-    """`command` in such a container, once it has ended; `changes` as for `containing`."""
+    """Run `command` to its end in a container; `changes` as for `containing`."""
     with containing(container, *command, at=at, **changes) as process:
         output, errors = process.communicate(timeout=LONGEST)
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
@@ -44,13 +44,13 @@ def contained(
 def containing(
     container: tuple[str, ...], *command: object, at: Path, **changes: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """`command` in such a container, with umask 000; skips where containers are not allowed.
+    """Start `command` in a container with umask 000; skip if containers are not allowed.
 
     Args:
-        container: one of the above.
-        command: its program and arguments.
-        at: the folder in which it runs.
-        changes: environment variables; an empty one is not set at all.
+        container: one of the prefixes above.
+        command: the program and its arguments.
+        at: the working folder.
+        changes: environment variables; an empty one is unset.
     """
     if (obstacle := _obstacle(container)) is not None:
         pytest.skip(f"`unshare {' '.join(container)}` does not work here: {obstacle}")

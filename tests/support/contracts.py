@@ -1,4 +1,4 @@
-"""Runs a contract on a subject that breaks it, in a pytest of its own."""
+"""Runs a contract on a subject that breaks it, in a separate pytest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TESTS = Path(__file__).parent.parent
 
 
 def outcomes_of(script: str) -> dict[str, str]:
-    """The outcome of each test in `tests/support/<script>`, by the name of the test."""
+    """The outcome of each test in `tests/support/<script>`, by test name."""
     done = subprocess.run(  # noqa: S603  this interpreter
         [
             *(sys.executable, "-m", "pytest", "-q", "--tb=no", "-rA", "--noconftest"),

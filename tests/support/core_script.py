@@ -1,4 +1,4 @@
-"""A scripted world for one generator of effects: a test sets stores, locks and answers."""
+"""A scripted world for a generator of effects: a test sets its stores, locks and answers."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ READING = Reading(KEY, b"fingerprint", "planted-credentials")
 
 @dataclass
 class Script:
-    """What a generator meets.
+    """The results that a generator gets.
 
     Attributes:
-        stores: what each store holds, near to far.
-        answers: of the server, in turn; a fresh token once they are used up.
-        holds: what asking for the lock of a store gives, in turn; held once they are used up.
-        broken: the stores that save nothing.
+        stores: the entry of each store, near to far.
+        answers: the server's answers, in order; afterwards a new token each time.
+        holds: the results of locking each store, in order; afterwards the lock is held.
+        broken: the stores that fail to save.
         foreign: the values of tokens that belong to other credentials.
-        during: what happens while a request is under way.
+        during: called while a request is in flight.
         latency: seconds that a request takes.
         ahead: seconds by which the clock of the store is ahead.
     """
@@ -84,12 +84,12 @@ class Script:
         force: bool = False,
         jitter_fraction: float = 0.0,
     ) -> Result:
-        """The result of one renewal."""
+        """Run one renewal, and return its result."""
         request = RenewalRequest(snapshot=snapshot, start=self.now, force=force)
         return self.run(renewal(self._plan(jitter_fraction), request))
 
     def revoke(self, snapshot: Snapshot = EMPTY) -> Revocation:
-        """The result of one revocation."""
+        """Run one revocation, and return its result."""
         return self.run(revocation(self._plan(0.0), snapshot))
 
     def run(self, steps: Steps[R]) -> R:
@@ -105,7 +105,7 @@ class Script:
             answer = self._perform(effect)
 
     def names(self) -> list[str]:
-        """What was done to the world, in short."""
+        """Short names of the effects, in order."""
         quiet = (Now, OrderingTime, ReadCredentials, MayAdopt, NewSalt)
         return [
             f"{type(each).__name__} {store}" if (store := getattr(each, "store", None)) is not None
@@ -115,7 +115,7 @@ class Script:
         ]  # fmt: skip
 
     def count(self, kind: type[Effect]) -> int:
-        """How often an effect of this kind was asked for."""
+        """The number of effects of this kind."""
         return sum(isinstance(each, kind) for each in self.log)
 
     @property

@@ -1,4 +1,4 @@
-"""One moment, and the values of the core that a specification sets around it."""
+"""A fixed moment `NOW`, and values of the core relative to it."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
 
 
 def ago(seconds: float) -> Instant:
-    """So many seconds before `NOW`, on both clocks."""
+    """`seconds` before `NOW`, on both clocks."""
     return NOW.after(-seconds)
 
 
-# Small alphabets, so that values collide: equal generations, hashes, salts and times. Each value is
-# one drawn number, which is ten times as quick as a draw for each of its fields.
+# Small ranges, so that generations, hashes, salts and times collide. Each value is drawn as one
+# number, which is ten times as fast as one draw per field.
 
 _ERRORS = (GrantRefused("no"), GrantUnavailable("down"), GrantUnavailable("off"))
 _READINGS = (None, 1.0, 2.0)
 
 
 def _choices(number: int, *options: Sequence[Any]) -> list[Any]:
-    """One of each of the options, as the digits of `number` say."""
+    """One value from each of the options, chosen by the digits of `number`."""
     chosen = []
     for each in options:
         number, digit = divmod(number, len(each))

@@ -1,4 +1,4 @@
-"""Entries of the core as stores keep them: compared in full, or drawn within what is storable."""
+"""Entries as stores keep them: helpers to compare them, and strategies for storable ones."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ FULL = normalised(
         salt=SALT,
     )
 )
-"""An entry with something in each of its places."""
+"""An entry with every field set."""
 
 
 # -- strategies ------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ def tokens(draw: st.DrawFn) -> Token:
 
 @st.composite
 def errors(draw: st.DrawFn) -> TokenError:
-    """An error of the kinds that stores keep, with words of any characters."""
+    """An error of a kind that stores keep, with text of any characters."""
     kind = draw(st.sampled_from([GrantRefused, GrantUnavailable, InvalidTokenResponse]))
     return kind(
         draw(st.text(max_size=1200)),
@@ -96,7 +96,7 @@ def errors(draw: st.DrawFn) -> TokenError:
 
 @st.composite
 def failures(draw: st.DrawFn) -> Failure:
-    """Any failure; a policy may wait longer than stores believe."""
+    """Any failure, including those longer than stores accept."""
     at = draw(st.floats(0.0, LATEST - LONGEST_LIFETIME))
     return Failure(
         kind=draw(st.sampled_from(FailureKind)),

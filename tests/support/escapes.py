@@ -1,4 +1,4 @@
-"""What servers do to text before they repeat it, and passwords that make it hard to undo."""
+"""Escapes that servers apply to echoed text, and passwords that make them hard to undo."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _each_byte(form: str, encoding: str = "utf-8") -> Escape:
 
 
 def _each_unit(form: str) -> Escape:
-    """By code units of UTF-16: two for a character beyond the first plane."""
+    """Escape each UTF-16 code unit: two for a character beyond the BMP."""
     return lambda text: "".join(
         form.format(unit) for unit in memoryview(text.encode("utf-16-le")).cast("H")
     )
@@ -100,7 +100,7 @@ ESCAPES: Mapping[str, Escape] = {
     "NFD": lambda text: unicodedata.normalize("NFD", text),
     "line breaks": lambda text: re.sub("(.....)", "\\1\r\n  ", text),
 }
-"""By name; any of them may be applied to what another made."""
+"""Escapes by name. Any of them may be applied to the result of another."""
 
 FINAL: Mapping[str, Escape] = {
     "HTML, hexadecimal without semicolon": _each(lambda it: f"&#X{ord(it):X} "),
@@ -109,7 +109,7 @@ FINAL: Mapping[str, Escape] = {
     "lower case": str.lower,
     "spaced out": " ".join,
 }
-"""Likewise, but what another escape makes of the result is not undone."""
+"""Escapes by name, which are not recognised if another one is applied to the result."""
 
 LOSSY: Mapping[str, Escape] = {
     "Windows-1252": lambda text: text.encode().decode("cp1252", "replace"),
@@ -120,7 +120,7 @@ LOSSY: Mapping[str, Escape] = {
     "Latin-1 as Hebrew": lambda text: text.encode("latin-1", "replace").decode("cp1255", "replace"),
     "UTF-16 as Latin-1": lambda text: text.encode("utf-16-le").decode("latin-1"),
 }
-"""Likewise; they are recognised by the letters of a password that they leave as they are."""
+"""Escapes by name, recognised by the letters of a password that they do not change."""
 
 HARD = (
     "S3cr&t\"<p\\w>\u00e9'",
@@ -136,7 +136,7 @@ HARD = (
     "deadBEEF0123",
     "c2VjcmV0IQ==",
 )
-"""Passwords that look like escapes, or of which escapes make much."""
+"""Passwords that look like escapes, or that escapes change a lot."""
 
 _PIECES = ["%41", "%2B", r"\u0041", r"\x41", r"\n", "&amp;", "&#65;", "''", '""', "=3D", "Ã©", "\0"]
 _SPECIAL = "\"'\\&<>%+/=;:#$`-_ ~*?{}\téßñü\u0301\u0323\u200dпж漢字😀🎉\U0001d49c"
@@ -147,4 +147,4 @@ passwords = st.lists(
     min_size=1,
     max_size=40,
 ).map("".join)
-"""Any text that can be a password, special characters first."""
+"""Any possible password, with special characters first."""

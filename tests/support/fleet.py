@@ -1,4 +1,4 @@
-"""What tests of a fleet share: a grant that counts, managers that are siblings, bounded waiting."""
+"""Helpers for tests of a fleet: a counting grant, sibling managers, bounded waiting."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def eventually(condition: Callable[[], object], *, within: float = BOUND) -> Non
     """Wait until `condition` holds.
 
     Raises:
-        AssertionError: it did not, within so many seconds.
+        AssertionError: it did not hold in time.
     """
     end = time.monotonic() + within
     while not condition():
@@ -41,9 +41,9 @@ class CountingGrant:
     """A grant without a server: counts, waits at a gate, fails on demand.
 
     Attributes:
-        requests: how often it was asked.
-        failure: what every request raises, if not None.
-        failures: what the next requests raise, one each.
+        requests: the number of requests.
+        failure: raised by every request, if not None.
+        failures: raised by the next requests, one each.
         gate: requests wait here while it is cleared.
     """
 
@@ -87,7 +87,7 @@ def sibling(
     keep_fresh: bool = False,
     on_event: Callable[[Event], None] | None = None,
 ) -> TokenManager:
-    """A manager as another process has it: it shares nothing but the folder."""
+    """A manager as in another process: it shares only the folder."""
     return TokenManager(
         grant,
         store=None if directory is None else FileStore(directory),
@@ -101,7 +101,7 @@ def sibling(
 
 @contextmanager
 def held(grant: CountingGrant) -> Iterator[CountingGrant]:
-    """Requests made inside wait until the end."""
+    """Make requests inside the block wait until its end."""
     grant.gate.clear()
     try:
         yield grant
@@ -116,7 +116,7 @@ def token_in(store: TokenStore, key: TokenKey) -> Token | None:
 
 
 def saved_refusal(folder: Path, key: TokenKey) -> Failure:
-    """The one refusal that is saved for `key`, a moment after a caller was told of it."""
+    """The single refusal stored for `key`, which is saved shortly after it was raised."""
     store = FileStore(folder)
     eventually(lambda: store.load(key) is not None)
     entry = store.load(key)

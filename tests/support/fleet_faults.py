@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOMES = {"flock": fcntl}
-"""Where a call is, if not in `os`."""
+"""The module of a call, if not `os`."""
 
 CALLS = [
     "open",
@@ -40,11 +40,11 @@ ERRNOS = [
 
 @dataclass
 class Fault:
-    """One call fails: from its `first` time in the folder on, once or for ever.
+    """A fault of one call: from its `first` use in the folder on, once or always.
 
     Attributes:
-        seen: how often it was called there.
-        failed: how often it failed.
+        seen: the number of calls there.
+        failed: the number of failures.
     """
 
     call: str
@@ -56,7 +56,7 @@ class Fault:
     failed: int = 0
 
     def hits(self, args: tuple[object, ...]) -> bool:
-        """Whether this call is to fail."""
+        """Whether this call fails."""
         if not _concerns(args[0] if args else None, self.folder):
             return False
         self.seen += 1
@@ -70,7 +70,7 @@ def injected(
     fault: Fault,
     instead: Callable[[Callable[..., object], tuple[object, ...]], object] | None = None,
 ) -> Iterator[Fault]:
-    """The fault holds inside; `instead` does something else than to raise."""
+    """Inject the fault into the block; `instead` replaces the exception."""
     home = HOMES.get(fault.call, os)
     real = getattr(home, fault.call)
 
@@ -80,7 +80,7 @@ def injected(
         if instead is not None:
             return instead(real, args)
         if fault.call == "close":
-            # as on Linux: the descriptor is gone whatever close() says
+            # as on Linux: the descriptor is closed even if close() raises
             real(*args)
         raise OSError(fault.number, os.strerror(fault.number))
 
@@ -101,7 +101,7 @@ def _concerns(target: object, folder: Path) -> bool:
 
 
 def descriptors(folder: Path) -> list[str]:
-    """What this process has open inside of the folder."""
+    """The files that this process has open inside the folder."""
     found = []
     for number in os.listdir("/proc/self/fd"):
         try:

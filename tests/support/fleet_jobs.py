@@ -1,4 +1,4 @@
-"""What processes of a pool are told to do: a spawned child finds it by its import name."""
+"""Functions for processes of a pool, which a spawned child finds by their import names."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def ask(manager: TokenManager) -> str:
-    """The value of the manager's token."""
+    """Return the value of the manager's token."""
     return manager.token().value
 
 
 def call(auth: BearerAuth, url: str) -> int:
-    """The status that a call with `auth` gets."""
+    """Make a call with `auth`, and return its status."""
     return requests.get(url, auth=auth, timeout=30).status_code

@@ -1,4 +1,4 @@
-"""Real processes of a fleet: a nursery that has imported everything forks them, and they report.
+"""Real processes of a fleet, forked from one process that has imported everything.
 
 Started by `run_fleet`; `python -m support.fleet_worker JOB COUNT` with the settings on its input.
 """
@@ -41,11 +41,11 @@ TESTS = Path(__file__).parents[1]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a worker process is told.
+    """The settings of a worker process.
 
     Attributes:
-        seconds: for how long it works.
-        passwords: the process with number `n` takes the one at `n` modulo their number.
+        seconds: how long it works.
+        passwords: process `n` uses the one at index `n` modulo their number.
     """
 
     token_url: str
@@ -97,7 +97,7 @@ def once(settings: Settings, number: int) -> Report:
 
 
 def work(settings: Settings, number: int) -> Report:
-    """Ask for tokens all the time, in several threads."""
+    """Ask for tokens continuously, in several threads."""
     manager = settings.manager(number)
     first = time.monotonic()
     manager.token()
@@ -124,7 +124,7 @@ def work(settings: Settings, number: int) -> Report:
 
 
 def insist(settings: Settings, number: int) -> Report:
-    """Ask for tokens all the time, whatever the answer is."""
+    """Ask for tokens continuously, whatever the result."""
     manager = settings.manager(number)
     report = _Work()
     report.run(manager, time.monotonic() + settings.seconds)
@@ -186,7 +186,7 @@ class _Work:
             except TokenError:
                 self.failed += 1
             else:
-                # not after the call: on a busy machine this thread may stand still in between
+                # taken before the call: on a busy machine this thread may be delayed after it
                 self.expired += came >= token.expires_at
                 self.tokens.add(token.value)
             self.slowest = max(self.slowest, time.monotonic() - started)
@@ -202,15 +202,15 @@ JOBS: dict[str, Callable[[Settings, int], Report]] = {
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a process that is to find this package, and `more`."""
+    """The environment of a process that can import this package, with `more` variables."""
     path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path, **more}
 
 
 def run_fleet(job: str, count: int, settings: Settings, *, within: float = 60.0) -> list[Report]:
-    """What so many processes report, which begin at the same moment.
+    """Run `count` processes that begin at the same moment, and return their reports.
 
-    A report of a process that failed has its `error`.
+    The report of a failed process has an `error`.
     """
     done = subprocess.run(  # noqa: S603  this very file
         [sys.executable, "-m", "support.fleet_worker", job, str(count)],
@@ -225,7 +225,7 @@ def run_fleet(job: str, count: int, settings: Settings, *, within: float = 60.0)
 
 
 def main() -> None:
-    """Fork, let go, wait."""
+    """Fork the workers, let them start, and wait for them."""
     job, count = JOBS[sys.argv[1]], int(sys.argv[2])
     settings = Settings(**json.load(sys.stdin))
     settings.manager(0)
@@ -250,9 +250,9 @@ def _report(job: Callable[[Settings, int], Report], settings: Settings, number: 
     except BaseException:  # noqa: BLE001  a child must not go on as the nursery
         report = {"error": traceback.format_exc()}
     os.write(1, json.dumps({**report, "number": number}).encode() + b"\n")
-    # an exit waits a second for what was learnt to be saved, and a busy machine takes longer
+    # an exit waits a second for saves, and a busy machine takes longer
     pool.finish(60.0)
-    # as a process of multiprocessing ends
+    # end like a process of multiprocessing
     threading._shutdown()  # type: ignore[attr-defined]  # it has no public name
     os._exit(0)
 

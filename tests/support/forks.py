@@ -1,4 +1,4 @@
-"""Calls in a forked child, which never goes on as one more pytest."""
+"""Calls in a forked child, which never continues as a second pytest."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CHILD_BOUND = 10.0
-"""Seconds after which a child counts as hung."""
+"""Seconds after which a child is assumed to hang."""
 
 LONGEST_LIFE = 120
-"""Seconds after which a child ends whose parent was ended before it."""
+"""Seconds after which a child ends if its parent has ended."""
 
 
 def forked(call: Callable[[], object]) -> int:
-    """The process id of a child that makes the call and ends, whatever comes of it."""
+    """Fork a child that makes the call and ends, whatever happens; returns its process id."""
     child = os.fork()
     if child == 0:
         _end_with(call)
@@ -27,9 +27,9 @@ def forked(call: Callable[[], object]) -> int:
 
 
 def in_child(call: Callable[[], object], *, within: float = CHILD_BOUND) -> object:
-    """What `call` returns in a forked child, or how its error looks, as JSON can tell it.
+    """The result of `call` in a forked child, or its error as text; both must fit into JSON.
 
-    A child that hangs is killed after `within` seconds, and is an error.
+    A child that hangs is killed after `within` seconds, which raises.
     """
     reader, writer = os.pipe()
 
@@ -58,5 +58,5 @@ def _end_with(call: Callable[[], object]) -> NoReturn:
         signal.alarm(LONGEST_LIFE)
         call()
     finally:
-        # else it would run the tests that are left, and report them twice
+        # otherwise it would run the remaining tests, and report them twice
         os._exit(0)

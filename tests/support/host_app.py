@@ -1,4 +1,4 @@
-"""A WSGI application whose manager is made at import, as a host with pre-forked workers runs it."""
+"""A WSGI application whose manager is made at import, for hosts with pre-forked workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ caller = imported()
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Call the API; with `/idle` only tell what this process has, without asking for a token."""
+    """Call the API; `/idle` only reports the current token, without asking for one."""
     if environ["PATH_INFO"] != "/idle":
         caller.call()
     status = caller.manager.status()

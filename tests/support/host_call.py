@@ -1,4 +1,4 @@
-"""One call of the API as a process of a host makes it, and its line in the host's report."""
+"""One call of the API from a process of a host, and its line in the host's report."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from evertoken.testing import TokenServer
 
 VARIABLE = "HOST_SETTINGS"
-"""Of the environment: how settings reach the processes of a host."""
+"""The environment variable that passes settings to the processes of a host."""
 
 WARM_UP = 0.1
 """Seconds that an application waits at import for a token that it does not need yet."""
 
 GATE_WITHIN = 20.0
-"""Seconds after which an import goes on though nobody has opened its gate."""
+"""Seconds after which an import continues even if its gate is closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the processes of a host are told.
+    """The settings of the processes of a host.
 
     Attributes:
-        report: the file that gets a line per call.
-        folder: of the `FileStore` that they share; None: each has its memory alone.
-        warm_up: ask for a token at import without waiting for it, so that its renewal is under way
+        report: the file with a line per call.
+        folder: of the shared `FileStore`; None: each process has only its memory.
+        warm_up: request a token at import without waiting for it, so that its renewal is in flight
             when workers are forked.
         gate: the import ends only once this file exists.
-        broker: the URL of celery's.
+        broker: the URL of celery's broker.
     """
 
     token_url: str
@@ -65,15 +65,15 @@ class Settings:
 
     @classmethod
     def of_environment(cls) -> Settings:
-        """Those that `environment` has put there."""
+        """The settings that `environment` has put there."""
         return cls(**json.loads(os.environ[VARIABLE]))
 
     def environment(self) -> dict[str, str]:
-        """The variable that hands them to a process."""
+        """The variable that passes them to a process."""
         return {VARIABLE: json.dumps(asdict(self))}
 
     def manager(self) -> TokenManager:
-        """A manager as an application makes it at import."""
+        """A manager like the one an application makes at import."""
         grant = PasswordGrant(
             self.token_url,
             client_id=self.client_id,
@@ -91,8 +91,8 @@ class Call:
     """One call of the API.
 
     Attributes:
-        begun: when, in Unix seconds.
-        failure: the type of what was raised, or a status other than 200.
+        begun: when it began, in Unix seconds.
+        failure: the type of the exception, or a status other than 200.
     """
 
     pid: int
@@ -111,11 +111,11 @@ class Caller:
         self._report = settings.report
 
     def call(self) -> None:
-        """One call, whatever comes of it."""
+        """Make one call, and report it whatever happens."""
         begun, started = time.time(), time.monotonic()
         failure = self._failure()
         call = Call(os.getpid(), begun, time.monotonic() - started, failure)
-        # one write to a file that is open to append: lines of several processes do not mix
+        # a single write in append mode, so that lines of several processes do not mix
         report = os.open(self._report, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.write(report, json.dumps(astuple(call)).encode() + b"\n")
         os.close(report)
@@ -129,7 +129,7 @@ class Caller:
 
 
 def imported() -> Caller:
-    """What an application makes at import, with the settings of the environment."""
+    """The caller that an application makes at import, with settings from the environment."""
     settings = Settings.of_environment()
     caller = Caller(settings)
     if settings.warm_up:
@@ -142,5 +142,5 @@ def imported() -> Caller:
 
 
 def reported(path: Path) -> list[Call]:
-    """The calls of all processes, in the order in which they ended."""
+    """The calls of all processes, in the order of their ends."""
     return [Call(*json.loads(line)) for line in path.read_text().splitlines()]

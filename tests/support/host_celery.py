@@ -15,7 +15,7 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     task_ignore_result=True,
-    # with less, a pool of greenlets waits for its broker
+    # with fewer, a pool of greenlets blocks on its broker
     worker_prefetch_multiplier=10,
 )
 app.task(caller.call, name="call")

@@ -1,6 +1,6 @@
-"""Settings for gunicorn that patch before the application is imported, as gevent asks for.
+"""Settings for gunicorn that patch before the application is imported, as gevent requires.
 
-Without them gunicorn's worker patches after it was forked, and the manager was made before.
+Otherwise gunicorn's worker patches after the fork, when the manager already exists.
 """
 
 from gevent import monkey

@@ -19,12 +19,12 @@ PACE = 0.03
 """Seconds between two requests of a client."""
 
 ANSWERED_WITHIN = 10.0
-"""Seconds after which a client gives a request up: more than twice the timeout of a call."""
+"""Seconds after which a client gives up on a request: more than twice the timeout of a call."""
 
 
 @contextmanager
 def under_load(port: int) -> Iterator[Load]:
-    """Clients keep the host busy until the end of the block."""
+    """Keep the host busy with clients until the end of the block."""
     load, stop = Load(), threading.Event()
     clients = [threading.Thread(target=_ask, args=(port, load, stop)) for _ in range(CLIENTS)]
     for client in clients:

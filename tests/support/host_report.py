@@ -1,4 +1,4 @@
-"""What a host did with its tokens under load, and which promises it broke."""
+"""The report of a host under load: its calls and tokens, and the promises it broke."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
     from support.host_call import Call
 
 FOLDER = os.path.dirname(evertoken.__file__)
-"""Where the library is: a traceback with it in it shows the path."""
+"""The path of the library, which marks its frames in a traceback."""
 
 LIFETIME = 4.0
-"""Seconds that a token lives."""
+"""The lifetime of a token in seconds."""
 
 SOONEST = 2.75
-"""Seconds after which it is renewed at the earliest: a window of a quarter, and all jitter."""
+"""Seconds after which it is renewed at the earliest: a window of a quarter, with full jitter."""
 
 LEAST_GRANTS = 3
-"""With fewer, a run has not been through renewals."""
+"""The fewest tokens of a run that includes renewals."""
 
 LATE = 0.5
-"""Seconds that the first of several token requests may be late for, on a busy machine."""
+"""Seconds by which the first of several token requests may be late on a busy machine."""
 
 SLACK = 1.5
-"""Seconds beyond its timeout that a call may take on a busy machine."""
+"""Seconds that a call may exceed its timeout on a busy machine."""
 
 
 @dataclass(slots=True)
 class Load:
-    """What clients asked a host for.
+    """The clients' requests to a host.
 
     Attributes:
-        asked: requests or tasks.
-        lost: what became of those that were not answered as they should be.
+        asked: the number of requests or tasks.
+        lost: the outcomes of those without the expected answer.
     """
 
     asked: int = 0
@@ -48,14 +48,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a host did.
+    """The activity of a host.
 
     Attributes:
-        calls: of the API, in the order in which they ended.
-        granted: when the server was asked for each token, in Unix seconds.
+        calls: API calls, in the order of their ends.
+        granted: when each token was requested, in Unix seconds.
         denials: how often the API answered 401, replayed or not.
-        hung: whether it had to be killed, since it did not end when it was told to.
-        log: what the host printed.
+        hung: whether it had to be killed, because it did not end when told to.
+        log: the output of the host.
     """
 
     calls: Sequence[Call]
@@ -68,13 +68,13 @@ class Report:
     def broken_promises(
         self, *, timeout: float = 4.0, workers: int = 1, askers: int = 1, spare: int = 0
     ) -> list[str]:
-        """One sentence for each.
+        """One sentence per broken promise.
 
         Args:
             timeout: of the manager.
-            workers: processes that answer in the last lifetime of the load.
-            askers: processes that share a token with nobody, and ask for themselves.
-            spare: grants beyond one per lifetime that are allowed.
+            workers: the number of processes that answer in the last lifetime of the load.
+            askers: the number of processes that share no token and send their own requests.
+            spare: the allowed number of grants beyond one per lifetime.
         """
         return [
             *self.failures(),
@@ -84,7 +84,7 @@ class Report:
         ]
 
     def pids(self, *, last: float) -> set[int]:
-        """The processes that called in so many seconds before the last call."""
+        """The processes that called within `last` seconds before the last call."""
         end = max((call.begun for call in self.calls), default=0.0)
         return {call.pid for call in self.calls if call.begun > end - last}
 

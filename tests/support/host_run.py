@@ -1,4 +1,4 @@
-"""Runs a host whose processes get their tokens from a token server, and tells what it did."""
+"""Runs a host whose processes get their tokens from a token server, and reports on it."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ LOAD = 9.0
 """Seconds of load: a third token is due after six and a half."""
 
 FIRST_GRANT = 0.7
-"""Seconds of a slow one: workers are forked meanwhile, and do not wait too long for its lock."""
+"""Seconds of a slow grant: long enough to fork workers, short enough for them to wait."""
 
 ENDED_WITHIN = 10.0
-"""Seconds after which a host that was told to end is taken for one that hangs."""
+"""Seconds after which a host that was told to end is assumed to hang."""
 
 
 class Trial:
-    """A token server, and a host beside it.
+    """A token server and a host.
 
     Args:
-        place: a folder of its own.
+        place: an empty folder.
         shared: whether the host's processes share a `FileStore`.
         options: more of the host's `Settings`.
     """
@@ -70,23 +70,23 @@ class Trial:
         self.server.close()
 
     def slow_first_grant(self, *, gate: bool = False) -> None:
-        """Take time for the first token; with a gate, the import waits for `open_gate`."""
+        """Make the first grant slow; with a gate, the import waits for `open_gate`."""
         self.server.answer_next(Delay(FIRST_GRANT))
         if gate:
             self._options["gate"] = str(self._gate)
 
     def open_gate(self) -> None:
-        """Let the import end once the first token request is under way."""
+        """Let the import end once the first token request is in flight."""
         self.server.wait_for_requests(1)
         self._gate.touch()
 
     @contextmanager
     def running(self, command: Sequence[str], **more: str) -> Iterator[subprocess.Popen[bytes]]:
-        """The host; it is told to end at the end of the block, and killed if it does not.
+        """Run the host; it is told to end at the end of the block, and killed if it does not.
 
         Args:
-            command: that starts it.
-            more: of the environment.
+            command: starts the host.
+            more: further environment variables.
         """
         settings = Settings.of(self.server, self._calls, **self._options)
         variables = environment(**settings.environment(), **more)
@@ -107,19 +107,19 @@ class Trial:
     def serving(
         self, command: Sequence[str], port: int, **more: str
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """As `running`, from when it accepts connections on."""
+        """Like `running`, but waits until the host accepts connections."""
         with self.running(command, **more) as host:
             eventually(lambda: _accepts(port) or host.poll() is not None)
             assert host.poll() is None, self._log.read_text()
             yield host
 
     def finish(self, command: Sequence[str]) -> int:
-        """The exit status of a host that ends by itself."""
+        """Wait for the host to end on its own, and return its exit status."""
         with self.running(command) as host:
             return host.wait(60)
 
     def load(self, port: int, *, seconds: float = LOAD) -> Load:
-        """Seconds for which clients kept the host busy, from the end of the first call."""
+        """The seconds of load, from the end of the first call."""
         with under_load(port) as load:
             with contextlib.suppress(AssertionError):
                 eventually(lambda: reported(self._calls), within=ANSWERED_WITHIN)
@@ -127,7 +127,7 @@ class Trial:
         return load
 
     def report(self, load: Load | None = None) -> Report:
-        """What has become of it all so far."""
+        """The report so far."""
         return Report(
             calls=reported(self._calls),
             load=load or Load(),
@@ -139,20 +139,20 @@ class Trial:
 
 
 class CountedDenials:
-    """The API as usual; counts what it did not answer with 200."""
+    """The usual API; counts answers other than 200."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def steps(self, exchange: Exchange) -> Iterator[Step]:
-        """The usual answer, counted."""
+        """Send the usual answer, and count it."""
         answer = exchange.usual()
         self.count += answer.status != 200
         yield from answer.steps(exchange)
 
 
 def foreign_path() -> str:
-    """PYTHONPATH for an interpreter of the same version outside of this one's environment."""
+    """PYTHONPATH for an interpreter of the same version outside this environment."""
     files = [__file__, evertoken.__file__, requests.__file__]
     return os.pathsep.join(str(Path(file).parents[1]) for file in files)
 

@@ -1,4 +1,4 @@
-"""A process without a server around it: `python -m support.host_script WHAT`."""
+"""Scripts without a web server: `python -m support.host_script WHAT`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECONDS = 9.0
-"""How long the callers work: a third token is due after six and a half."""
+"""Seconds that the callers work: a third token is due after 6.5 s."""
 
 CALLERS = 4
 
@@ -25,31 +25,31 @@ PACE = 0.05
 """Seconds between two calls of a thread."""
 
 WORK = 0.8
-"""Seconds that a short script goes on after its call: less than a grant takes."""
+"""Seconds that a short script continues after its call: less than a grant takes."""
 
 NO_LIMIT = 3
-"""The exit status where a limit that was set lets threads start."""
+"""The exit status if threads can start despite the limit."""
 
 
 def call_once(caller: Caller) -> None:
-    """One call and a short piece of work, as a script of cron does."""
+    """Make one call and do a little work, like a cron script."""
     caller.call()
     time.sleep(WORK)
 
 
 def call_in_threads(caller: Caller) -> None:
-    """Threads that go on calling while the main thread has ended."""
+    """Let threads keep calling after the main thread has ended."""
     for _ in range(CALLERS):
         threading.Thread(target=_call_for_long, args=(caller,)).start()
 
 
 def call_at_exit(caller: Caller) -> None:
-    """A handler that goes on calling when all threads have ended."""
+    """Let an exit handler keep calling after all threads have ended."""
     atexit.register(_call_for_long, caller)
 
 
 def call_within_limit(limit: Callable[[], None]) -> None:
-    """Threads that call where no more can start; the manager is made there too."""
+    """Let threads call, and make the manager, while no further thread can start."""
     limited = threading.Event()
     callers: list[Caller] = []
 
@@ -69,12 +69,12 @@ def call_within_limit(limit: Callable[[], None]) -> None:
 
 
 def limit_processes() -> None:
-    """No more threads for this user, as after `ulimit -u`."""
+    """Allow this user no more threads, as with `ulimit -u`."""
     resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
 
 
 def limit_memory() -> None:
-    """No room for the stack of one more thread."""
+    """Leave no memory for the stack of another thread."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + 2**29
     threading.stack_size(2**30)
@@ -86,7 +86,7 @@ def _insist_on_limit() -> None:
         threading.Thread(target=int).start()
     except RuntimeError:
         return
-    # the others wait for ever
+    # the other threads wait forever
     os._exit(NO_LIMIT)
 
 

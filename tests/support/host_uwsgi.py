@@ -1,4 +1,4 @@
-"""uWSGI, with and without threads in its workers."""
+"""uWSGI with and without threads in its workers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 WORKERS = 2
 
 INSTALLED = shutil.which("uwsgi", path=str(Path(sys.executable).parent))
-"""PyPI's: from 2.0.31 on its workers always have threads."""
+"""PyPI's uWSGI: from 2.0.31 on its workers always have threads."""
 
 DEBIANS = shutil.which("uwsgi_python3")
-"""Debian's: its workers have threads only with `--enable-threads`."""
+"""Debian's uWSGI: its workers have threads only with `--enable-threads`."""
 
 
 class Uwsgi:
     """A command and its port.
 
-    Skips where the program is not installed, or runs another Python.
+    Skips if the program is not installed, or embeds another Python.
     """
 
     def __init__(self, *, threads: bool) -> None:
@@ -45,7 +45,7 @@ class Uwsgi:
     def serving(
         self, trial: Trial, *options: str
     ) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        """The host; workers are forked after the import, unless an option says otherwise."""
+        """Serve; workers are forked after the import, unless an option changes that."""
         command = [*self._program, "--http-socket", f"127.0.0.1:{self.port}", "--master"]
         command += ["--processes", str(WORKERS), "--module", "support.host_app", "--need-app"]
         command += ["--die-on-term", "--disable-logging", *options]

@@ -1,4 +1,4 @@
-"""Hosts of their own: network namespaces with two networks, one of which can be cut."""
+"""Separate hosts: network namespaces with two networks, one of which can be cut."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5).close()
 
 
 class Hosts:
-    """Network namespaces that reach this one over two bridges.
+    """Network namespaces that reach this host over two bridges.
 
-    Skips where they are not allowed, or where no packet passes between them.
+    Skips if they are not allowed, or if no packet passes between them.
 
     Attributes:
         token_address, redis_address: of this host on either network.
@@ -38,18 +38,18 @@ class Hosts:
     def __init__(self, *names: str) -> None:
         self._names = names
         self._made = contextlib.ExitStack()
-        # of their own per process: another run of the suite may have its hosts beside these
+        # unique per process: another run of the suite may have its own hosts
         second, third = 200 + os.getpid() // 128 % 50, os.getpid() % 128 * 2
         self._networks = {"token": f"10.{second}.{third}", "redis": f"10.{second}.{third + 1}"}
         self.token_address = f"{self._networks['token']}.1"
         self.redis_address = f"{self._networks['redis']}.1"
 
     def inside(self, name: str) -> list[str]:
-        """What a command begins with that runs on this host."""
+        """The command prefix that runs a command on this host."""
         return ["ip", "netns", "exec", _unique(name)]
 
     def cut_off_from_redis(self, name: str) -> None:
-        """Its packets to Redis are lost from now on."""
+        """Drop its packets to Redis from now on."""
         _ip("link", "set", self._end("redis", name), "down")
 
     def __enter__(self) -> Self:
@@ -91,7 +91,7 @@ class Hosts:
                 _ip("-n", host, "link", "set", network, "up")
 
     def _probe(self) -> None:
-        """Skip where a kernel makes namespaces and bridges, but passes nothing between them."""
+        """Skip if the kernel creates namespaces and bridges, but passes no packets between them."""
         for name, address in itertools.product(
             self._names, (self.token_address, self.redis_address)
         ):
@@ -108,7 +108,7 @@ class Hosts:
 
 @contextlib.contextmanager
 def relay(address: str, url: str) -> Iterator[str]:
-    """`url`, of a server on loopback, as it is reached from other hosts."""
+    """The URL by which other hosts reach `url`, a server on loopback."""
     parts = urlsplit(url)
     target = (parts.hostname, parts.port)
 
@@ -140,7 +140,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 def _unique(name: str) -> str:
-    # an interface has 15 characters at most
+    # an interface name has at most 15 characters
     return f"{name}{os.getpid() % 100_000}"
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from evertoken.testing import TokenServer
 
 WAIT = 20.0
-"""Seconds that a test gives what should be done long before."""
+"""Seconds that a test waits for something that should take much less."""
 
 
 def grant_of(
@@ -48,7 +48,7 @@ def grant_of(
     transport: Callable[[], requests.Session] | None = None,
     allow_http: bool = False,
 ) -> PasswordGrant:
-    """A grant with the server's credentials where no others are given; "" for none."""
+    """A grant with the server's credentials, unless others are given; "" for none."""
     return PasswordGrant(
         token_url or server.token_url,
         client_id=client_id or server.client_id or None,
@@ -95,7 +95,7 @@ def manager_of(
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A certificate authority of the test's own.
+    """A certificate authority for tests.
 
     Attributes:
         bundle: path of its certificate, for `verify`.
@@ -105,7 +105,7 @@ class Authority:
     bundle: str
 
     def context(self, leaf: trustme.LeafCert | None = None, *hosts: str) -> ssl.SSLContext:
-        """A server's TLS, with `leaf` or a good certificate for loopback and `hosts`."""
+        """A server-side context with `leaf`, or a valid certificate for loopback and `hosts`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         (leaf or self.ca.issue_cert("127.0.0.1", "localhost", *hosts)).configure_cert(context)
         return context

@@ -1,7 +1,7 @@
-"""A process that asks a token endpoint, and tells what each answer cost it in memory.
+"""A process that calls a token endpoint and reports the memory that each answer took.
 
-Reads lines of JSON `{"url": …, "count": n}` from its arguments and prints, for each request, the
-peak of traced memory above what it had before, and at the end by how much the process grew.
+Reads JSON `{"url": …, "count": n}` from its arguments. Prints, for each request, the peak of
+additional traced memory, and at the end by how much the process grew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CREDENTIALS = {"client_id": "client", "username": "user", "password": "password"
 
 
 def cost_of(grant: PasswordGrant) -> dict[str, object]:
-    """What one request came to, and its peak in bytes."""
+    """The outcome of one request, and its peak in bytes."""
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0]
     try:
@@ -29,7 +29,7 @@ def cost_of(grant: PasswordGrant) -> dict[str, object]:
 
 def main(url: str, count: str) -> None:
     grant = PasswordGrant(url, **CREDENTIALS, timeout=10, deadline=10)  # type: ignore[arg-type]  # texts
-    cost_of(grant)  # loads what is loaded on first use
+    cost_of(grant)  # triggers the lazy imports
     tracemalloc.start()
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     costs = [cost_of(grant) for _ in range(int(count))]

@@ -1,7 +1,7 @@
-"""The mocks of HTTP that users' test suites put in place; run as a script, loads all inside one.
+"""The HTTP mocks of users' test suites. As a script, imports the library inside one of them.
 
-The script takes a mock's name and a folder, imports the whole library while that mock is in place,
-and prints, once the mock has gone, a JSON list of all that the library still has of it.
+The script takes a mock's name and a folder. It imports the whole library while the mock is active
+and prints, after the mock is removed, a JSON list of what the library still holds of it.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     Mock = Callable[["Urls", Path], AbstractContextManager[object]]
 
 TOKENS = ("the-first-mocked-token", "the-second-mocked-token")
-"""What a mock's token endpoint grants."""
+"""The answer of a mock's token endpoint."""
 
 STATUSES = (200, 401, 200)
-"""What a mock's API answers."""
+"""The answer of a mock's API."""
 
 NOWHERE = Path("/nonexistent")
 
 
 class Urls(NamedTuple):
-    """What a mock answers for."""
+    """The URLs that a mock answers."""
 
     token: str
     api: str
@@ -97,13 +97,13 @@ def _recorded(method: str, url: str, status: int, body: str) -> dict[str, object
 def load_all() -> None:
     """Import each module of the library that can be imported here."""
     for found in pkgutil.walk_packages(evertoken.__path__, "evertoken.", onerror=lambda _: None):
-        # some need settings of Django's, or are started by being imported
+        # some need Django's settings, or start something when imported
         if not found.name.startswith("evertoken.sandbox") and not found.name.endswith("__main__"):
             importlib.import_module(found.name)
 
 
 def left_by_mocks() -> Iterator[str]:
-    """What the loaded library has of the mocks: names in its modules, and bases of its classes."""
+    """The parts of mocks in the library: names in its modules, and bases of its classes."""
     roots = {kind.__module__.partition(".")[0] for kind in (vcr.VCR, responses.RequestsMock)}
     roots.add(requests_mock.Mocker.__module__.partition(".")[0])
     for name, module in list(sys.modules.items()):

@@ -1,4 +1,4 @@
-"""A tiny forward proxy on loopback: any host name leads to a port of the test's choice."""
+"""A small forward proxy on loopback that routes any host name to a port chosen by the test."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Proxy(ThreadingHTTPServer):
     """Tunnels CONNECT, and forwards `http://` requests, by its table of routes.
 
     Attributes:
-        routes: `"host:port"` to the loopback port that plays it.
-        status: what it answers when it is not 200: 407 wants a login.
+        routes: maps `"host:port"` to a loopback port.
+        status: its answer if not 200; 407 requires a login.
         asked: `"METHOD target"` of each request, in order.
         logins: the `Proxy-Authorization` of each, or None.
     """
@@ -37,7 +37,7 @@ class Proxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def server_bind(self) -> None:
-        """Bind without a look at the host's name, which may ask a DNS server."""
+        """Bind without a lookup of the host name, which may use DNS."""
         self.socket.bind(self.server_address)
         self.server_name, self.server_port = self.socket.getsockname()[:2]
 
@@ -47,7 +47,7 @@ class Proxy(ThreadingHTTPServer):
 
     @property
     def everything(self) -> dict[str, str]:
-        """As `proxies=` of requests: this one for all."""
+        """For `proxies=` of requests: this proxy for every scheme."""
         return {"http": self.url, "https": self.url}
 
     def __enter__(self) -> Self:
@@ -59,7 +59,7 @@ class Proxy(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is part of the tests."""
+        """Ignore the error: clients disconnect in these tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_GET  # noqa: N815  named by the method
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base's name
-        """Nothing: a request line may hold a secret."""
+        """Log nothing: a request line may contain a secret."""
 
     def _is_refused(self) -> bool:
         self.server.asked.append(f"{self.command} {self.path}")

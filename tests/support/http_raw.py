@@ -1,4 +1,4 @@
-"""Servers below HTTP: one that says what the test says, one that never takes a connection."""
+"""Servers below HTTP: one that sends given bytes, and one that never accepts a connection."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class RawServer:
-    """Hands each connection on loopback to `talk`, in a thread of its own, and closes it after.
+    """Passes each connection on loopback to `talk`, in its own thread, and closes it afterwards.
 
-    `closing` is set at the end: whoever pauses waits on it.
+    `closing` is set at the end; use it to wait.
     """
 
     def __init__(self, talk: Callable[[socket.socket, threading.Event], None]) -> None:
@@ -57,7 +57,7 @@ class RawServer:
 
 
 def dripping(head: bytes, drop: bytes, interval: float = 0.02) -> RawServer:
-    """A server that says `head`, and then `drop` again and again until the client goes away."""
+    """A server that sends `head`, then `drop` repeatedly until the client disconnects."""
 
     def talk(connection: socket.socket, closing: threading.Event) -> None:
         connection.recv(1 << 16)
@@ -70,9 +70,9 @@ def dripping(head: bytes, drop: bytes, interval: float = 0.02) -> RawServer:
 
 @contextlib.contextmanager
 def black_holes(count: int) -> Iterator[tuple[list[str], int]]:
-    """So many loopback addresses with one port at which nobody ever takes a connection.
+    """`count` loopback addresses with one port where no connection is ever accepted.
 
-    A queue that is full lets the system drop what comes, as a firewall does.
+    Their queues are full, so the system drops packets, like a firewall.
     """
     with contextlib.ExitStack() as stack:
         addresses = [f"127.0.0.{2 + number}" for number in range(count)]

@@ -1,4 +1,4 @@
-"""What a user with logging as it is by default would see."""
+"""The log records that a user with default logging would see."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ if TYPE_CHECKING:
 
 
 def warned(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    """The records from WARNING on: the suite captures every library's DEBUG too."""
+    """The records at WARNING and above; the suite captures DEBUG records of all libraries."""
     return [record for record in caplog.records if record.levelno >= logging.WARNING]

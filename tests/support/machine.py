@@ -1,4 +1,4 @@
-"""A machine of a fleet: a process group of its own that shares nothing but Redis with others.
+"""A machine of a fleet: a process group that shares only Redis with others.
 
 Started by `Machine`; `python -m support.machine JOB COUNT` with the settings on its input.
 """
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSettings(Settings):
-    """What each process of a machine is told.
+    """The settings of each process of a machine.
 
     Attributes:
-        redis_url: where the token is shared.
-        redis_timeout: seconds that a process waits for an answer of Redis.
+        redis_url: the server that shares the token.
+        redis_timeout: seconds that a process waits for Redis.
     """
 
     redis_url: str
@@ -52,7 +52,7 @@ class MachineSettings(Settings):
 
 
 class Machine:
-    """Some processes at work; `prefix` is a command that starts them elsewhere."""
+    """A machine's processes; `prefix` is a command that starts them on another host."""
 
     def __init__(
         self, job: str, count: int, settings: MachineSettings, *, prefix: Sequence[str] = ()
@@ -87,7 +87,7 @@ class Machine:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def reports(self, *, within: float = 60.0) -> list[Report]:
-        """What its processes report; one that failed has its `error`."""
+        """The reports of its processes; a failed one has an `error`."""
         out, _ = self._process.communicate(timeout=within)
         assert self._process.returncode == 0
         return [json.loads(line) for line in out.splitlines()]
@@ -97,7 +97,7 @@ class Machine:
 def machines(
     job: str, count: int, settings: MachineSettings, *prefixes: Sequence[str]
 ) -> Iterator[list[Machine]]:
-    """A machine for each of `prefixes`, which say where; none of them outlives the block."""
+    """One machine per prefix in `prefixes`; all are ended with the block."""
     with ExitStack() as stack:
         yield [
             stack.enter_context(Machine(job, count, settings, prefix=prefix)) for prefix in prefixes
@@ -105,7 +105,7 @@ def machines(
 
 
 def main() -> None:
-    """Fork, let go, wait."""
+    """Fork the workers, let them start, and wait for them."""
     job, count = JOBS[sys.argv[1]], int(sys.argv[2])
     settings = MachineSettings(**json.load(sys.stdin))
     settings.manager(0)

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def mode_of(path: Path) -> int:
-    """Its permissions."""
+    """The permission bits of a file."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
 def modes_below(top: Path) -> set[tuple[str, str]]:
-    """The kind and mode of all that is in `top`."""
+    """The kind and mode of everything in `top`."""
     return {
         ("folder" if path.is_dir() else "file", f"{mode_of(path):04o}") for path in top.rglob("*")
     }

@@ -1,6 +1,6 @@
-"""A site on an old Django OAuth Toolkit, run by the Python of a virtual environment that has one.
+"""A site with an old Django OAuth Toolkit, run by the Python of a virtual environment.
 
-Its standard output is its port, then a line for each request: what was asked for.
+It prints its port, then a line per request with its path.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Quiet(WSGIRequestHandler):
-    """Logs nothing after the answer, when the client may have counted already."""
+    """Logs nothing. The default would log after the answer, when the client may already count."""
 
     def log_message(self, *_: object) -> None:
         pass
@@ -33,7 +33,7 @@ def configure(database: str, expires_in: int) -> None:
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database}},
         DEFAULT_AUTO_FIELD="django.db.models.AutoField",
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "oauth2_provider"],
-        # redirects to the URL with its last slash
+        # redirects to the URL with its trailing slash
         MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
         OAUTH2_PROVIDER={"ACCESS_TOKEN_EXPIRE_SECONDS": expires_in},
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],

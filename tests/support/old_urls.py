@@ -1,4 +1,4 @@
-"""What the old server's site answers: the toolkit's own URLs, and one protected resource."""
+"""The URLs of the old server: the toolkit's own, and one protected resource."""
 
 from __future__ import annotations
 

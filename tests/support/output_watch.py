@@ -1,4 +1,4 @@
-"""A pytest plugin: a test fails whose captured output shows a secret, although it passed."""
+"""A pytest plugin that fails a passed test if its captured output shows a secret."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 LEAST = 16
-"""Characters of what a server is searched for: a shorter one may turn up by chance."""
+"""The shortest secret of a server to search for; a shorter one may appear by chance."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,16 +22,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class OutputWatch:
-    """Knows the planted secrets, and every token server that listens or was started by the test.
+    """Knows the planted secrets, and every token server that runs or was started by the test.
 
     Args:
-        config: at whose end servers are no longer noted.
+        config: servers are tracked until its end.
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        # their accounts as they were made: a test may set one to text that turns up anywhere
+        # the original accounts: a test may set one to text that appears anywhere
         self._accounts: dict[TokenServer, list[str]] = {}
-        # until all of its output was searched, though it may have closed them
+        # kept until all output of the test was searched, even if it closed them
         self._of_this_test: list[TokenServer] = []
         patch = pytest.MonkeyPatch()
         start = TokenServer.start
@@ -64,13 +64,13 @@ class OutputWatch:
             named = zip(("client_secret", "password"), account, strict=True)
             long = {f"{name} of a TokenServer": it for name, it in named if len(it) >= LEAST}
             yield from Scanner(**long).found_in(output)
-            # letters and digits, as made up: they look the same quoted, and there are many
+            # random letters and digits: quoting does not change them, and there are many
             if any(token in output for token in server._ledger.secrets):
                 yield "a token of a TokenServer"
 
 
 def _fail(item: pytest.Item, report: pytest.TestReport, reason: str) -> None:
-    # neither this report nor that of a later phase may show it once more
+    # neither this report nor that of a later phase may show it again
     item._report_sections.clear()
     report.sections = [("Output withheld", reason)]
     if not report.failed:

@@ -1,4 +1,4 @@
-"""The secrets that the suite plants, for tests to use and for every output to be searched for."""
+"""The planted secrets: tests use them, and every output is searched for them."""
 
 from __future__ import annotations
 

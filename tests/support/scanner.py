@@ -1,4 +1,4 @@
-"""Finds planted secrets in whatever was said, logged, raised or pickled, however it was encoded."""
+"""Finds planted secrets in anything printed, logged, raised or pickled, in any encoding."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Scanner:
     """Searches text, bytes and object graphs for secrets.
 
     Args:
-        **secrets: by a name, which is what a finding tells: never the secret.
+        **secrets: by name; a finding shows only the name.
 
     Raises:
-        ValueError: a secret so short that it could turn up by chance.
+        ValueError: a secret is so short that it could appear by chance.
     """
 
     def __init__(self, **secrets: str) -> None:
@@ -36,9 +36,9 @@ class Scanner:
         ]
 
     def found_in(self, *outputs: str | bytes) -> list[str]:
-        """Which secrets are in `outputs`, and in which form."""
+        """The secrets in `outputs`, and their forms."""
         whole = b"\n".join(map(_as_bytes, outputs))
-        # what is percent-encoded, and how, differs from place to place: so it is undone
+        # percent-encoding varies, so it is decoded
         views = {"": whole, "percent, ": unquote_to_bytes(whole)}
         views["form, "] = unquote_to_bytes(whole.replace(b"+", b" "))
         return [
@@ -49,12 +49,12 @@ class Scanner:
         ]
 
     def found_on(self, *roots: object) -> list[str]:
-        """Which secrets can be reached from `roots`: an exception's context, request, body …"""
+        """The secrets reachable from `roots`: an exception's context, request, body …"""
         return self.found_in(*texts_on(roots), *map(_shown, roots))
 
 
 def encodings(secret: str) -> Iterator[tuple[str, bytes]]:
-    """The forms in which a secret travels or is shown, each with its name."""
+    """The forms in which a secret is sent or shown, each with its name."""
     raw = secret.encode()
     yield "plain", raw
     yield "JSON", json.dumps(secret)[1:-1].encode()
@@ -62,14 +62,14 @@ def encodings(secret: str) -> Iterator[tuple[str, bytes]]:
     yield "repr", repr(raw)[2:-1].encode()
     yield "hexadecimal", raw.hex().encode()
     for form in (raw, quote_plus(secret).encode()):
-        # inside a longer text each third of the alphabet's phases looks different
+        # inside a longer text, base64 depends on the position modulo 3
         for phase in range(3):
             for encode in (base64.b64encode, base64.urlsafe_b64encode):
                 yield "base64", _inner_base64(encode(b"\0" * phase + form), phase)
 
 
 def texts_on(root: object) -> Iterator[str | bytes]:
-    """Every text and byte string that hangs on `root`, however deep."""
+    """Every text and byte string reachable from `root`, at any depth."""
     for it in reachable(root):
         if isinstance(it, str | bytes):
             yield it
@@ -78,10 +78,10 @@ def texts_on(root: object) -> Iterator[str | bytes]:
 
 
 def reachable(root: object) -> Iterator[object]:
-    """All that hangs on `root`, up to what belongs to the interpreter as a whole.
+    """All objects reachable from `root`, except those of the interpreter itself.
 
-    Of an exception that is its cause and context, its arguments, request and response, too; the
-    local variables of its frames are the caller's own.
+    For an exception this includes its cause, context, arguments, request and response, but not the
+    local variables of its frames.
     """
     seen = {id(root)}
     waiting = [root]
@@ -95,7 +95,7 @@ def reachable(root: object) -> Iterator[object]:
 
 
 def _inner_base64(encoded: bytes, phase: int) -> bytes:
-    """What of it does not depend on the neighbours."""
+    """The part of the base64 form that does not depend on the surrounding text."""
     start = (0, 2, 3)[phase]
     return encoded.rstrip(b"=")[start:-1]
 

@@ -1,7 +1,7 @@
-"""A seeded scheduler of threads: one runs at a time, and a draw says at each line which goes on.
+"""A seeded scheduler of threads: one runs at a time, and a random draw at each line picks it.
 
-Inside `Schedule.installed()` the modules of a renewal take their locks, conditions and threads from
-here, and time stands still but while all threads wait: the same seed is the same interleaving.
+Inside `Schedule.installed()` the modules of a renewal get their locks, conditions and threads from
+here. Time passes only while all threads wait, so the same seed gives the same interleaving.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 BOUND = 20.0
-"""Seconds of real time for one run: what takes longer waits for something that is not scheduled."""
+"""Seconds of real time for one run. A longer run waits for something that is not scheduled."""
 
 START = 1_800_000_000.0
 
@@ -50,21 +50,21 @@ TRACED = [
     file,
     file_lock,
 ]
-"""Between any two lines of these another thread may go on."""
+"""The modules in which another thread may run between any two lines."""
 
 SHARES = (0.02, 0.1, 0.5)
-"""How often it does: rare switches find what needs one alone, frequent ones what needs many."""
+"""How often threads switch: rare switches find bugs that need one, frequent ones others."""
 
 PACES = ((1,), (1, 6, 36))
-"""How readily a thread is let on: equals meet at one place, a slow one all that another does."""
+"""Weights of threads in a draw: equal threads meet at one place, a slow one sees all of another."""
 
 
 class Deadlock(AssertionError):
-    """All threads wait, and none of them for time."""
+    """All threads wait, none of them with a timeout."""
 
 
 class Aborted(BaseException):
-    """Ends a thread whose run is over."""
+    """Ends a thread after its run."""
 
 
 def _always() -> bool:
@@ -73,13 +73,13 @@ def _always() -> bool:
 
 @dataclass(eq=False)
 class Strand:
-    """A thread that is scheduled.
+    """A scheduled thread.
 
     Attributes:
         pace: its weight in a draw.
-        ready: whether what it waits for is there.
-        until: when it stops waiting.
-        turn: released to let it go on.
+        ready: whether its wait is over.
+        until: when its wait times out.
+        turn: released to let it continue.
     """
 
     name: str
@@ -93,8 +93,8 @@ class Schedule:
     """One run of some threads.
 
     Attributes:
-        decisions: who went on, at each point where another thread might have.
-        seconds: of virtual time that have passed.
+        decisions: the thread that continued, at each point with a choice.
+        seconds: the virtual time that has passed.
     """
 
     def __init__(self, seed: int) -> None:
@@ -113,14 +113,14 @@ class Schedule:
     # --- time -----------------------------------------------------------------------------------
 
     def sleep(self, seconds: float) -> None:
-        """Let others go on for so long; between two runs, let time pass."""
+        """Let other threads run for `seconds`; between two runs, let time pass."""
         if self._me() is None:
             self.seconds += seconds
         else:
             self.wait(lambda: False, seconds)
 
     def draw(self, *seconds: float) -> float:
-        """One of these numbers of seconds."""
+        """A random choice from `seconds`."""
         return self._dice.choice(seconds)
 
     def wall(self) -> float:
@@ -133,12 +133,12 @@ class Schedule:
     # --- threads --------------------------------------------------------------------------------
 
     def run(self, *calls: Callable[[], object]) -> list[object]:
-        """What the calls returned or raised, each in a thread of its own.
+        """Make each call in its own thread, and return their results or exceptions.
 
-        It ends with the last thread, those that the calls started included.
+        It ends with the last thread, including threads that the calls started.
 
         Raises:
-            Deadlock: they wait for each other.
+            Deadlock: the threads wait for each other.
         """
         results: list[object] = [None] * len(calls)
 
@@ -194,7 +194,7 @@ class Schedule:
     # --- turns ----------------------------------------------------------------------------------
 
     def wait(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Let others go on until `ready()`; False where that is not so after `timeout` seconds."""
+        """Let other threads run until `ready()`; False if it is not after `timeout` seconds."""
         me = self._me()
         if me is None:
             assert ready(), "nobody is there to wait for"
@@ -222,7 +222,7 @@ class Schedule:
             self._fail(Deadlock([strand.name for strand in self._waiting]))
 
     def _runnable(self) -> list[Strand]:
-        """Who can go on; where nobody can, whoever waits for time the shortest."""
+        """The threads that can continue; if none can, those with the shortest timeout."""
         ready = [each for each in self._waiting if each.ready() or each.until <= self.seconds]
         if not ready and (first := min(each.until for each in self._waiting)) < inf:
             self.seconds = first
@@ -244,7 +244,7 @@ class Schedule:
 
     @contextmanager
     def installed(self) -> Iterator[Self]:
-        """All that is made inside is scheduled."""
+        """Schedule everything that is created in the block."""
         real_sleep = time.sleep
 
         def sleep(seconds: float) -> None:
@@ -258,14 +258,14 @@ class Schedule:
         here = process.Process()
         here.lock = Lock(self, reentrant=True)  # type: ignore[assignment]  # as one of threading's
         here.jitter_fraction = 0.5
-        # idle threads of the process's pool, which must not meet a scheduled lock
+        # idle threads of the process's pool, which must not take a scheduled lock
         elsewhere = {*threading.enumerate()} - {threading.current_thread()}
         real_process = process.current
 
         def current() -> process.Process:
             return real_process() if threading.current_thread() in elsewhere else here
 
-        # what the collector finds would be another thing in each run
+        # the garbage collector would run at different points in each run
         gc.disable()
         with pytest.MonkeyPatch.context() as patch:
             for module in (driver, memory, waiters):
@@ -275,7 +275,7 @@ class Schedule:
             patch.setattr(reports, "tell", lambda _call: None)
             patch.setattr(time, "time", self.wall)
             patch.setattr(time, "perf_counter", self._boot)
-            # filelock's, and whoever else's
+            # filelock's, and those of other libraries
             patch.setattr(time, "sleep", sleep)
             patch.setattr(clock, "_since_boot", self._boot)
             patch.setattr(clock, "sleep", sleep)
@@ -285,7 +285,7 @@ class Schedule:
                 gc.enable()
 
     def _submit(self, task: pool.Task[Any]) -> None:
-        """Have one more thread make the call, as the pool would."""
+        """Make the call in another thread, as the pool would."""
         self._started += 1
         self._spawn(task.run, f"worker-{self._started}")
         task.submitted = True

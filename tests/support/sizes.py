@@ -1,4 +1,4 @@
-"""How much an object of the library remembers."""
+"""Counts what an object of the library remembers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _OURS = ("evertoken", "cachetools")
 
 
 def entries_in(owner: object) -> int:
-    """How many entries all containers hold that `owner` reaches."""
+    """The number of entries in all containers reachable from `owner`."""
     count, waiting, seen = 0, [owner], set[int]()
     while waiting:
         thing = waiting.pop()

@@ -1,4 +1,4 @@
-"""A store across a network that answers when it is told to."""
+"""A remote store that answers on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SlowStore:
-    """A store across a network whose answer waits at a gate."""
+    """A remote store whose answer waits at a gate."""
 
     recheck = 10.0
 

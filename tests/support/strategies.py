@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the values of the pure core, and how hard to try."""
+"""Hypothesis strategies for the values of the pure core, and their settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from evertoken.core.instant import Instant
 from support.core_values import DAY, HOUR, NOW
 
 TRIES = settings(max_examples=80, deadline=None)
-"""Enough to find what a table forgot, and quick on a busy machine."""
+"""Enough examples to find missing cases, and fast on a busy machine."""
 
 texts = st.text(max_size=30)
 draws = st.floats(0.0, 1.0, exclude_max=True)
@@ -29,13 +29,13 @@ readings = st.floats(0.0, 2.0**30)
 
 @st.composite
 def instants(draw: st.DrawFn) -> Instant:
-    """A moment within a day of `NOW`, the two clocks drifting apart as they like."""
+    """A moment within a day of `NOW`, with independent clocks."""
     return Instant(NOW.wall + draw(st.floats(-DAY, DAY)), NOW.boot + draw(st.floats(-DAY, DAY)))
 
 
 @st.composite
 def tokens_at(draw: st.DrawFn, value: st.SearchStrategy[str] | None = None) -> Token:
-    """A token issued within a day of `NOW`; dated by the clock since boot or not."""
+    """A token issued within a day of `NOW`, with or without a boot time."""
     at = draw(instants())
     return Token(
         value=draw(value or st.sampled_from("abcde")),
@@ -47,7 +47,7 @@ def tokens_at(draw: st.DrawFn, value: st.SearchStrategy[str] | None = None) -> T
 
 @st.composite
 def policies(draw: st.DrawFn) -> RefreshPolicy:
-    """Any policy that can be made."""
+    """Any valid policy."""
     pause, cooldown = draw(st.floats(0.0, DAY)), draw(st.floats(0.0, DAY))
     return RefreshPolicy(
         refresh_before=draw(st.floats(0.0, DAY)),
@@ -76,7 +76,7 @@ tokens = st.builds(
 
 @st.composite
 def token_errors(draw: st.DrawFn) -> TokenError:
-    """An error of the kinds that a store keeps."""
+    """An error of a kind that a store keeps."""
     kind = draw(st.sampled_from([GrantRefused, GrantUnavailable, InvalidTokenResponse]))
     return kind(
         draw(texts),

@@ -1,7 +1,7 @@
 """Isolated sub-interpreters (Python 3.14) that send requests, each in a thread of its own.
 
-`python -m support.sub_interpreters COUNT SETTINGS API KEEP_FRESH`, with `Settings` as JSON and 0
-or 1; prints what each of them saw, as one JSON list.
+`python -m support.sub_interpreters COUNT SETTINGS API KEEP_FRESH`, with `Settings` as JSON and 0 or
+1; prints the results of each of them as one JSON list.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ WORK = "from support.sub_interpreters import seen_by; seen.put(seen_by(settings,
 
 
 class Seen(TypedDict):
-    """What one interpreter saw.
+    """The results of one interpreter.
 
     Attributes:
-        failures: what was raised instead of an answer.
+        failures: the exceptions raised instead of an answer.
         statuses: of the answers.
-        longest: seconds for which a call lasted.
+        longest: the seconds of the longest call.
     """
 
     calls: int
@@ -36,7 +36,7 @@ class Seen(TypedDict):
 
 
 def seen_by(settings: str, api: str, keep_fresh: str) -> str:
-    """Send requests for a while; what came of them, as JSON."""
+    """Send requests for a while, and return the results as JSON."""
     given = Settings(**json.loads(settings))
     kept = given.manager(0)
     manager = TokenManager(
@@ -59,8 +59,8 @@ def seen_by(settings: str, api: str, keep_fresh: str) -> str:
 
 
 def main(count: int, settings: str, api: str, keep_fresh: str) -> None:
-    """Run so many of them at once."""
-    # a type checker of Python 3.11 knows no such module
+    """Run `COUNT` interpreters at once."""
+    # a type checker for Python 3.11 does not know this module
     interpreters = importlib.import_module("concurrent.interpreters")
     seen = interpreters.create_queue()
     made = [interpreters.create() for _ in range(count)]
@@ -69,7 +69,7 @@ def main(count: int, settings: str, api: str, keep_fresh: str) -> None:
     threads = [each.call_in_thread(exec, WORK) for each in made]
     for thread in threads:
         thread.join()
-    # before they are closed: what they have put there goes with them
+    # read before they are closed, which drops their results
     sys.stdout.write(f"[{', '.join(seen.get_nowait() for _ in made)}]\n")
     for each in made:
         each.close()

@@ -1,4 +1,4 @@
-"""A client of `evertoken.testing.TokenServer`, of its endpoints and of its bare sockets."""
+"""A client of `evertoken.testing.TokenServer`, for its endpoints and its raw sockets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from evertoken.testing import TokenServer
 
-LONG = 60.0  # seconds that no test may really wait
-PROMPT = 5.0  # seconds within which what does not wait is surely done
+LONG = 60.0  # seconds; no test may really wait this long
+PROMPT = 5.0  # seconds within which something that does not wait is certainly done
 
 
 def form_of(server: TokenServer, **changes: str | None) -> dict[str, str]:
-    """A good password grant, with fields replaced, added, or left out where None."""
+    """The form of a valid password grant, with fields replaced, added, or left out if None."""
     fields = {
         "grant_type": "password",
         "client_id": server.client_id,
@@ -85,7 +85,7 @@ def grant_bytes(server: TokenServer) -> bytes:
 
 
 def on_wire(server: TokenServer) -> bytes:
-    """Ask for a token; all that comes back until the connection ends."""
+    """Request a token, and return all bytes until the connection ends."""
     with connected(server) as client:
         client.sendall(grant_bytes(server))
         return read_to_end(client)

@@ -1,4 +1,4 @@
-"""A real Valkey on loopback: started, stopped, frozen, killed and restarted by tests."""
+"""A Valkey server on loopback that tests start, stop, freeze, kill and restart."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 SLOTS = 16384
-"""Of a cluster."""
+"""The number of slots of a cluster."""
 
 PASSWORD = "valkey-of-the-tests"
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on."""
+    """A free port on loopback."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -38,15 +38,15 @@ def free_port() -> int:
 
 
 class Valkey:
-    """A server process of its own, without persistence.
+    """A server process without persistence.
 
     Args:
-        arguments: of the command line.
-        first: they come first, as the configuration file of a Sentinel has to.
+        arguments: options for the command line.
+        first: arguments that must come first, such as a Sentinel's configuration file.
 
     Attributes:
-        port: stays the same over a restart.
-        password: what clients authenticate with, if anything.
+        port: stays the same across a restart.
+        password: the password of clients, if any.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        """How clients reach it."""
+        """The URL for clients."""
         secret = f":{self.password}@" if self.password else ""
         return f"redis://{secret}{self.host}:{self.port}/0"
 
     def start(self) -> None:
-        """Start it, empty, and wait until it answers."""
+        """Start an empty server, and wait until it answers."""
         options = ["--bind", self.host, "--port", str(self.port), "--dir", self._folder.name]
         if self._first:
             options = [*self._arguments, *options]
@@ -87,7 +87,7 @@ class Valkey:
         eventually(self._answers)
 
     def kill(self) -> None:
-        """End it as a crash does."""
+        """End it like a crash."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -95,7 +95,7 @@ class Valkey:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It takes connections and bytes, and answers nothing."""
+        """Freeze it: it accepts connections and bytes, but does not answer."""
         assert self._process is not None
         process = self._process
         process.send_signal(signal.SIGSTOP)
@@ -106,17 +106,17 @@ class Valkey:
             process.send_signal(signal.SIGCONT)
 
     def command(self, *words: str | int) -> object:
-        """The answer to a command that redis-py has no name for."""
+        """Run a command for which redis-py has no method."""
         return self.client.execute_command(*words)  # type: ignore[no-untyped-call]  # in redis-py
 
     def commands(self) -> dict[str, int]:
-        """How often each command was carried out since it started, those of scripts too."""
+        """How often each command has run since the start, including those of scripts."""
         stats = self.client.info("commandstats")
         assert isinstance(stats, dict)
         return {name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items()}
 
     def connections(self) -> int:
-        """How many clients are connected, this one included."""
+        """The number of connected clients, including this one."""
         clients = self.client.info("clients")
         assert isinstance(clients, dict)
         return int(clients["connected_clients"])
@@ -152,7 +152,7 @@ class Valkey:
 
 @contextmanager
 def cluster_of(count: int) -> Iterator[list[Valkey]]:
-    """So many primaries that know each other and have all slots between them."""
+    """A cluster of `count` primaries that share all slots."""
     with ExitStack() as stack:
         buses = [free_port() for _ in range(count)]
         nodes = [

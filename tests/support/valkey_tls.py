@@ -1,4 +1,4 @@
-"""TLS in front of a server that was built without it."""
+"""TLS in front of a server that was built without TLS."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def tls_before(port: int, leaf: trustme.LeafCert) -> Iterator[int]:
-    """A port of loopback that speaks TLS, and passes on what it hears to `port`."""
+    """A port on loopback that accepts TLS and forwards to `port`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     leaf.configure_cert(context)
 
@@ -45,7 +45,7 @@ def tls_before(port: int, leaf: trustme.LeafCert) -> Iterator[int]:
 
 
 def _pass_on(near: ssl.SSLSocket, far: socket.socket) -> None:
-    # one thread for both ways: a TLS connection is not to be read and written at once
+    # one thread for both directions: a TLS connection cannot be read and written concurrently
     while True:
         ready = [near] if near.pending() else select.select([near, far], [], [])[0]
         for source in ready:

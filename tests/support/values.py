@@ -1,4 +1,4 @@
-"""What a value says: of errors, which compare by identity, and at the other end of a pickle."""
+"""Helpers to compare values: errors, which compare by identity, and unpickled copies."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ T = TypeVar("T")
 
 
 def told(error: TokenError | None) -> object:
-    """All that an error says, to compare by: exceptions themselves compare by identity."""
+    """All attributes of an error, for comparison: exceptions compare by identity."""
     return None if error is None else (type(error), str(error), vars(error))
 
 
 def pickled(value: T, protocol: int | None = None) -> T:
-    """`value`, as it comes out at the other end."""
+    """`value` after pickling and unpickling."""
     travelled: T = pickle.loads(pickle.dumps(value, protocol))  # noqa: S301  packed right here
     return travelled

@@ -1,6 +1,6 @@
-"""An interpreter that lacks what Windows lacks, and whose files behave as they do there.
+"""An interpreter that lacks what Windows lacks, and whose files behave as on Windows.
 
-It stays one on Linux: its locks (filelock's), its clock and its file names are Linux's.
+It still runs on Linux: its locks (filelock's), its clock and its file names are Linux's.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ ABSENT = (
     *("getuid", "geteuid", "getgid", "getegid", "getgroups"),
     *("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_DIRECTORY"),
 )
-"""Names in `os`."""
+"""Names in `os` that Windows lacks."""
 
 CHOOSERS = ("filelock", "platformdirs")
-"""Packages that have a half for Windows, and choose that for Linux here by the system's name."""
+"""Packages with code for Windows, which here must choose their code for Linux."""
 
 BINARY = 0x8000
-"""The value of `os.O_BINARY` on Windows; on Linux `os.open` does nothing with it."""
+"""The value of `os.O_BINARY` on Windows; `os.open` ignores it on Linux."""
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The variables of a process that is to be such an interpreter; `folder` is empty."""
+    """The environment of such an interpreter; `folder` must be empty."""
     (folder / "sitecustomize.py").write_text("from support import windows\nwindows.pretend()\n")
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), TESTS])}
 
 
 def pretend() -> None:
-    """Make this interpreter one, before anything else has been imported."""
+    """Make this interpreter one, before anything else is imported."""
     _keep_os_of(*CHOOSERS)
     for name in ABSENT:
         delattr(os, name)
@@ -52,7 +52,7 @@ def pretend() -> None:
 
 
 def _keep_os_of(*packages: str) -> None:
-    """Let `packages` have all that Linux has."""
+    """Give `packages` the full `os` of Linux."""
     whole = ModuleType("os")
     vars(whole).update(vars(os))
     for package in packages:
@@ -78,7 +78,7 @@ def _give_one_mode_to_all() -> None:
 
 
 def _refuse_what_is_open(name: str, paths: int) -> None:
-    """Have the function `name` of `os` refuse files that any process has open."""
+    """Make the function `name` of `os` fail for files that any process has open."""
     real: Callable[..., None] = getattr(os, name)
 
     def unless_open(*args: str, **options: int | None) -> None:
@@ -97,7 +97,7 @@ def is_open(path: str | os.PathLike[str]) -> bool:
 
 def _open_files() -> Iterator[str]:
     for process in filter(str.isdigit, os.listdir("/proc")):
-        # a process may have ended meanwhile, and a descriptor been closed
+        # a process may have ended, or a descriptor been closed, meanwhile
         with contextlib.suppress(OSError):
             for descriptor in os.listdir(f"/proc/{process}/fd"):
                 with contextlib.suppress(OSError):

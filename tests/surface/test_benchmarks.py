@@ -1,6 +1,6 @@
-"""The benchmarks measure peers that work: each really renewed, cached and counted.
+"""The benchmarks measure peers that work: each really renewed, cached and made its requests.
 
-One smoke run of all of them stands behind these tests, in three processes at a time.
+These tests check one smoke run of all benchmarks, three processes at a time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Results = Mapping[str, Mapping[str, Any]]  # the JSON of each benchmark
 
-# half a minute on a quiet machine; a busy one only takes longer
+# half a minute on an idle machine, longer on a busy one
 pytestmark = pytest.mark.timeout(300)
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ SHARING = ["ever", "requests_auth_file", "msal_file", "botocore_file"]
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the smoke run has left its results."""
+    """The folder with the results of the smoke run."""
     pytest.importorskip("matplotlib", reason="the pictures need the extra `bench`")
     place = tmp_path_factory.mktemp("results")
     runs = []
@@ -71,7 +71,7 @@ def results(directory: Path) -> Results:
 
 
 def installed(name: str) -> str:
-    """`name`; a test of a peer that is not installed is skipped, and says so."""
+    """Return `name`, or skip the test if the peer is not installed."""
     try:
         registry.load(name)
     except ImportError as error:
@@ -131,7 +131,7 @@ def test_the_memory_of_a_peer_was_measured_with_its_own_tokens(name: str, result
 
 
 def test_calls_were_timed_after_few_and_after_many_identities(results: Results) -> None:
-    # the run itself fails where a store did not hold what it should
+    # the run itself fails if a store does not hold the expected content
     found = data(results, "identities")["microseconds"]
     assert len(found) == 6
     assert all(few > 0 and many > 0 for few, many in found.values())
@@ -139,12 +139,12 @@ def test_calls_were_timed_after_few_and_after_many_identities(results: Results) 
 
 @pytest.mark.parametrize("name", SHARING)
 def test_a_peer_found_its_warm_cache_in_a_fresh_process(name: str, results: Results) -> None:
-    # the run itself fails where a fresh process asked the token server once more
+    # the run itself fails if a new process sent another token request
     assert data(results, "cold_start")["warm"][installed(name)][0] > 0
 
 
 def test_a_command_found_its_token_in_a_file(results: Results) -> None:
-    # the run itself fails where it printed another, or asked for one
+    # the run itself fails if the command printed another token, or requested one
     found = data(results, "command_line")["seconds"]
     assert [name for name, (seconds,) in found.items() if seconds > 0] == [
         'python -c "import requests"',
@@ -175,7 +175,7 @@ def test_evertoken_keeps_its_promises_in_the_smoke_run(results: Results) -> None
 
 
 def test_claims_about_peers_that_share_nothing_are_measured(results: Results) -> None:
-    # a count that could only be 1 would prove nothing
+    # a count that can only be 1 would prove nothing
     (cold, *_), *_ = data(results, "threads")["cold"][installed("oauth2client")]
     assert cold > 1
     _, fleet = data(results, "processes")["grants per lifetime"]["by_hand"]
@@ -212,5 +212,5 @@ def test_a_simulated_fleet_grants_once(scenario: str, grants: int) -> None:
     (plan,) = (each for each in simulated_fleet.SCENARIOS if each.name == scenario)
     outcome = simulated_fleet.Fleet(replace(plan, workers=100)).run()
     assert outcome.grants.total() == grants
-    # who looks once in ten seconds does so, and the grant itself takes five commands
+    # a process polls once in ten seconds, and a grant takes five commands
     assert outcome.commands.total() > 100 * (plan.end - plan.begin) / plan.recheck / 2

@@ -1,4 +1,4 @@
-"""The command `evertoken`: what it offers, how a sandbox is taken over, what it refuses."""
+"""The command `evertoken`: its help, its sandbox, and its usage errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def settings_of(process: subprocess.Popen[str]) -> dict[str, str]:
 
 
 def taken_over(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> BearerAuth:
-    """`auth=` of a program that runs where a shell has exported the settings."""
+    """`auth=` of a program in a shell that has exported the settings."""
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     return squadrun.auth(memory=MemoryStore())
@@ -133,7 +133,7 @@ class TestSandbox:
             process.wait(30)
 
         assert auth.manager.token().lifetime == 7
-        assert statuses == [403, 200, 429]  # the grant was the first of the two calls allowed
+        assert statuses == [403, 200, 429]  # the grant was the first of the two allowed calls
         assert (data / "sandbox.sqlite3").exists()
 
     def test_is_not_served_on_a_port_in_use(self) -> None:

@@ -38,7 +38,7 @@ SUMMARY = re.compile(
     r"grants: (\d+) lifetimes: (\d+) calls: (\d+) failed: (\d+) longest-wait-ms: (\d+)"
 )
 
-# one renewal after 8 to 9 s, with 2.4 s for a grant of 5 ms: enough on a busy machine too
+# one renewal after 8 to 9 s, with 2.4 s for a grant of 5 ms: enough even on a busy machine
 SMALL = ["--seconds", "11", "--expires-in", "12", "--workers", "2", "--threads", "2"]
 SMALL.append("--fast-hashing")
 
@@ -50,13 +50,13 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def done() -> subprocess.CompletedProcess[str]:
-    """A demo that has ended."""
-    # this proxy refuses: nothing that the demo does with its own sandbox may go through it
+    """A completed demo."""
+    # this proxy refuses connections: the demo must not use it for its own sandbox
     return ran("demo", *SMALL, no_proxy="", NO_PROXY="", http_proxy="http://127.0.0.1:9")
 
 
 def broken(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """The promises that the table marks as not kept."""
+    """The promises marked as broken in the table."""
     return re.findall(r"^(.+?)  .* NOT KEPT$", done.stdout, re.MULTILINE)
 
 
@@ -102,7 +102,7 @@ class TestWorkers:
         monkeypatch.setattr(cpu, "delayed_since", lambda _before: 0.001)
         server.api.answer_next(Answer.json([], status=201), Answer.json({"count": 1}))
         listen, report = multiprocessing.Pipe(duplex=False)
-        # the second call is the one whose wait counts
+        # the wait of the second call counts
         work(replace(job, writes=True), report)
         tally = Tally()
         while listen.poll():
@@ -130,7 +130,7 @@ class TestWorkers:
         assert multiprocessing.active_children() == []
 
     def test_count_a_meaningless_answer_as_a_failure(self, job: Job, server: TokenServer) -> None:
-        # no `count` in it, which is what tells whether the lead was stored
+        # without `count`, which shows whether the lead was stored
         server.api.answer_next(Answer.json([], status=201), Answer.json([]))
         *_, tally = fleet.run([replace(job, writes=True)])
 
@@ -191,7 +191,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("words", "processes", "number", "send", "status"),
         [
-            # Ctrl-C, which a terminal sends to all: while grants are timed, by itself and a sandbox
+            # Ctrl-C, which a terminal sends to all processes: while grants are timed, to the demo
+            # and a sandbox
             ("timing three grants", 2, signal.SIGINT, os.killpg, 130),
             # while the workers start, and while they call: itself, its sandbox, two workers, and a
             # process that multiprocessing has beside them
@@ -222,7 +223,7 @@ class TestCommand:
         assert process.returncode == status
         assert "Traceback" not in complaints
         eventually(lambda: not marked(mark))
-        # a killed process removes nothing
+        # a killed process does not clean up
         assert number == signal.SIGKILL or list(tmp_path.iterdir()) == []
 
     @pytest.mark.skipif(not PROCESSES.exists(), reason="tells processes by /proc")
@@ -244,7 +245,7 @@ class TestCommand:
 
 
 def read_until(words: str, process: subprocess.Popen[str]) -> None:
-    """Read its output up to the line that contains `words`."""
+    """Read the output up to the line that contains `words`."""
     for line in stream_of(process.stdout):
         if words in line:
             return
@@ -256,14 +257,14 @@ def command_of(pid: str) -> bytes:
 
 
 def marked(mark: str) -> list[str]:
-    """Processes that inherited `mark`."""
+    """The processes that inherited `mark`."""
     return [process.name for process in PROCESSES.glob("[0-9]*") if mark in inherited(process)]
 
 
 def inherited(process: Path) -> str:
     try:
         return (process / "environ").read_bytes().decode(errors="replace")
-    except OSError:  # it has ended, or is another user's
+    except OSError:  # the process has ended, or belongs to another user
         return ""
 
 
@@ -280,7 +281,7 @@ class TestRedis:
         grants, within, _, failed, _ = map(int, match.groups())
         assert 2 <= grants <= within + 1
         assert failed == 0
-        # a table folds a name that is too long for it
+        # a table wraps a name that is too long
         assert isinstance(shared, bytes)
         assert shared.decode() in re.sub(r"\s", "", done.stdout)
         assert "token file" not in done.stdout
@@ -331,7 +332,7 @@ class TestOtherAccount:
 
         assert done.returncode == 0, done.stdout + done.stderr
         assert after.leads - before.leads == stored
-        # the 401 is that of the token once it was revoked
+        # the 401 is for the revoked token
         assert Counter(after.api_calls) - Counter(before.api_calls) == Counter({**made, 401: 1})
         assert after.revocations > before.revocations
 

@@ -1,4 +1,4 @@
-"""The demo's verdict on faults that are planted into the library, and into the server."""
+"""The demo's verdict on planted faults in the library and in the server."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ MD5PasswordHasher.verify = slow
 
 
 def verdict(fault: str, *options: str, at: Path, only: str = "") -> dict[str, Any]:
-    """What the demo reports with `fault` in each of its processes, or in one module's alone."""
+    """The demo's report with `fault` in each of its processes, or in those of one module."""
     (at / "sitecustomize.py").write_text(
         f"import sys\nif {only!r} in sys.orig_argv or not {only!r}:\n"
         + "".join(f"    {line}\n" for line in fault.splitlines())
@@ -87,7 +87,7 @@ def test_a_stall_of_100_ms_in_the_library_is_a_broken_promise(tmp_path: Path) ->
 
 # F41
 def test_a_library_that_renews_too_slowly_is_not_excused_by_the_machine(tmp_path: Path) -> None:
-    # due after 5.5 to 6 s, not sent after 7.6 s, renewed after 8.5 s at the earliest
+    # due after 5.5 to 6 s, unusable after 7.6 s, renewed after 8.5 s at the earliest
     told = verdict(SLOW_CLIENT, "--seconds", "9", "--expires-in", "8", at=tmp_path)
 
     assert "longest wait after that" in lines(told, kept=False)
@@ -96,7 +96,7 @@ def test_a_library_that_renews_too_slowly_is_not_excused_by_the_machine(tmp_path
 
 # F41
 def test_a_machine_that_grants_too_slowly_is_named_and_not_judged(tmp_path: Path) -> None:
-    # due after 4.1 to 4.5 s, not sent after 5.7 s, renewed after 6.5 s at the earliest
+    # due after 4.1 to 4.5 s, unusable after 5.7 s, renewed after 6.5 s at the earliest
     told = verdict(
         SLOW_SERVER,
         *("--seconds", "8", "--expires-in", "6"),

@@ -85,7 +85,7 @@ class TestReport:
             replace(KEPT, counts=replace(COUNTS, grants=5)),
             replace(KEPT, tally=replace(TALLY, longest_wait=0.049, longest_stall=0.049)),
             replace(KEPT, tally=replace(TALLY, first_wait=20.0)),
-            # slow, but nothing came of it
+            # slow, but without consequences
             replace(KEPT, counts=replace(COUNTS, longest_grant=9.0)),
         ],
     )

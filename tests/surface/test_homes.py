@@ -1,4 +1,4 @@
-"""Homes as containers have them: none at all, one that is read-only, one that is everybody's."""
+"""Homes as in containers: none, a read-only one, and one that everybody can write."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ os.waitpid(child, 0)
 
 @pytest.fixture
 def server() -> Iterator[TokenServer]:
-    # so slow that processes that start together ask together
+    # slow enough that processes that start together ask together
     with TokenServer(latency=0.5) as server:
         yield server
 
 
 @pytest.fixture
 def homeless(server: TokenServer) -> dict[str, str]:
-    """The variables of an account, none of which names a home."""
+    """The variables of an account without a home."""
     return {**account_of(server), "HOME": "", "XDG_CONFIG_HOME": "", "XDG_STATE_HOME": ""}
 
 
@@ -130,7 +130,7 @@ def test_a_path_that_needs_a_home_is_named(  # F35
 def test_a_command_with_a_token_folder_needs_no_home(  # F35
     homeless: dict[str, str], tmp_path: Path, server: TokenServer
 ) -> None:
-    # what a relative path would find is not a file of this user's home
+    # a relative path must not find a file of this user's home
     planted = tmp_path / "~" / ".config" / "evertoken"
     planted.mkdir(parents=True)
     (planted / "config.toml").write_text("no TOML")

@@ -1,4 +1,4 @@
-"""What an import costs: no extra is loaded, and little time is spent beside `requests`."""
+"""The cost of an import: no extra is loaded, and little time is added to `requests`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ RUNS = 7
 
 
 def printed_by(program: str, **environment: str) -> str:
-    """What an interpreter of its own prints."""
+    """The output of a new interpreter."""
     return subprocess.run(  # noqa: S603  this interpreter
         [sys.executable, "-c", program],
         env={**os.environ, **environment},
@@ -77,7 +77,7 @@ def printed_by(program: str, **environment: str) -> str:
 
 
 def loaded_by(program: str, *, after: str = "import sys, json") -> set[str]:
-    """Top-level modules that `program` loads once `after` has run."""
+    """The top-level modules that `program` loads after `after` has run."""
     report = (
         "print(json.dumps(sorted({name.partition('.')[0] for name in set(sys.modules) - old})))"
     )
@@ -87,7 +87,7 @@ def loaded_by(program: str, *, after: str = "import sys, json") -> set[str]:
 
 @pytest.fixture
 def token_folder(tmp_path: Path) -> Path:
-    """A folder with the token that `WARM` and `WARM_MANAGER` ask for."""
+    """A folder with the token that `WARM` and `WARM_MANAGER` request."""
     now = time.time()
     key = TokenKey("https://a.example/", "c", "u")
     FileStore(tmp_path).save(key, Entry.of_token(Token("kept", now, now + 3600)))
@@ -160,7 +160,7 @@ class TestModules:
             "runtime.": ("pool", "scheduler"),
         }
         renewing = {f"evertoken.{where}{it}" for where, names in modules.items() for it in names}
-        # a module that was renamed would pass as not loaded
+        # a renamed module would count as not loaded
         assert all(importlib.util.find_spec(name) for name in renewing)
         assert loaded & {"cachetools", "concurrent", "cryptography", "filelock"} == set()
         assert loaded & renewing == set()
@@ -194,13 +194,13 @@ except ImportError as error:
 class TestTime:
     def test_is_little_compared_with_requests(self, tmp_path: Path) -> None:
         programs = {"requests": "import requests", "bare": BARE, "all names": ALL}
-        # all compiled once, whatever the environment says about bytecode
+        # compile everything once, whatever the environment says about bytecode
         kept = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
         spent: dict[str, list[float]] = {name: [] for name in programs}
         for _ in range(1 + RUNS):
             for name, program in programs.items():
                 spent[name].append(float(printed_by(TIMED.format(program=program), **kept)))
-        # within each round, so that a busy moment of the machine meets all; the first compiles
+        # interleaved in each round, so that a busy moment affects all; the first round compiles
         ratios = {
             name: statistics.median(
                 mine / theirs for mine, theirs in zip(times[1:], spent["requests"][1:], strict=True)
@@ -209,6 +209,6 @@ class TestTime:
         }
         sys.stdout.write(f"median of {RUNS} against `import requests`: {ratios}\n")
 
-        # a tenth, and 1.15, where this was written
+        # measured when this was written: a tenth, and 1.15
         assert ratios["bare"] < 0.6
         assert ratios["all names"] < 1.5

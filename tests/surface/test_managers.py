@@ -23,7 +23,7 @@ THREADS = 32
 
 @dataclass
 class CountedGrant:
-    """Answers at once with a token that names its account, and counts how often."""
+    """A grant that answers at once with a token that names its account, and counts requests."""
 
     account: str
     asked: Counter[str] = field(default_factory=Counter)
@@ -47,7 +47,7 @@ class CountedGrant:
 
 @dataclass
 class Factory:
-    """Makes a manager of a `CountedGrant`, and remembers all that it made."""
+    """Makes managers with a `CountedGrant`, and remembers them."""
 
     memory: MemoryStore = field(default_factory=MemoryStore)
     asked: Counter[str] = field(default_factory=Counter)
@@ -87,7 +87,7 @@ class TestManyThreads:
         both, made = threading.Barrier(2), Factory()
 
         def factory(account: str) -> TokenManager:
-            # passed at once if two threads come here, which they must not
+            # passes at once if two threads get here, which must not happen
             with contextlib.suppress(threading.BrokenBarrierError):
                 both.wait(0.5)
             return made(account)

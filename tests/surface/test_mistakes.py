@@ -1,4 +1,4 @@
-"""An object that is easily taken for the right one: the error says which one belongs there."""
+"""Arguments that are easily confused: the error names the right one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def manager(**options: Any) -> TokenManager:
 
 
 def called_with(auth: object) -> object:
-    """What a request with `auth=` comes to; nothing is sent."""
+    """The outcome of a request with `auth=`; nothing is sent."""
     session = requests.Session()
     session.auth = auth  # type: ignore[assignment]  # the mistake
     return session.prepare_request(requests.Request("GET", URL))

@@ -1,4 +1,4 @@
-"""The watch over the output of the whole suite, since a blind one fails nothing either."""
+"""The watch over the output of the suite is tested, since a broken one would fail nothing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ REASONS = {
 
 @pytest.fixture
 def watched(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A suite that is watched as this one is."""
+    """A suite with the same watch as this one."""
     monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=":")
     pytester.makeconftest('pytest_plugins = ["support.output_watch"]')
     pytester.makeini("[pytest]\nlog_level = DEBUG\naddopts = -rA -p no:randomly")
@@ -87,7 +87,7 @@ def test_a_test_that_shows_a_secret_fails_and_its_output_is_withheld(
     watched.makepyfile(PASSES_BUT_SHOWS)
     result = watched.runpytest_subprocess("-n", processes)
 
-    # what is shown last is found when the test itself has passed
+    # output of the teardown is found after the test itself has passed
     result.assert_outcomes(failed=9, errors=2, passed=1)
     reasons = {line for line in result.outlines if line.startswith("the output of")}
     assert reasons == REASONS

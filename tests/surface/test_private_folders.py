@@ -1,4 +1,4 @@
-"""The folders that commands create, and what a command says of a token folder it does not use."""
+"""The folders that commands create, and their messages about a token folder they do not use."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX modes and owne
 
 @pytest.fixture(params=[0o000, 0o077, 0o277], ids="{:04o}".format)
 def umask(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
-    """The umask of this process, which commands inherit."""
-    del tmp_path  # it is created under the usual umask
+    """Set the umask of this process, which commands inherit."""
+    del tmp_path  # created with the usual umask
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
@@ -46,7 +46,7 @@ def account(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def modes_below(top: Path) -> dict[str, str]:
-    """The modes of all folders in `top`, and of the files that are not the sandbox's database."""
+    """The modes of all folders in `top`, and of all files except the sandbox's database."""
     return {
         str(path.relative_to(top)): f"{stat.S_IMODE(path.stat().st_mode):04o}"
         for path in top.rglob("*")
@@ -75,7 +75,7 @@ def test_commands_create_private_folders_under_any_umask(  # S44, S56
     assert list((tmp_path / ".local/state/evertoken").glob("*.json"))
 
 
-# as keyrings.alt does it
+# like keyrings.alt
 KEYRING_IN_FILES = """
 import os
 from keyring.backend import KeyringBackend

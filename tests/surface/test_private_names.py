@@ -1,7 +1,7 @@
-"""No private name of `requests`, `urllib3` or `redis` is needed: another version may not have it.
+"""No private name of `requests`, `urllib3` or `redis` is needed: other versions may lack it.
 
-Each test here runs twice: as it is, and in an interpreter that finds copies of these packages in
-which the private names that the library knows are called otherwise.
+Each test runs twice: normally, and in an interpreter with copies of these packages in which the
+private names that the library uses are renamed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def session(token_manager: TokenManager, token_server: TokenServer) -> requests.
 
 
 def authorization(server: TokenServer) -> list[str | None]:
-    """What the API's requests said so far."""
+    """The `Authorization` of the API's requests so far."""
     return [
         each.headers.get("Authorization")
         for each in server.requests
@@ -169,7 +169,7 @@ def left_at_the_deadline(grant: PasswordGrant) -> None:
     with pytest.raises(GrantUnavailable, match="did not answer in full") as caught:
         grant.request()
 
-    # by itself the answer takes a minute
+    # the whole answer would take a minute
     assert DEADLINE <= time.monotonic() - start < DEADLINE + 10
     assert not caught.value.local
 
@@ -203,7 +203,7 @@ def test_these_tests_pass_with_versions_that_have_other_private_names(tmp_path: 
 
 
 def copy_renamed(package: str, folder: Path) -> None:
-    """Put a copy of `package` into `folder`, with other private names throughout."""
+    """Put a copy of `package` with renamed private names into `folder`."""
     spec = find_spec(package)
     assert spec is not None
     assert spec.origin is not None

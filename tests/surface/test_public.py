@@ -1,4 +1,4 @@
-"""The public names: there, with exactly these signatures, documented and typed."""
+"""The public names exist, with exactly these signatures, documentation and types."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from evertoken import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # what may be given by position, then, after None, by keyword alone; each with its default
+    # positional parameters, then, after None, keyword-only ones; each with its default
     Signature = dict[str | None, object]
 
 REQUIRED = Parameter.empty
@@ -140,7 +140,7 @@ ERRORS = [
 
 
 def signature_of(called: Callable[..., object]) -> Signature:
-    """As `SIGNATURES` has it; `**options` apart."""
+    """A signature in the form of `SIGNATURES`, without `**options`."""
     found: Signature = {}
     for parameter in inspect.signature(called).parameters.values():
         if parameter.kind is Parameter.KEYWORD_ONLY:
@@ -199,7 +199,7 @@ class TestSignatures:
         self, preset: Callable[..., object]
     ) -> None:
         of_manager = set(SIGNATURES[TokenManager]) - {"grant", "store", None}
-        # the manager has a timeout of its own, and the URLs are those of the preset
+        # the manager has its own timeout, and the URLs are the preset's
         own = {"token_url", "revoke_url", "timeout", "allow_http", *PRESET}
         of_grant = set(SIGNATURES[PasswordGrant]) - own
 
@@ -282,7 +282,7 @@ class TestPackage:
 
 
 def documented(value: object) -> list[tuple[str, object]]:
-    """Public classes and functions of a public name, with what they are called."""
+    """The public classes and functions of a public name, with their names."""
     members = vars(value) if isinstance(value, type | ModuleType) else {}
     return [
         (name, member)
@@ -299,7 +299,7 @@ class TestDocstrings:
         value = getattr(evertoken, name)
         missing = [what for what, member in documented(value) if not member.__doc__]
 
-        # what a dataclass says by itself is its signature, which is no docstring
+        # the default docstring of a dataclass is its signature, which does not count
         assert value.__doc__
         assert not value.__doc__.startswith(f"{name}(")
         assert missing == []

@@ -1,4 +1,4 @@
-"""What the README has to say, whatever else it says."""
+"""Statements that the README must contain."""
 
 from __future__ import annotations
 

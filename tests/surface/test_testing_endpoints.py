@@ -1,4 +1,4 @@
-"""The endpoints of `evertoken.testing.TokenServer`, and what becomes of its tokens."""
+"""The endpoints of `evertoken.testing.TokenServer`, and the lifecycle of its tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answers and faults that `evertoken.testing.TokenServer` has on demand."""
+"""The scripted answers and faults of `evertoken.testing.TokenServer`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `evertoken.testing.TokenServer` records, how it starts and ends, and its package."""
+"""`evertoken.testing.TokenServer`: its record, its start and end, and its package."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ class TestLifeOfTheServer:
             Delay(LONG),
             Drip(LONG),
             Drip(LONG, "head"),
-            Endless(),  # unread: the server's write blocks
+            Endless(),  # not read, so that the server's write blocks
         ],
         ids=repr,
     )
@@ -286,7 +286,7 @@ class TestLifeOfTheServer:
     def test_closing_ends_idle_connections(self) -> None:
         before = set(threading.enumerate())
         with TokenServer() as server, connected(server) as silent, requests.Session() as session:
-            session.get(server.api_url, timeout=LONG)  # accepted after the silent one
+            session.get(server.api_url, timeout=LONG)  # accepted after the silent connection
             start = time.monotonic()
             server.close()
             assert time.monotonic() - start < PROMPT
@@ -332,7 +332,9 @@ class TestLifeOfTheServer:
             with pytest.raises(requests.exceptions.SSLError):
                 ask(server)
             assert server.token_requests == 1
-            with connected(server) as silent:  # a handshake that never begins holds nobody up
+            with connected(
+                server
+            ) as silent:  # a handshake that never begins blocks no other connection
                 response = requests.get(server.api_url, verify=ca, timeout=LONG)
                 assert response.status_code == 401
                 server.close()

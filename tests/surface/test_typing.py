@@ -1,4 +1,4 @@
-"""What a type checker says about code that uses the library: nothing, until it is wrong."""
+"""A type checker accepts correct uses of the library, and finds wrong ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 RIGHT = Path(__file__).with_name("typed_use.py")
 
-# a type checker has to find each line marked as wrong, and no other
+# a type checker must report each line marked as wrong, and no other
 WRONG = """
 from evertoken import BearerAuth, PasswordGrant, RefreshPolicy, TokenManager, squadrun
 from evertoken import TokenManger  # wrong
@@ -49,12 +49,12 @@ squadrun.manager("c")  # wrong
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[int]]:
-    """Lines that mypy complains about in the right use and in the wrong one."""
+    """The lines that mypy reports in the right and in the wrong use."""
     pytest.importorskip("mypy", reason="needs mypy: pip install -e '.[lint]'")
     folder = tmp_path_factory.mktemp("typing")
     wrong = folder / "wrong.py"
     wrong.write_text(WRONG)
-    # as a user has it: the package as it is installed, and nothing of this project's settings
+    # like a user: with the installed package, and without this project's settings
     options = ["--strict", "--config-file=", f"--cache-dir={folder / 'cache'}"]
     done = subprocess.run(  # noqa: S603  this interpreter
         [sys.executable, "-m", "mypy", *options, RIGHT, wrong],

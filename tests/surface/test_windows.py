@@ -1,7 +1,6 @@
-"""What can be shown of Windows on another system: an interpreter that lacks what Windows lacks.
+"""Tests for Windows on another system, in an interpreter that lacks what Windows lacks.
 
-`support.windows` tells how it is made. The library's processes run in it, and the token server
-beside them does not.
+`support.windows` describes it. The library's processes run in it; the token server does not.
 """
 
 from __future__ import annotations
@@ -51,14 +50,14 @@ HOMES_OF_POSIX = {
     "runtime",
     "stores/private_files.py",
     "stores/private_folders.py",
-    # it keeps Ctrl-C from the processes that it starts, where the system can
+    # it shields its child processes from Ctrl-C if the system can
     "demo/fleet.py",
 }
 
 MODULES = [
     module.name
     for module in pkgutil.walk_packages([str(SOURCE)], "evertoken.")
-    # those of the sandbox are imported by Django, and a `__main__` runs
+    # those of the sandbox are imported by Django, and importing a `__main__` runs it
     if not module.name.startswith("evertoken.sandbox.") and "__main__" not in module.name
 ]
 
@@ -104,7 +103,7 @@ print("saved")
 
 
 class Machine:
-    """Runs programs in interpreters that are as on Windows, with a manager and a folder."""
+    """Runs programs in interpreters like those on Windows, with a manager and a folder."""
 
     def __init__(self, server: TokenServer, folder: Path) -> None:
         self.server = server
@@ -126,7 +125,7 @@ class Machine:
         )
 
     def run(self, program: str) -> tuple[str, str]:
-        """What `program` prints, and what it says besides."""
+        """The output and the errors of `program`."""
         with self.start(program) as process:
             try:
                 output, said = process.communicate(timeout=LONGEST)
@@ -191,7 +190,7 @@ def test_the_command_line_prints_a_token_and_revokes_it(machine: Machine, tmp_pa
         f'username = "{server.username}"\nclient_secret_file = "secret"\n'
     )
     for each in (secret, profile):
-        # as Windows calls whatever can be written
+        # the mode that Windows gives every writable file
         each.chmod(0o666)
     variables = {
         "SQUADRUN_CONFIG": str(profile),
@@ -219,7 +218,7 @@ def test_the_command_line_prints_a_token_and_revokes_it(machine: Machine, tmp_pa
 
 
 class Busy:
-    """An `os.replace` that finds the file open so many times."""
+    """An `os.replace` that fails `times` times because the file is open."""
 
     def __init__(self, times: int) -> None:
         self.left = times
@@ -271,7 +270,7 @@ def test_only_a_few_modules_depend_on_posix() -> None:
 
 
 def names_in(tree: ast.AST) -> Iterator[str]:
-    """Names that are imported, or asked for by an attribute or a text such as `getattr`'s."""
+    """The names that are imported, or used as an attribute or in a text such as for `getattr`."""
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names) | ast.ImportFrom(names=names):

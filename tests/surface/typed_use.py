@@ -1,4 +1,4 @@
-"""A typed use of every public name: read by type checkers, never run."""
+"""A typed use of every public name, for type checkers; never run."""
 
 # pyright: strict
 
@@ -187,7 +187,7 @@ def told(event: Event) -> None:
 
 
 class OwnGrant:
-    """A grant of a user's own."""
+    """A custom grant."""
 
     @property
     def key(self) -> TokenKey:
@@ -204,7 +204,7 @@ class OwnGrant:
 
 
 class OwnStore:
-    """A store of a user's own."""
+    """A custom store."""
 
     def __init__(self) -> None:
         self._entries: dict[TokenKey, Entry] = {}

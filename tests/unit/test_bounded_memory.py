@@ -1,4 +1,4 @@
-"""What a process remembers of identities and origins has a size, however many come by."""
+"""A process remembers a bounded number of identities and origins."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from evertoken import TokenKey
 
 MANY = 1_100
-"""More than any of these memories holds."""
+"""More than any of these caches holds."""
 
 
 @pytest.fixture(autouse=True)
@@ -102,14 +102,14 @@ def test_a_memory_store_holds_a_bounded_number_of_identities() -> None:  # F40
     store = MemoryStore(maxsize=100)
     for key in identities(0, 10_000):
         store.save(key, Entry.of_token(issued(clock.now())))
-        # whose token leaves with its owner, and one that nobody owns yet
+        # one whose token is dropped with its owner, and one without an owner
         store.save(replace(key, scope="read"), Entry.of_token(issued(clock.now())))
         store.claim(key, seconds=60.0)
         assert store.admit(key, (key.username,))
         store.obtained(key, (key.username, ""), b"fingerprint")
         with store.lock(key, timeout=0.0):
             pass
-    # up to ten entries each; a memory without a size would hold more than 10,000
+    # up to ten entries each; an unbounded cache would hold more than 10,000
     assert entries_in(store) < 3_000
 
 

@@ -1,4 +1,4 @@
-"""The kernel's account of how long threads had no CPU."""
+"""The kernel's count of how long threads waited for a CPU."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_no_delay_is_known_if_the_system_does_not_count_it(tasks: Path) -> None:
 
 @pytest.fixture
 def contested() -> Iterator[None]:
-    """This thread may only run on a CPU that another process keeps busy."""
+    """Restrict this thread to a CPU that another process keeps busy."""
     allowed = os.sched_getaffinity(0)
     one = {min(allowed)}
     os.sched_setaffinity(0, one)

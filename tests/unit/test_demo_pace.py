@@ -1,4 +1,4 @@
-"""How long the demo's tokens live and its workers call."""
+"""The token lifetime and the length of a run of the demo."""
 
 from __future__ import annotations
 

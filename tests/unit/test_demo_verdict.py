@@ -1,4 +1,4 @@
-"""What the demo judges, and which measurements excuse a promise that did not hold."""
+"""The demo's verdicts, and which measurements excuse a broken promise."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNKNOWN = Machine(longest_grant=None, time_to_renew=4.0)
         (LATE, True, False),
         (Machine(longest_grant=9.99, time_to_renew=4.0), True, False),
         (HOPELESS, True, True),
-        # a token of a minute and more leaves time for a grant that its client has given up on
+        # a lifetime of over a minute leaves time for a grant that its client has given up on
         (Machine(longest_grant=10.0, time_to_renew=100.0), False, True),
     ],
 )
@@ -89,7 +89,7 @@ class TestUnauthorized:
             (1, 1, FAST, BROKEN),
             (1, 1, LATE, UNJUDGED),
             (2, 2, HOPELESS, UNJUDGED),
-            # a live token, or none at all, is refused on no machine
+            # a machine's speed never explains a rejected live token, or a call without a token
             (2, 1, LATE, BROKEN),
             (1, 0, HOPELESS, BROKEN),
         ],
@@ -130,7 +130,7 @@ class TestLeads:
             (81, LATE, BROKEN),
             (81, HOPELESS, UNJUDGED),
             (79, FAST, BROKEN),
-            # slowness loses nothing that was accepted
+            # slowness does not lose accepted leads
             (79, HOPELESS, BROKEN),
         ],
     )

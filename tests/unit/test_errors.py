@@ -1,4 +1,4 @@
-"""What can go wrong: one family, with all that a handler needs and nothing that it must not see."""
+"""The errors: one family, with everything that a handler needs and without secrets."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def whole(kind: type[TokenError]) -> TokenError:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_plain_error_is_not_an_exception_of_an_http_client(kind: type[TokenError]) -> None:
     assert not issubclass(kind, requests.RequestException)
-    # a timeout is one by the language's own family tree
+    # a timeout is a TimeoutError, which is an OSError
     assert issubclass(kind, OSError) is (kind is RefreshTimeout)
 
 
@@ -87,7 +87,7 @@ def test_any_error_pickles_and_copies_whole(error: TokenError) -> None:
 
 
 class Particular(GrantRefused):
-    """A kind of a user's own, with a constructor of its own."""
+    """A custom error with its own constructor."""
 
     def __init__(self, account: int) -> None:
         super().__init__(f"account {account} is locked", status=423)
@@ -101,7 +101,7 @@ def test_a_custom_kind_is_rebuilt_without_its_constructor() -> None:
 
 
 class BadSetting(InsecureURL, OSError):
-    """A kind of a user's own whose first built-in base is not the one that its layout is from."""
+    """A custom error whose first built-in base does not determine its memory layout."""
 
 
 def test_a_kind_with_several_built_in_bases_is_rebuilt() -> None:
@@ -143,7 +143,7 @@ def test_a_captured_error_references_nothing_that_could_hold_a_secret() -> None:
 
 
 class Form:
-    """Holds a password while a grant is asked for."""
+    """Holds a password during a request."""
 
 
 def test_objects_held_by_a_captured_call_are_freed_at_once() -> None:  # S46

@@ -1,4 +1,4 @@
-"""What happened, told to whoever listens."""
+"""Events and their listeners."""
 
 from __future__ import annotations
 

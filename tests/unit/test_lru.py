@@ -1,4 +1,4 @@
-"""A bounded memory: what stays, what goes, and what threads do to it."""
+"""The LRU map: which values stay, and its use by threads."""
 
 from __future__ import annotations
 

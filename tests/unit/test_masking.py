@@ -1,4 +1,4 @@
-"""A server's words are quoted without the secrets that they repeat, in whatever form."""
+"""A server's text is quoted without the secrets that it echoes in any form."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def is_recognised(quoted: str) -> bool:
 
 
 def refusal_of(text: str, *secrets: str) -> TokenError:
-    """The error of a refusal that says `text` wherever it can."""
+    """The error of a refusal that contains `text` in every possible place."""
     members = {"error": text, "error_description": text}
     headers = {"content-type": text}
     body = json.dumps(members).encode()
@@ -52,7 +52,7 @@ def refusal_of(text: str, *secrets: str) -> TokenError:
 
 
 def shown_by(error: TokenError) -> Iterator[str]:
-    """All that a user, a log or a store's file can show of `error`."""
+    """Everything that a user, a log or a store's file can show of `error`."""
     yield from (str(error), repr(error), str(vars(error)))
     yield from filter(None, (error.error, error.description, error.content_type))
     entry = Entry(failures=(replace(refusal(), error=error),), salt=SALT)
@@ -101,7 +101,7 @@ def test_an_escaped_password_is_shown_nowhere(
 ) -> None:  # S55
     echo = last(password if last in FINAL.values() else first(password))
     empty = Answer(url=KEY.token_url, status=400, headers={}, body=b"")
-    # what is shown without the server's words may hold a very short password by chance
+    # the rest of the message may contain a very short password by chance
     ours = "\n".join([*shown_by(failure(empty)), WITHHELD, "***"])
 
     error = refusal_of(f"{before} {echo} {after}", password)
@@ -188,7 +188,7 @@ def test_no_part_of_a_secret_is_shown_at_the_cut(name: str) -> None:  # S55
 
 @pytest.mark.parametrize("echo", [SECRET, html.escape(SECRET)], ids=["as it is", "escaped"])
 def test_no_part_of_a_secret_is_shown_that_masking_moves_before_the_cut(echo: str) -> None:  # S55
-    # each mask is shorter than what it hides, and so draws later words into the quoted ones
+    # each mask is shorter than its secret, so later text moves into the quoted part
     for filler in range(0, 80, 3):
         for count in range(250, 330, 2):
             shown = clean("." * filler + SECRET * count + echo + "." * 5000, [SECRET])

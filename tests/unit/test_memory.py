@@ -1,4 +1,4 @@
-"""The process's memory as a store, beyond what every store does."""
+"""`MemoryStore`, beyond the contract of every store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def token(value: str = "abc", *, lifetime: float = HOUR) -> Entry:
 
 
 def outage(*, pause: float) -> Entry:
-    # a second later, so that it is not ended by the token of the same test
+    # a second later, so that a newer token of this test does not clear it
     at = clock.now()
     return Entry.of_failure(failure(at, pause=pause, generation=int(at.wall) + 1))
 
@@ -105,7 +105,7 @@ def test_saving_an_expired_token_removes_the_earlier_one() -> None:
 
 @pytest.fixture
 def boot(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The clock since boot, standing still until a test moves it."""
+    """The clock since boot, which stands still until a test moves it."""
     reading = [1000.0]
     monkeypatch.setattr(clock, "_since_boot", lambda: reading[0])
     return reading
@@ -155,7 +155,7 @@ def test_a_wait_may_be_infinite() -> None:
 
 
 def test_a_reentrant_call_does_not_deadlock() -> None:
-    # as a signal handler does, which asks for a token in the middle of a change
+    # like a signal handler that requests a token in the middle of a change
     store, entries = MemoryStore(), list[object]()
 
     def interrupted() -> None:

@@ -1,4 +1,4 @@
-"""The pool: bounded, shared fairly between places, and of no use where no thread can run."""
+"""The pool: bounded, shared fairly between resources, and bypassed if no thread can run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """Tasks may wait for it; it opens at the end of the test."""
+    """An event that tasks may wait for; set at the end of the test."""
     made = threading.Event()
     yield made
     made.set()

@@ -1,4 +1,4 @@
-"""How folders are created, and which ones are trusted."""
+"""How folders are created, and which folders are trusted."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_root_trusts_no_folder_of_a_user() -> None:  # S56
 
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o277, 0o777], ids="{:04o}".format)
 def umask(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
-    del tmp_path  # it is created under the usual umask
+    del tmp_path  # created with the usual umask
     before = os.umask(request.param)
     yield request.param
     os.umask(before)

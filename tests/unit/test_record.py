@@ -1,4 +1,4 @@
-"""Entry to bytes and back: any bytes decode to an entry within bounds, or to a named flaw."""
+"""Encoding and decoding of entries: any bytes decode to a bounded entry or a named flaw."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def read(data: bytes) -> Entry:
 
 
 def sealed(body: Body) -> bytes:
-    """`body` as the library writes it, with the checksum that belongs to it."""
+    """`body` as written by the library, with its checksum."""
     rest = {name: value for name, value in body.items() if name != "checksum"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
     whole = {**rest, "checksum": hashlib.sha256(text.encode()).hexdigest()}
@@ -71,7 +71,7 @@ def sealed(body: Body) -> bytes:
 
 
 def changed(entry: Entry, path: str, value: object) -> bytes:
-    """A record with a right checksum and another value at `path`; `...` leaves the member out."""
+    """A record with another value at `path` and a correct checksum; `...` omits the member."""
     return altered(json.loads(encoded(entry)), path, value)
 
 
@@ -105,7 +105,7 @@ def places(value: object, prefix: str = "") -> list[str]:
 
 
 def within_bounds(entry: Entry) -> bool:
-    """Whether nothing in `entry` can stop, mislead or overflow a process."""
+    """Whether nothing in `entry` can crash, mislead or overflow a process."""
     token, login = entry.token, entry.login
     return (
         entry == normalised(entry) != NOTHING
@@ -166,7 +166,7 @@ def failure_is_sane(failed: Failure) -> bool:
 
 
 def as_stored(entry: Entry) -> Entry:
-    """`entry`, its failures no longer than a store believes and their words fit for a log."""
+    """`entry` with failures as long as stores accept, and with their text made safe for a log."""
     data = encode(entry, KEY, boot=BOOT)
     assert data is not None
     found = decode(data, KEY, boot=BOOT, wall=LATEST)
@@ -194,7 +194,7 @@ def test_any_entry_is_read_back_unchanged(entry: Entry, key: TokenKey, boot: str
     )
     assert found == normalised(expected)
     assert found.token is None or found.token.issued_boot == getattr(entry.token, "issued_boot", 0)
-    # what has been stored once is not changed again
+    # storing it again changes nothing
     assert content(as_stored(found)) == content(found)
 
 
@@ -359,7 +359,7 @@ def test_a_valid_record_with_any_member_changed_is_within_bounds_or_a_flaw(  # F
     body = data.draw(st.sampled_from([json.loads(encoded(FULL)), OLD]))
     paths = [path for path in places(body) if path not in {"checksum", "schema"}]
     drawn = data.draw(st.lists(st.sampled_from(paths), min_size=1, max_size=2, unique=True))
-    # the deeper one first: the other may take its place away
+    # the deeper path first: changing the other may remove it
     for path in sorted(drawn, key=lambda each: each.count("."), reverse=True):
         body = json.loads(altered(body, path, data.draw(json_values)))
     found = decoded(sealed(body))
@@ -516,7 +516,7 @@ def test_control_characters_in_text_are_escaped() -> None:  # S57
 
 
 def test_an_entry_that_contradicts_itself_is_normalised() -> None:  # S57
-    # a hash without its salt matches nobody's credentials
+    # a hash without its salt matches no credentials
     assert decoded(changed(REFUSED, "salt", "")) is Flaw.GARBAGE
     assert read(changed(TOKEN, "revoked_through", GENERATION)) == REVOKED
     failures = json.loads(encoded(FULL))["failures"]
@@ -537,7 +537,7 @@ def test_a_token_from_the_far_future_is_a_miss() -> None:  # S57
 
 
 def test_the_rest_of_an_entry_with_a_token_from_the_far_future_is_kept() -> None:  # S57
-    # a machine whose clock starts in 1970 must not lose a login that nobody can obtain again
+    # a machine whose clock starts in 1970 must not lose a login, which cannot be obtained again
     found = decoded(encoded(FULL), wall=0.0)
     assert found == replace(FULL, token=None)
 
@@ -601,7 +601,7 @@ OLD: Body = {
         "refused_boot": NOW.boot + 60,
     },
 }
-"""A record of version 0.1.0 with something in each of its places."""
+"""A record of version 0.1.0 with every member set."""
 
 
 def test_a_record_of_schema_1_is_read() -> None:
@@ -651,10 +651,10 @@ def test_an_outage_of_schema_1_is_one_of_schema_2() -> None:
 def test_a_tombstone_of_schema_1_is_a_revocation() -> None:  # S41
     dead = {"digest": "0" * 16, "issued_at": WALL + 0.5, "issued_boot": None}
     stone = {**members(OLD["refusal"]), "error": None, "salt": "", "tag": "", "forgets": dead}
-    # kept for as long as its token could live
+    # kept as long as its token could live
     stone = {**stone, "until": WALL + 300 * DAY}
     assert read(sealed({**OLD, "token": None, "refusal": stone})) == REVOKED
-    # the token that it ends may stand beside it
+    # the token that it revokes may be stored beside it
     assert read(sealed({**OLD, "refusal": stone})) == REVOKED
 
 
@@ -693,7 +693,7 @@ def test_a_member_of_schema_1_out_of_bounds_is_garbage(  # F10, S57
 
 
 def test_the_number_of_saves_in_schema_1_does_not_matter() -> None:
-    # a record with a generation of 4,300 digits cost every process its token
+    # a record with a generation of 4,300 digits once cost every process its token
     assert read(altered(OLD, "generation", int("9" * 4300))) == read(sealed(OLD))
 
 
@@ -705,7 +705,7 @@ def test_an_empty_record_of_schema_1_is_garbage() -> None:
 
 
 class Locked(GrantRefused):
-    """A kind of a grant's own."""
+    """A custom error of a grant."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Errors as they leave `requests`: of both families, and otherwise equal to the plain ones."""
+"""Errors raised inside `requests`: they belong to both families, and equal the plain ones."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ DETAILS: dict[str, object] = {
     "description": "Invalid credentials given.",
     "retry_after": 7.5,
     "transient": True,
-    # what a later version, or a user, sets
+    # an attribute set by a later version, or by a user
     "account": "agent-7",
 }
 
@@ -59,7 +59,7 @@ def plain(kind: type[TokenError] = GrantRefused) -> TokenError:
 
 
 def details(error: TokenError) -> dict[str, object]:
-    """What is known of it, apart from what `requests` knows of its own exceptions."""
+    """The attributes of an error, without those of `requests`."""
     return {n: it for n, it in vars(error).items() if n not in {"request", "response"}}
 
 
@@ -164,7 +164,7 @@ def test_again_returns_a_plain_error(kind: type[TokenError]) -> None:
     def call() -> None:
         raise error
 
-    # as of a password's callable that calls an API with an `auth=` of its own
+    # like a password callable that calls an API with its own `auth=`
     assert told(capture(call)) == told(plain(kind))
 
 
@@ -176,7 +176,7 @@ def test_an_error_that_leaves_requests_twice_is_joined_once() -> None:
 
 
 class Particular(GrantRefused):
-    """A kind of a user's own, with a constructor of its own."""
+    """A custom error with its own constructor."""
 
     def __init__(self, account: int) -> None:
         super().__init__(f"account {account} is locked", status=423)
@@ -191,13 +191,13 @@ def test_a_custom_kind_is_joined_without_its_constructor() -> None:
 
 
 class Slotted(GrantRefused):
-    """It has no room for what an OSError holds."""
+    """Its layout conflicts with that of OSError."""
 
     __slots__ = ("account",)
 
 
 class Missing(GrantRefused, AttributeError):
-    """Neither has this one."""
+    """Its layout conflicts too."""
 
 
 @pytest.mark.parametrize("kind", [Slotted, Missing])
@@ -218,7 +218,7 @@ def test_threads_that_need_a_kind_at_once_get_one_class(monkeypatch: pytest.Monk
         return made(kind)
 
     class Locked(GrantRefused):
-        """One that no test has seen before."""
+        """A kind that no other test uses."""
 
     monkeypatch.setattr(requests_errors.FAMILY, "_subclass", both)
     with ThreadPoolExecutor(2) as pool:

@@ -1,4 +1,4 @@
-"""A token endpoint's answer, parsed strictly."""
+"""Strict parsing of a token endpoint's answer."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ def answer(
 
 
 def with_(**members: object) -> Answer:
-    """The documented answer with other members; `...` leaves one out."""
+    """The documented answer with changed members; `...` omits one."""
     merged = {**DOCUMENTED, **members}
     return answer({name: value for name, value in merged.items() if value is not ...})
 
 
 def refused(reply: Answer, *secrets: str) -> InvalidTokenResponse:
-    """The error of a 200 without a usable token, checked for what each of them tells."""
+    """The error of a 200 without a usable token, after checks that apply to each."""
     with pytest.raises(InvalidTokenResponse) as caught:
         parse(reply, secrets=secrets)
     error = caught.value
@@ -256,7 +256,7 @@ YEAR, TEN_YEARS, FIFTY_YEARS = LONGEST_LIFETIME, 10 * 365.25 * DAY, 50 * 365 * D
 
 
 def dated(expires_in: object, *, timed: bool = True) -> Granted:
-    """What is granted by an answer that was made at `NOW`."""
+    """The token from an answer made at `NOW`."""
     body = {**DOCUMENTED, "expires_in": expires_in}
     return parse(answer(body, moment=NOW), timed=timed)
 
@@ -268,7 +268,7 @@ def dated(expires_in: object, *, timed: bool = True) -> Granted:
         (str(int(NOW + HOUR)), HOUR),
         (NOW + YEAR + DAY, YEAR),
         (NOW + TEN_YEARS - DAY, YEAR),
-        # the clocks of the two differ
+        # the clocks of client and server differ
         (NOW, 0.0),
         (NOW - HOUR, 0.0),
     ],
@@ -463,7 +463,7 @@ def test_anything_but_a_json_object_raises_one_typed_error(body: bytes) -> None:
     error = refused(answer(body, headers={"content-type": "text/html; charset=utf-8"}))
     assert error.content_type == "text/html"
     assert error.error is None
-    # a maintenance page passes
+    # a maintenance page is transient
     assert error.transient
 
 
@@ -503,7 +503,7 @@ def test_a_byte_order_mark_decides_the_encoding(mark: bytes) -> None:  # S27
         ("UTF-16BE; q=1", "utf-16-be"),
         ("shift_jis", "shift_jis"),
         ("gb18030", "gb18030"),
-        # declared and not sent
+        # declared, but not sent
         ("utf-16", "utf-8"),
         ("us-ascii", "utf-8"),
         ("no-such-thing", "utf-8"),

@@ -1,4 +1,4 @@
-"""What stands, told without a secret."""
+"""The status of a manager, without secrets."""
 
 from __future__ import annotations
 

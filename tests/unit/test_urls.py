@@ -1,4 +1,4 @@
-"""Which URLs may be sent a secret, and which origin a URL belongs to."""
+"""Which URLs may receive a secret, and which origin a URL belongs to."""
 
 from __future__ import annotations
 
