@@ -1,4 +1,4 @@
-"""`python -m evertoken`: the command `evertoken`, where its script is not on the path."""
+"""`python -m evertoken`: the command `evertoken`, even if its script is not on the path."""
 
 from evertoken.cli.__main__ import main
 

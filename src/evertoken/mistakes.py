@@ -1,6 +1,6 @@
-"""Common mistakes in what a constructor is given, each told by a sentence with its remedy.
+"""Errors for arguments of the wrong type, with a remedy for common mistakes.
 
-Only the types of values are shown: a value may hold a secret.
+They show only the types of values: a value may hold a secret.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _REMEDIES = {
     ("directory", "FileStore"): "use that store itself",
     ("factory", "TokenManager"): "use a function that makes the manager of the account it is given",
 }
-"""By the parameter, and the type of what it was given."""
+"""The remedies, by parameter and type of the argument."""
 
 _WANTED = {
     "grant": "a grant, such as PasswordGrant(…)",
@@ -29,14 +29,14 @@ _WANTED = {
     "directory": "the path of a folder",
     "factory": "a function that takes the name of an account",
 }
-"""What belongs there, by the parameter."""
+"""The expected argument, by parameter."""
 
 
 def require(parameter: str, value: object, *members: str) -> None:
-    """Check that `value` is an instance that has these attributes.
+    """Check that `value` is an instance with these attributes.
 
     Raises:
-        TypeError: it is something else, often an object that is easily taken for the right one.
+        TypeError: it is not; the error names the remedy for a common mistake.
     """
     if isinstance(value, type) or not all(hasattr(value, name) for name in members):
         raise _unfit(parameter, value)
@@ -53,7 +53,7 @@ def require_path(parameter: str, value: object) -> None:
 
 
 def require_factory(parameter: str, value: object) -> None:
-    """Check that `value` can be called, and is not a manager, which raises when it is called.
+    """Check that `value` can be called, and is not a manager, which raises if called.
 
     Raises:
         TypeError: it is something else.
@@ -63,7 +63,7 @@ def require_factory(parameter: str, value: object) -> None:
 
 
 def _unfit(parameter: str, value: object) -> TypeError:
-    """The error for `value` in place of what `parameter` takes."""
+    """The error for a `value` that `parameter` does not accept."""
     wanted = f"{parameter} must be {_WANTED[parameter]}"
     if isinstance(value, type):
         return TypeError(f"{wanted}, not the class {value.__name__}: give an instance of it")

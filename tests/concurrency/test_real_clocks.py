@@ -208,7 +208,7 @@ def test_a_container_with_its_own_boot_clock_shares_the_file(  # F16
     code = f"""
 token = manager.token()
 assert token.value == {first.value!r}
-# dated anew, by the clock that this process goes by
+# dated again, on the clock of this process
 assert abs(clock.since_boot() - token.issued_boot - (time.time() - token.issued_at)) < 5
 """
     run(code, server, tmp_path, prefix=[*UNSHARE, *aged(hours)])

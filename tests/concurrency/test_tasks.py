@@ -1,4 +1,4 @@
-"""Tasks of asyncio and trio wait for a token as threads do, and their event loop goes on."""
+"""Tasks of asyncio and trio wait for a token like threads, without blocking their event loop."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ LOOPS: dict[str, Runs] = {
 
 @pytest.fixture(params=["asyncio", "uvloop", "trio"])
 def run(request: pytest.FixtureRequest) -> Runs:
-    """Runs a coroutine function in an event loop of one kind."""
+    """Run a coroutine function in one kind of event loop."""
     return LOOPS[request.param]
 
 
 async def gathered(count: int, call: Callable[[], Awaitable[str]]) -> set[str]:
-    """What `call` returned in so many tasks at once."""
+    """The results of `call` in several tasks at once."""
     found: list[str] = []
 
     async def one() -> None:
@@ -56,14 +56,14 @@ async def gathered(count: int, call: Callable[[], Awaitable[str]]) -> set[str]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop go on until `condition` holds."""
+    """Let the loop run until `condition` holds."""
     with anyio.fail_after(BOUND):
         while not condition():  # noqa: ASYNC110  other threads tell no event of a loop
             await anyio.sleep(0.005)
 
 
 def waiting_in(manager: TokenManager) -> int:
-    """How many callers wait for the renewal in flight."""
+    """The number of callers that wait for the renewal in flight."""
     renewal = manager.renewer.in_flight
     return 0 if renewal is None else len(renewal._task.waiters._releases)
 
@@ -78,7 +78,7 @@ def test_any_number_of_tasks_share_one_grant_and_need_no_thread_each(run: Runs) 
             async with anyio.create_task_group() as group:
                 group.start_soon(gathered, 500, manager.aheader)
                 await until(lambda: waiting_in(manager) == 500)
-                # the pool's thread, and what starts it
+                # the pool's thread, and the one that starts it
                 assert threading.active_count() - before <= 2
                 grant.gate.set()
 
@@ -215,11 +215,11 @@ def test_a_loop_that_was_closed_during_a_renewal_harms_no_other(run: Runs) -> No
         loop.run_until_complete(asyncio.sleep(0.01))
         assert waiting_in(manager) == 1
         loop.close()
-        # its loop is gone: nobody is to be warned of it
+        # its loop is closed, which must cause no warning
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # it has no public name
 
     async def main() -> None:
-        # the gate opens, and this task is told after the one whose loop is closed
+        # the gate opens, and this task is notified after the one whose loop is closed
         async with anyio.create_task_group() as group:
             group.start_soon(manager.aheader)
             await until(lambda: waiting_in(manager) == 2)

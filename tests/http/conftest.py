@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 import trustme
 
+from evertoken import BearerAuth
 from evertoken.core import renewal
-from support.http_clients import Authority
+from support.http_clients import Authority, manager_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from evertoken import TokenManager
+    from evertoken.testing import TokenServer
 
 _AMBIENT = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC")
@@ -38,3 +44,23 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     bundle = tmp_path_factory.mktemp("authority") / "ca.pem"
     ca.cert_pem.write_to_path(str(bundle))
     return Authority(ca, str(bundle))
+
+
+@pytest.fixture
+def manager(token_server: TokenServer) -> TokenManager:
+    """A manager of `token_server`."""
+    return manager_of(token_server)
+
+
+@pytest.fixture
+def auth(manager: TokenManager) -> BearerAuth:
+    """The `auth=` of `manager`."""
+    return BearerAuth(manager)
+
+
+@pytest.fixture
+def session(auth: BearerAuth) -> Iterator[requests.Session]:
+    """A session with `auth`."""
+    with requests.Session() as session:
+        session.auth = auth
+        yield session

@@ -20,7 +20,7 @@ from evertoken.engine.naming import whose
 from evertoken.events import Replayed
 from evertoken.runtime import clock, reports
 from evertoken.testing import Answer, Hang, Reset, TokenServer, Usual
-from support.http_clients import WAIT, grant_of, manager_of
+from support.http_clients import WAIT, get, grant_of, manager_of
 from support.logs import warned
 from support.scanner import Scanner
 
@@ -36,30 +36,9 @@ if TYPE_CHECKING:
 API = "https://api.example.com"
 
 
-@pytest.fixture
-def manager(token_server: TokenServer) -> TokenManager:
-    return manager_of(token_server)
-
-
-@pytest.fixture
-def auth(manager: TokenManager) -> BearerAuth:
-    return BearerAuth(manager)
-
-
-@pytest.fixture
-def session(auth: BearerAuth) -> Iterator[requests.Session]:
-    with requests.Session() as session:
-        session.auth = auth
-        yield session
-
-
 def authorizations(server: TokenServer) -> list[list[str]]:
     """The `Authorization` of each request to the API, in order."""
     return [request.headers.get_all("Authorization") for request in server.api.requests]
-
-
-def get(session: requests.Session, server: TokenServer) -> Response:
-    return session.get(server.api_url, timeout=WAIT)
 
 
 def denied(**headers: str) -> Answer:

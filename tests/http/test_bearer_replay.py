@@ -14,11 +14,11 @@ from evertoken.engine.naming import whose
 from evertoken.events import Replayed
 from evertoken.runtime import reports
 from evertoken.testing import Answer, Cut, Delay, TokenServer
-from support.http_clients import WAIT, manager_of
+from support.http_clients import WAIT, get, manager_of
 from support.logs import warned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from requests import Response
 
@@ -26,22 +26,6 @@ if TYPE_CHECKING:
     from evertoken.events import Event
 
 EXPIRED = Answer.json({"error": "token_expired"})
-
-
-@pytest.fixture
-def manager(token_server: TokenServer) -> TokenManager:
-    return manager_of(token_server)
-
-
-@pytest.fixture
-def session(manager: TokenManager) -> Iterator[requests.Session]:
-    with requests.Session() as session:
-        session.auth = BearerAuth(manager)
-        yield session
-
-
-def get(session: requests.Session, server: TokenServer, *, stream: bool = False) -> Response:
-    return session.get(server.api_url, timeout=WAIT, stream=stream)
 
 
 def authorizations(server: TokenServer) -> list[str | None]:

@@ -25,7 +25,7 @@ from evertoken.stores.redis import RedisStore
 from evertoken.testing import Answer, Behaviour, Hang, Reset
 from support.http_clients import grant_of, manager_of
 from support.http_proxy import Proxy
-from support.planted import ACCESS_TOKEN, CLIENT_SECRET, PASSWORD
+from support.planted import ACCESS_TOKEN, CLIENT_SECRET, GRANTED, PASSWORD
 from support.scanner import Scanner
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ API_KEY = "planted-api-key-of-a-header"
 ENCRYPTION_KEY = "planted-key-that-is-none-of-Fernets"
 
 PLANTED = Scanner(
-    password=PASSWORD,
-    client_secret=CLIENT_SECRET,
-    access_token=ACCESS_TOKEN,
+    **GRANTED,
     api_key=API_KEY,
     proxy_password=PROXY_PASSWORD,
     redis_password=REDIS_PASSWORD,

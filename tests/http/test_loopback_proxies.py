@@ -37,11 +37,6 @@ def proxy(token_server: TokenServer) -> Iterator[Proxy]:
         yield proxy
 
 
-@pytest.fixture
-def manager(token_server: TokenServer) -> TokenManager:
-    return manager_of(token_server)
-
-
 def port_of(server: TokenServer) -> int:
     port = urlsplit(server.base_url).port
     assert port

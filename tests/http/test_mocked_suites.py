@@ -48,11 +48,16 @@ except TokenError as error:
 every_mock = pytest.mark.parametrize("mock", MOCKS)
 
 
+@pytest.fixture
+def urls(token_server: TokenServer) -> Urls:
+    """The URLs of the real server, which the mock answers in its place."""
+    return Urls(token_server.token_url, token_server.api_url)
+
+
 @every_mock
 def test_the_mock_grants_in_place_of_the_token_endpoint(
-    mock: str, token_server: TokenServer, tmp_path: Path
+    mock: str, token_server: TokenServer, urls: Urls, tmp_path: Path
 ) -> None:
-    urls = Urls(token_server.token_url, token_server.api_url)
     with MOCKS[mock](urls, tmp_path):
         answer = requests.get(urls.api, auth=BearerAuth(manager_of(token_server)), timeout=WAIT)
 
@@ -62,10 +67,9 @@ def test_the_mock_grants_in_place_of_the_token_endpoint(
 
 @every_mock
 def test_a_mocked_401_is_replayed_with_the_next_mocked_token(
-    mock: str, token_server: TokenServer, tmp_path: Path
+    mock: str, token_server: TokenServer, urls: Urls, tmp_path: Path
 ) -> None:
     # requests-mock holds a lock around the whole call, in which the token is renewed
-    urls = Urls(token_server.token_url, token_server.api_url)
     with MOCKS[mock](urls, tmp_path):
         auth = BearerAuth(manager_of(token_server, timeout=2.0))
         answers = [requests.get(urls.api, auth=auth, timeout=WAIT) for _ in range(2)]
@@ -95,9 +99,8 @@ def test_under_a_mock_the_call_that_starts_a_renewal_makes_it(token_server: Toke
 
 @every_mock
 def test_after_the_mock_the_endpoint_itself_is_asked(
-    mock: str, token_server: TokenServer, tmp_path: Path
+    mock: str, token_server: TokenServer, urls: Urls, tmp_path: Path
 ) -> None:
-    urls = Urls(token_server.token_url, token_server.api_url)
     with MOCKS[mock](urls, tmp_path):
         assert grant_of(token_server).request().value == TOKENS[0]
         assert mocks.are_in_place()

@@ -196,7 +196,7 @@ def check(world: World) -> None:
     if server.reused and not MAY_LOSE_A_LOGIN.intersection(world.faults):
         raise Violation("a refresh token was sent again, and its login is lost")
     if world.time > HORIZON:
-        raise Violation("somebody waits for ever")
+        raise Violation("an actor waits forever")
 
 
 MAY_LOSE_A_LOGIN = frozenset({Fault.CRASH, Fault.LOST, Fault.PAUSE, Fault.AWAY})

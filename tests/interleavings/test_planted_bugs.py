@@ -12,12 +12,12 @@ a token serves the credentials it was granted to   a_token_is_adopted_without_pr
 a token stays with its identity                    the_identity_is_read_again_at_the_save
                                                    another_identity_inherits_the_entry
 refused credentials are posted once per cool-down  refused_credentials_are_forgotten
-nobody is told of a refusal that never was         a_refusal_is_saved_for_credentials_read_later
+no caller gets a refusal that never happened       a_refusal_is_saved_for_credentials_read_later
                                                    a_refusal_is_kept_for_credentials_read_later
                                                    an_answer_without_a_verdict_counts_as_one
 no caller fails while its token can be sent        a_failure_ends_a_live_token
 a local failure binds its own process alone        a_local_failure_is_shared
-nobody waits for ever                              a_busy_lock_is_waited_for_without_end
+no caller waits forever                            a_busy_lock_is_waited_for_without_end
 a refresh token is spent once under its lock       a_refresh_token_is_sent_without_its_lock
                                                    the_home_needs_no_lock
 only a fault may cost a login                      the_successor_is_not_saved

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import requests
     import trustme
+    from requests import Response
 
     from evertoken.events import Event
     from evertoken.grants.client_auth import ClientAuth
@@ -91,6 +92,11 @@ def manager_of(
         timeout=timeout,
         on_event=on_event,
     )
+
+
+def get(session: requests.Session, server: TokenServer, *, stream: bool = False) -> Response:
+    """Call the API of `server`."""
+    return session.get(server.api_url, timeout=WAIT, stream=stream)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,14 @@ ACCESS_TOKEN = "planted.access-token/of+the~first=="
 LATER_TOKEN = "planted.access-token/of+the~second=="
 REFRESH_TOKEN = 'planted refresh token \\ with "all" that one may have'
 
+GRANTED = {
+    "password": PASSWORD,
+    "client_secret": CLIENT_SECRET,
+    "access_token": ACCESS_TOKEN,
+}
+
 SCANNER = Scanner(
-    password=PASSWORD,
-    client_secret=CLIENT_SECRET,
-    access_token=ACCESS_TOKEN,
+    **GRANTED,
     later_token=LATER_TOKEN,
     refresh_token=REFRESH_TOKEN,
     token_of_values=PLANTED,

@@ -35,7 +35,7 @@ class InFlight:
     Args:
         request: what the renewal is asked to do.
         run: performs the renewal and publishes its result.
-        resource: the token endpoint, which it may hang with.
+        resource: the token endpoint, on which it may hang.
         longest_step: seconds. A step that takes longer is assumed to hang (a callable, DNS), and
             the renewal is abandoned.
 

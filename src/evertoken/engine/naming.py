@@ -13,16 +13,16 @@ E = TypeVar("E", bound="TokenError")
 
 
 class Whose(TypedDict):
-    """Whom an event and a status are about; None for what is not known."""
+    """The identity that an event or a status is about; None for unknown parts."""
 
     account: str | None
     token_url: str | None
 
 
 def whose(key: TokenKey | None, grant: Grant) -> Whose:
-    """The account and the token URL of `key`; before its first reading, what `grant` tells.
+    """The account and the token URL of `key`, or of `grant` before its key is known.
 
-    No callable is called for it.
+    Calls no callable.
     """
     if key is not None:
         return {"account": key.username or key.client_id, "token_url": key.token_url}
@@ -30,7 +30,7 @@ def whose(key: TokenKey | None, grant: Grant) -> Whose:
 
 
 def phrase(whose: Whose) -> str:
-    """`whose` as a log record names it."""
+    """`whose` as text for a log record."""
     account, url = whose["account"], whose["token_url"] or "the token endpoint"
     return url if account is None else f"{_printable(account)} at {url}"
 

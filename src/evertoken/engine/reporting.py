@@ -30,14 +30,14 @@ else:
     failures = lazy("evertoken.core.failure")
 
 GRANT = "grant"
-"""The `source` of an event whose token, or whose failure, is of the manager's own renewal."""
+"""The `source` of an event about the manager's own renewal."""
 
 STORE = "store"
-"""The `source` of a failure that was adopted from any store: a poll may have found it first."""
+"""The `source` of a failure adopted from any store: a poll may have found it first."""
 
 
 MOST_CAUSES = 16
-"""Warnings about one account that are remembered: a server may word each of its answers anew."""
+"""Warnings remembered per account: a server may word each of its answers differently."""
 
 
 def _told_of() -> LRU[frozenset[str]]:
@@ -45,10 +45,10 @@ def _told_of() -> LRU[frozenset[str]]:
 
 
 _warned = process.PerProcess(_told_of)
-"""What this process has warned of since the last token, by account.
+"""The warnings of this process since the last token, by account.
 
-A process may have a manager in each of its threads. They meet the same wrong password, and the log
-says it once.
+A process may have a manager per thread. If all of them have the same wrong password, it is logged
+once.
 """
 
 

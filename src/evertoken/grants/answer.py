@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from evertoken.core import strict_json
 from evertoken.grants.masking import clean
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def document(answer: Answer, *, strict: bool = True) -> Members | None:
         answer: of any status.
         strict: no member twice, and no NaN: two readers might make different things of it.
     """
-    load: Callable[[str], object] = _strict if strict else json.loads
+    load: Callable[[str], object] = strict_json.loads if strict else json.loads
     for encoding in _encodings(answer):
         try:
             # a str: json.loads guesses the encoding of bytes
@@ -113,18 +114,3 @@ def _encodings(answer: Answer) -> tuple[str, ...]:
         # some declare what they do not send
         return (name, "utf-8")
     return ("utf-8",)
-
-
-def _strict(text: str) -> object:
-    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
-
-
-def _unique(pairs: list[tuple[str, object]]) -> Members:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member stands twice")
-    return members
-
-
-def _refuse(constant: str) -> object:
-    raise ValueError(constant)

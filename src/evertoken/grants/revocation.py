@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evertoken.errors import RevocationFailed, TokenError
+from evertoken.errors import RevocationFailed, TokenError, rebuild
 from evertoken.grants.error_answer import failure
 from evertoken.runtime import clock
 
@@ -80,12 +80,5 @@ def _judged(answer: Answer, secrets: list[str], other_method: str) -> TokenError
 
 
 def _unrevoked(error: TokenError) -> RevocationFailed:
-    return RevocationFailed(
-        f"the server did not confirm the revocation: {error}",
-        status=error.status,
-        content_type=error.content_type,
-        error=error.error,
-        description=error.description,
-        retry_after=error.retry_after,
-        transient=error.transient,
-    )
+    message = f"the server did not confirm the revocation: {error}"
+    return rebuild(RevocationFailed, message, {**vars(error), "local": False})

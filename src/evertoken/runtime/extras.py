@@ -1,4 +1,4 @@
-"""How to install an extra: one wording, for every error that names a missing package."""
+"""Explains how to install an extra, in the same words for every missing package."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def how_to_install(extra: str) -> str:
-    """The command that installs `extra`. It runs in a clone: evertoken is on no package index."""
+    """The command that installs `extra` from a clone, since evertoken is on no package index."""
     return f'in the clone of evertoken, run pip install -e ".[{extra}]"'
 
 
 @contextlib.contextmanager
 def needed(user: str, extra: str) -> Iterator[None]:
-    """Import the packages of `extra` inside; if one is missing, the error names the extra.
+    """Around imports of the packages of `extra`: if one is missing, the error names the extra.
 
     ```python
     with extras.needed("evertoken.contrib.prometheus", "prometheus"):

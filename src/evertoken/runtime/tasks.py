@@ -1,4 +1,4 @@
-"""Runs a flow in a task of asyncio or trio: the event loop goes on while the flow waits."""
+"""Runs a flow in a task of asyncio or trio, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LONGEST_TIMER = 86_400.0
-"""Seconds; an event loop takes no timer of any length. The flow looks at the clock and goes on."""
+"""Seconds. An event loop limits its timers; after one ends, the flow checks the clock again."""
 
 
 async def run(flow: Flow[T]) -> T:
-    """What `flow` returns or raises.
+    """Run `flow`, and return or raise its outcome.
 
-    If the task is cancelled, its wait ends, and nothing else does: what it waits for goes on in the
-    process's pool of threads.
+    If the task is cancelled, only its wait ends: the work goes on in the thread pool of the
+    process.
     """
     with contextlib.closing(flow):
         while True:
@@ -38,7 +38,7 @@ async def pause(wait: Wait) -> None:
 
 
 def _in_trio() -> bool:
-    # a program that has not imported trio does not run it
+    # a program that has not imported trio cannot be running it
     trio = sys.modules.get("trio")
     return trio is not None and trio.lowlevel.in_trio_task()
 
@@ -52,7 +52,7 @@ async def _pause_in_asyncio(wait: Wait) -> None:
             news.set_result(None)
 
     def release() -> None:
-        # RuntimeError: the loop was closed, and its tasks with it
+        # RuntimeError: the loop was closed, with its tasks
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(tell)
 
@@ -67,12 +67,12 @@ async def _pause_in_asyncio(wait: Wait) -> None:
 
 
 async def _pause_in_trio(wait: Wait) -> None:
-    # the caller runs it
+    # the caller uses it
     trio = sys.modules["trio"]
     token, news = trio.lowlevel.current_trio_token(), trio.Event()
 
     def release() -> None:
-        # the run has ended, and its tasks with it
+        # the run has ended, with its tasks
         with contextlib.suppress(trio.RunFinishedError):
             token.run_sync_soon(news.set)
 

@@ -14,6 +14,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from evertoken.core import strict_json
 from evertoken.core.entry import NOTHING, Entry
 from evertoken.core.token import FUTURE_TOLERANCE, LONGEST_LIFETIME
 from evertoken.runtime.lazy import lazy
@@ -83,7 +84,7 @@ def decode(data: bytes, key: TokenKey, *, boot: str | None, wall: float) -> Entr
 
 def _decoded(data: bytes, key: TokenKey, boot: str | None) -> Entry | Flaw:
     try:
-        body = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse)
+        body = strict_json.loads(data)
         return _entry(Fields(body), key, boot)
     except (ValueError, OverflowError, RecursionError):
         # ValueError also covers bytes that are not UTF-8 and integers too long to convert
@@ -125,14 +126,3 @@ def _checksum(body: Json) -> str:
 
 def _dump(body: Json) -> bytes:
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _unique(pairs: list[tuple[str, object]]) -> Json:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("duplicate member")
-    return members
-
-
-def _refuse(constant: str) -> object:
-    raise ValueError(constant)

@@ -89,12 +89,12 @@ SALT = b"0123456789abcdef"
 
 
 def told(error: TokenError) -> object:
-    """All that an error says, to compare by: exceptions themselves compare by identity."""
+    """All attributes of an error, for comparison: exceptions compare by identity."""
     return type(error), str(error), vars(error)
 
 
 def content(entry: Entry) -> object:
-    """All that an entry says, to compare by; the readings that take no part in `==` included."""
+    """All attributes of an entry, for comparison, including those that `==` ignores."""
     reading = entry.token and entry.token.issued_boot
     return entry, reading, [(each.at_boot, told(each.error)) for each in entry.failures]
 
@@ -113,7 +113,7 @@ def times(entry: Entry) -> list[float]:
 
 
 def assert_same(found: Entry | None, expected: Entry) -> None:
-    """`found` says what `expected` does, its times within a second."""
+    """Check that `found` equals `expected`, with times within a second."""
     assert found is not None
     assert content(timeless(found)) == content(timeless(expected))
     assert times(found) == pytest.approx(times(expected), abs=1.0)

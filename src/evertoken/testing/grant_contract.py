@@ -1,4 +1,4 @@
-"""What every grant does: the rules for a grant of one's own, as tests that pytest runs on it.
+"""The contract of every grant, as pytest tests for a custom grant.
 
 ```python
 import pytest
@@ -10,8 +10,8 @@ class TestVaultGrant(GrantContract):
         return lambda: VaultGrant(token_server.token_url, password=token_server.password)
 ```
 
-`token_server` is the test kit's server, a new one for each test. A grant that talks to another kind
-of server overrides `refuse`, `fail`, `garble` and `secrets` too.
+`token_server` is the test kit's server, a new one for each test. A grant for another kind of server
+also overrides `refuse`, `fail`, `garble` and `secrets`.
 """
 
 from __future__ import annotations
@@ -56,27 +56,27 @@ class GrantContract:
     each time with the same credentials, which the server accepts once.
     """
 
-    # -- what a subclass may say -------------------------------------------------------------------
+    # -- for subclasses ----------------------------------------------------------------------------
 
     @pytest.fixture
     def make_grant(self) -> Callable[[], Grant]:
-        """Makes a grant; a subclass must say how."""
+        """A function that makes a grant; a subclass must define it."""
         raise NotImplementedError("a contract needs a fixture make_grant")
 
     def secrets(self, server: TokenServer) -> Collection[str]:
-        """What nothing may show."""
+        """The secrets that no output may show."""
         return server.secrets
 
     def refuse(self, server: TokenServer) -> None:
-        """Have the server refuse the credentials."""
+        """Make the server refuse the credentials."""
         server.refuse("invalid_grant")
 
     def fail(self, server: TokenServer) -> None:
-        """Have the server be out of order."""
+        """Make the server fail."""
         server.outage(503)
 
     def garble(self, server: TokenServer) -> None:
-        """Have the server answer with a success that is not a token."""
+        """Make the server answer with a success that is not a token."""
         server.token_endpoint.answer_always(Answer(200, {"Content-Type": "text/html"}, b"<html>"))
 
     # -- identity ----------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ class GrantContract:
     ) -> None:
         try:
             data = pickle.dumps(grant).decode("latin-1")
-        except Exception as error:  # noqa: BLE001  a refusal to travel, of whatever type
+        except Exception as error:  # noqa: BLE001  any type of refusal to pickle
             data = str(error)
         assert not self._shown(token_server, data)
 

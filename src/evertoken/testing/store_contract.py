@@ -1,4 +1,4 @@
-"""What every store does, as tests that pytest runs on a store: the rules for a store of one's own.
+"""The contract of every store, as pytest tests for a custom store.
 
 ```python
 import pytest
@@ -10,8 +10,8 @@ class TestMyStore(StoreContract):
         return lambda: MyStore(tmp_path)
 ```
 
-Times are those of the real clocks, since stores read them. A store may move them by what an answer
-of its medium takes, so they are compared to the second.
+The tests use the real clocks, which stores read. A store may shift times by as much as an answer of
+its medium takes, so they are compared to the second.
 """
 
 from __future__ import annotations
@@ -74,18 +74,18 @@ _OF_SOCKETS = ("connect", "send", "sendall", "recv", "recv_into")
 
 
 def held(token: Token) -> Entry:
-    """What is known after a grant."""
+    """The entry after a grant."""
     return Entry.of_token(token)
 
 
 def refused(now: Instant, credentials_hash: bytes = b"hash", *, pause: float = 300.0) -> Entry:
-    """What is known after a refusal."""
+    """The entry after a refusal."""
     failed = refusal(now, credentials_hash=credentials_hash, pause=pause)
     return Entry.of_failure(failed, SALT)
 
 
 def elsewhere(store: TokenStore, key: TokenKey, timeout: float) -> Hold:
-    """What another thread is told within `timeout` seconds."""
+    """The result of taking the lock in another thread within `timeout` seconds."""
 
     def try_it() -> Hold:
         with store.lock(key, timeout=timeout) as hold:
@@ -99,22 +99,22 @@ def elsewhere(store: TokenStore, key: TokenKey, timeout: float) -> Hold:
 class StoreContract:
     """Tests of one kind of store; subclass it under a name that begins with `Test`.
 
-    The subclass has a fixture `make_store`: a callable without arguments that returns a store over
-    one medium, which is empty at first. A second call returns it as another process would have it.
-    Whatever files it makes are in `tmp_path`.
+    The subclass has a fixture `make_store`: a callable without arguments that returns a store on
+    one medium, which is empty at first. A second call returns another store on that medium, as
+    another process would. All its files are in `tmp_path`.
     """
 
     @pytest.fixture
     def make_store(self) -> Callable[[], TokenStore]:
-        """Makes a store; a subclass must say how."""
+        """A function that makes a store; a subclass must define it."""
         raise NotImplementedError("a contract needs a fixture make_store")
 
     @contextlib.contextmanager
     def broken(self, number: int) -> Iterator[None]:
-        """Have every call to the medium raise an `OSError` of this number.
+        """Make every call to the medium raise an `OSError` with this number.
 
-        Files and sockets of Python's fail here. A store that reaches its medium by other ways (a
-        library in C, a subprocess) overrides this.
+        Python's file and socket calls fail. A store that reaches its medium in another way (a C
+        library, a subprocess) overrides this.
         """
         failing = mock.Mock(side_effect=OSError(number, os.strerror(number)))
         with contextlib.ExitStack() as stack:
@@ -128,18 +128,18 @@ class StoreContract:
 
     @pytest.fixture
     def store(self, make_store: Callable[[], TokenStore]) -> TokenStore:
-        """The store, empty."""
+        """An empty store."""
         return make_store()
 
     @pytest.fixture
     def sibling(self, store: TokenStore, make_store: Callable[[], TokenStore]) -> TokenStore:
-        """The same medium, as another process has it."""
+        """A second store on the same medium, as in another process."""
         del store
         return make_store()
 
     @pytest.fixture
     def now(self) -> Instant:
-        """This moment."""
+        """The current time."""
         return clock.now()
 
     # -- load and save -----------------------------------------------------------------------------
@@ -410,7 +410,7 @@ class StoreContract:
         assert elsewhere(store, KEY, 0) is Hold.HELD
 
     def test_only_a_busy_lock_counts_as_not_held(self) -> None:
-        # a store of a user's own yields a bool, and code written for it keeps working
+        # a custom store may yield a bool, so code that tests for one keeps working
         assert [bool(hold) for hold in (Hold.HELD, Hold.BUSY, Hold.ABSENT)] == [True, False, True]
 
     def test_a_waiter_gets_the_lock_when_it_is_released(self, store: TokenStore) -> None:
