@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from evertoken import RefreshPolicy, Token
 from evertoken.core import state
-from evertoken.core.effects import Result, Source
 from evertoken.core.entry import Entry, join, next_generation
 from evertoken.core.instant import Instant
+from evertoken.core.outcome import Result, Source, apply_result
 from evertoken.core.state import Action
 from evertoken.stores.circuit_breaker import FIRST_PAUSE, JITTER, LONGEST_PAUSE
 from evertoken.stores.redis_lock import FIRST_POLL, LONGEST_POLL
@@ -228,7 +228,7 @@ class Fleet:
         worker.flying, worker.poll = False, FIRST_POLL
         now = Instant(time, time)
         source = Source.BUSY if token is None else Source.STORE
-        worker.snapshot = state.apply_result(
+        worker.snapshot = apply_result(
             worker.snapshot,
             Result(source=source, token=token, entry=Entry(token)),
             now,

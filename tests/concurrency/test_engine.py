@@ -17,9 +17,10 @@ from evertoken import (
     TokenKey,
     TokenManager,
 )
-from evertoken.core.effects import RenewalRequest, Result, Source
+from evertoken.core.effects import RenewalRequest
 from evertoken.core.failure import Failure
 from evertoken.core.failure_kind import FailureKind
+from evertoken.core.outcome import Result, Source
 from evertoken.core.state import EMPTY
 from evertoken.engine.driver import Driver
 from evertoken.engine.in_flight import InFlight

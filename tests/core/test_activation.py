@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from evertoken.core.effects import Result, Revoke, Source
+from evertoken.core.effects import Revoke
 from evertoken.core.entry import FAR_FUTURE, NOTHING, Entry
+from evertoken.core.outcome import Result, Source, apply_result
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.state import (
     EMPTY,
     Action,
     activated,
-    apply_result,
     decide,
     invalidated,
     merge_shared,

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken.core.effects import Hold, Publish, Reading, Request, Save, Source
+from evertoken.core.effects import Hold, Publish, Reading, Request, Save
 from evertoken.core.entry import NOTHING, Entry
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.login import Initial, Login, digest_of
+from evertoken.core.outcome import Source
 from evertoken.core.state import EMPTY, with_token
 from evertoken.errors import GrantRefused, GrantUnavailable
 from support.core_script import POLICY, READING, Script
@@ -20,7 +21,7 @@ from support.core_values import GENERATION, HOUR, NOW, ago, issued
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evertoken.core.effects import Result
+    from evertoken.core.outcome import Result
 
 LOGIN = Login(
     "refresh-1", GENERATION - 100, initials=(Initial(GENERATION - 100, digest_of("first")),)

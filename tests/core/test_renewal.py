@@ -17,11 +17,11 @@ from evertoken.core.effects import (
     Request,
     Revoke,
     Save,
-    Source,
 )
 from evertoken.core.entry import NOTHING, Entry, normalised
 from evertoken.core.failure import Failure
 from evertoken.core.failure_kind import FailureKind
+from evertoken.core.outcome import Source
 from evertoken.core.state import EMPTY, Snapshot, with_failure, with_rejected, with_token
 from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse, TokenError
 from support.core_script import POLICY, READING, Script

@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evertoken.core.effects import Result, Source
 from evertoken.core.entry import Entry
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.instant import Instant
+from evertoken.core.outcome import Result, Source, apply_result
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.state import (
     EMPTY,
     Action,
     Snapshot,
-    apply_result,
     decide,
     merge_shared,
     with_failure,

@@ -9,24 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evertoken.core.effects import Result, Source
 from evertoken.core.entry import FAR_FUTURE, NOTHING, Entry
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.hold import Hold
 from evertoken.core.instant import Instant
 from evertoken.core.login import Login
+from evertoken.core.outcome import Result, Source, apply_result, postponed, token_for_waiter
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.state import (
     EMPTY,
     Action,
     Snapshot,
-    apply_result,
     decide,
     invalidated,
     merge_shared,
-    postponed,
     revoked,
-    token_for_waiter,
     with_failure,
     with_fast_path,
     with_rejected,

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 from evertoken.core.effects import Load, Now, RenewalRequest, Save, Sleep
 from evertoken.core.entry import Entry, adds
 from evertoken.core.login import Initial, Login, digest_of
+from evertoken.core.outcome import apply_result, token_for_waiter
 from evertoken.core.protocol import renewal, revocation
 from evertoken.core.state import (
     Action,
     Snapshot,
     activated,
-    apply_result,
     decide,
     merge_shared,
     promoted,
     revoked,
-    token_for_waiter,
     with_rejected,
 )
 from evertoken.core.token import Token
@@ -44,9 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
 
-    from evertoken.core.effects import Result
     from evertoken.core.failure import Failure
     from evertoken.core.instant import Instant
+    from evertoken.core.outcome import Result
     from interleavings.actors import Actions, Actor, Step
 
 TIMEOUT = 40.0

@@ -53,7 +53,8 @@ from interleavings.server import Credentials, Violation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evertoken.core.effects import Hold, Result, Steps
+    from evertoken.core.effects import Hold, Steps
+    from evertoken.core.outcome import Result
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,6 @@ from evertoken.core.effects import (
     Reading,
     RenewalRequest,
     Request,
-    Result,
     Revoke,
     Save,
     Sleep,
@@ -35,8 +34,9 @@ from evertoken.core.state import EMPTY
 from support.core_values import KEY, NOW, issued
 
 if TYPE_CHECKING:
-    from evertoken.core.effects import Revocation, Steps
+    from evertoken.core.effects import Steps
     from evertoken.core.instant import Instant
+    from evertoken.core.outcome import Result, Revocation
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token
     from evertoken.errors import TokenError

@@ -150,7 +150,7 @@ class TestModules:
         assert "evertoken.stores.file" in loaded
         modules = {
             "": ("events", "requests_errors", "status"),
-            "core.": ("exclusive", "protocol", "renewal", "revocation"),
+            "core.": ("exclusive", "outcome", "protocol", "renewal", "revocation"),
             "engine.": ("driver", "health", "in_flight", "store_watcher"),
             "grants.": (
                 *("adapters", "answer", "body", "client_auth", "connection", "endpoint"),

@@ -157,7 +157,7 @@ freezes between that check and the request, or is killed between the answer and 
 is lost unless the server allows a grace period.
 
 Modules: `instant`, `token`, `login`, `failure_kind`, `failure` and `entry` are values; `policy` and
-`state` decide; `effects` defines what a driver performs, and `hold` the outcome of a lock;
-`exchange`, `renewal`, `exclusive` and `revocation` are the generators, and `protocol` is the entry
-point for a driver.
+`state` decide; `effects` defines what a driver performs, `hold` the result of a lock, and `outcome`
+the result of a renewal; `exchange`, `renewal`, `exclusive` and `revocation` are the generators, and
+`protocol` is the entry point for a driver.
 """

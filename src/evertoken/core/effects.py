@@ -1,4 +1,4 @@
-"""The effects that a renewal yields and the values it works with, each a frozen value.
+"""The effects that a renewal yields, and the values that it is given; each is frozen.
 
 The driver performs an effect and sends its result back; each effect documents the type of its
 result. Stores are numbered from 0 (nearest).
@@ -6,34 +6,19 @@ result. Stores are numbered from 0 (nearest).
 
 from __future__ import annotations
 
-import enum
-import math
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from evertoken.core.entry import NOTHING, Entry
 from evertoken.core.hold import Hold as Hold  # noqa: PLC0414  stores outside import it from here
 
 if TYPE_CHECKING:
-    from evertoken.core.failure import Failure
+    from evertoken.core.entry import Entry
     from evertoken.core.instant import Instant
+    from evertoken.core.outcome import Result
     from evertoken.core.policy import RefreshPolicy
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token, TokenKey
-    from evertoken.errors import TokenError
-
-
-class Source(enum.Enum):
-    """Where the result of a renewal came from."""
-
-    GRANT = "the token endpoint"
-    STORE = "a store"
-    REMEMBERED = "a failure that the manager remembered"
-    BUSY = "another process is renewing"
-    INTERRUPTED = "the caller that ran it was interrupted"
-    REVOKED = "the token was revoked while its request was in flight"
-    FAILED_LATE = "the renewal failed after its deadline: its error says nothing about the endpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,64 +236,3 @@ class RenewalRequest:
     def blocking(self) -> bool:
         """Whether a caller waits: with `force`, after a 401, or without a usable token."""
         return self.force or not self.snapshot.usable(self.start)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """The outcome of a renewal. With neither token nor failure, a waiting caller asks again.
-
-    Attributes:
-        source: where it came from.
-        entry: everything the renewal learnt, including tokens of other credentials.
-        token: the token for the waiting callers.
-        failure: the failure that is waited out from now on.
-        store: the number of the store that it was adopted from.
-        key, fingerprint: of the credentials that were read; None and empty if reading failed.
-        seconds: how long it took.
-        deadline: on the clock since boot; an expired token that arrives later is dropped.
-    """
-
-    source: Source
-    entry: Entry = NOTHING
-    token: Token | None = None
-    failure: Failure | None = None
-    store: int | None = None
-    key: TokenKey | None = None
-    fingerprint: bytes = field(default=b"", repr=False)
-    seconds: float = 0.0
-    deadline: float = math.inf
-
-    @property
-    def asked(self) -> bool:
-        """Whether memory and stores did not suffice; true for a crash or a local failure too."""
-        return self.source is Source.GRANT
-
-    @property
-    def blocked(self) -> bool:
-        """Whether another process held the lock."""
-        return self.source is Source.BUSY
-
-    def late(self, now: Instant) -> bool:
-        """Whether this came after its deadline, which means that the process was suspended."""
-        return now.boot > self.deadline
-
-    @property
-    def error(self) -> TokenError | None:
-        """The error for a waiting caller if there is no token."""
-        return None if self.token or self.failure is None else self.failure.error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revocation:
-    """The outcome of a revocation.
-
-    Attributes:
-        tokens: the revoked tokens, whether the server confirmed it or not.
-        entry: to be merged into the snapshot, and saved by the next poll if a store was
-            unreachable.
-        error: the first error, if the server did not confirm all of them.
-    """
-
-    tokens: tuple[Token, ...]
-    entry: Entry
-    error: TokenError | None = None

@@ -14,13 +14,12 @@ from evertoken.core.effects import (
     Publish,
     Reading,
     Request,
-    Result,
     Sleep,
-    Source,
 )
 from evertoken.core.entry import Entry, demoted, join, next_generation
 from evertoken.core.failure import Failure
 from evertoken.core.failure_kind import FailureKind
+from evertoken.core.outcome import Result, Source
 from evertoken.core.token import Token
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from evertoken.core.token import Token
 from evertoken.errors import GrantRefused, GrantUnavailable
 
 if TYPE_CHECKING:
-    from evertoken.core.effects import Result, Steps
+    from evertoken.core.effects import Steps
+    from evertoken.core.outcome import Result
 
 SAVE_PAUSE = 0.5
 """Seconds between two tries to save the successor of a refresh token."""

@@ -9,7 +9,8 @@ from evertoken.core.renewal import Renewal
 from evertoken.core.revocation import revocation
 
 if TYPE_CHECKING:
-    from evertoken.core.effects import Plan, RenewalRequest, Result, Steps
+    from evertoken.core.effects import Plan, RenewalRequest, Steps
+    from evertoken.core.outcome import Result
 
 __all__ = ["renewal", "revocation"]
 

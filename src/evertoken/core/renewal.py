@@ -17,16 +17,15 @@ from evertoken.core.effects import (
     OrderingTime,
     ReadCredentials,
     Reading,
-    Result,
     Revoke,
     Save,
     Sleep,
-    Source,
 )
 from evertoken.core.entry import NOTHING, Entry, adds, join, join_at
 from evertoken.core.exchange import Exchange
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.hold import Hold
+from evertoken.core.outcome import Result, Source
 from evertoken.core.policy import GRANT_FLOOR
 from evertoken.core.state import EMPTY
 

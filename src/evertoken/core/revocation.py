@@ -13,7 +13,6 @@ from evertoken.core.effects import (
     OrderingTime,
     ReadCredentials,
     Reading,
-    Revocation,
     Revoke,
     Save,
 )
@@ -25,6 +24,7 @@ from evertoken.core.entry import (
     join,
     next_generation,
 )
+from evertoken.core.outcome import Revocation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

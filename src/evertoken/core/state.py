@@ -11,7 +11,6 @@ from evertoken.core.entry import NOTHING, Entry, demoted, join, join_at
 from evertoken.core.instant import LONG_AGO, Instant
 
 if TYPE_CHECKING:
-    from evertoken.core.effects import Result
     from evertoken.core.failure import Failure
     from evertoken.core.policy import RefreshPolicy
     from evertoken.core.token import Token, TokenKey
@@ -192,20 +191,6 @@ def with_rejected(snapshot: Snapshot) -> Snapshot:
     return replace(without_fast_path(snapshot), rejected=True)
 
 
-def postponed(
-    snapshot: Snapshot, now: Instant, policy: RefreshPolicy, *, blocked: bool = True
-) -> Snapshot:
-    """`snapshot` after a renewal without a result, as when another process holds the lock.
-
-    The next try is soon.
-    """
-    due_at = now.after(policy.poll_pause(snapshot.token)).earlier(snapshot.usable_until)
-    since = snapshot.blocked_since
-    if blocked and since is None:
-        since = now.boot
-    return replace(snapshot, due_at=due_at, blocked_since=since if blocked else None)
-
-
 def without_token(snapshot: Snapshot) -> Snapshot:
     """`snapshot` without its dead token: the next call renews, unless a failure forbids it."""
     return Snapshot(key=snapshot.key, fingerprint=snapshot.fingerprint, entry=snapshot.entry)
@@ -253,7 +238,7 @@ def merge_shared(
     """
     snapshot = informed_by(snapshot, entry or NOTHING, now)
     token = snapshot.entry.token
-    if may_adopt and token is not None and _replaces(token, snapshot) and policy.usable(token, now):
+    if may_adopt and token is not None and replaces(token, snapshot) and policy.usable(token, now):
         snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
     return _with_outage(snapshot, now, policy)
 
@@ -268,87 +253,6 @@ def _with_outage(snapshot: Snapshot, now: Instant, policy: RefreshPolicy) -> Sna
         return snapshot
     in_force = policy.in_force(outage, token, now)
     return with_failure(snapshot, outage, now, policy) if in_force else snapshot
-
-
-def apply_result(
-    snapshot: Snapshot,
-    result: Result,
-    now: Instant,
-    policy: RefreshPolicy,
-    *,
-    jitter_fraction: float,
-) -> Snapshot:
-    """`snapshot` after a renewal. `token_for_waiter` says what its waiting callers get.
-
-    An expired token is kept for callers that waited for it, unless the result is late: the process
-    was suspended, and the token expired long ago.
-    """
-    snapshot = _identified(snapshot, result)
-    snapshot = without_fast_path(informed_by(snapshot, result.entry, now))
-    rejected = snapshot.rejected
-    if rejected:
-        snapshot = replace(snapshot, rejected=False)
-    token = result.token
-    if token is not None and _arrives(token, snapshot, result, now, policy):
-        snapshot = with_token(snapshot, token, now, policy, jitter_fraction=jitter_fraction)
-    if rejected:
-        snapshot = promoted(snapshot)
-    if result.failure is not None:
-        return with_failure(snapshot, result.failure, now, policy)
-    if token is not None:
-        return snapshot
-    return postponed(snapshot, now, policy, blocked=result.blocked)
-
-
-def token_for_waiter(
-    snapshot: Snapshot, result: Result, now: Instant, *, waiting_since: Instant
-) -> Token | None:
-    """The token for a caller that waited for `result`; None if it gets the error or asks again.
-
-    A token that had expired when it arrived is given only to callers that were already waiting;
-    otherwise a token with a lifetime of 0 could never be used. A caller that came later would send
-    a token that it knows to be dead.
-
-    Args:
-        snapshot: the snapshot that `apply_result` returned for `result`.
-        result: the outcome of the renewal.
-        now: when the caller continues.
-        waiting_since: when it began to wait.
-    """
-    if snapshot.usable(now):
-        return snapshot.token
-    own, new = snapshot.token, result.token
-    arrived = own is not None and new is not None and own.value == new.value
-    waited = arrived and not result.late(now) and snapshot.usable_until.left(waiting_since) >= 0
-    return own if waited else None
-
-
-def _arrives(
-    token: Token, snapshot: Snapshot, result: Result, now: Instant, policy: RefreshPolicy
-) -> bool:
-    if snapshot.entry.kills(token) or (result.late(now) and not policy.usable(token, now)):
-        return False
-    return not snapshot.usable(now) or _replaces(token, snapshot) or _granted_again(token, snapshot)
-
-
-def _granted_again(token: Token, snapshot: Snapshot) -> bool:
-    """Whether the server returned the token it gave before, with new times.
-
-    With the old times it would stay due, and be requested once a second until it expires.
-    """
-    own = snapshot.token
-    return own is not None and token.value == own.value and token.generation > own.generation
-
-
-def _identified(snapshot: Snapshot, result: Result) -> Snapshot:
-    """`snapshot` for the identity that was renewed; nothing is carried over from another one."""
-    if result.key is None:
-        return snapshot
-    if snapshot.key == result.key and snapshot.fingerprint == result.fingerprint:
-        return snapshot
-    if snapshot.key not in {None, result.key}:
-        snapshot = EMPTY
-    return replace(snapshot, key=result.key, fingerprint=result.fingerprint)
 
 
 def informed_by(snapshot: Snapshot, entry: Entry, now: Instant) -> Snapshot:
@@ -389,6 +293,7 @@ def _without_dead_token(snapshot: Snapshot) -> Snapshot:
     return promoted(snapshot) if former is not None and entry.kills(former) else snapshot
 
 
-def _replaces(token: Token, snapshot: Snapshot) -> bool:
+def replaces(token: Token, snapshot: Snapshot) -> bool:
+    """Whether `token` is newer than the token of `snapshot`."""
     own = snapshot.token
     return own is None or (token.value != own.value and token.order > own.order)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evertoken.core.effects import Result, Source
 from evertoken.core.failure import Failure
 from evertoken.core.failure_kind import FailureKind
+from evertoken.core.outcome import Result, Source
 from evertoken.engine.naming import named
 from evertoken.errors import GrantUnavailable
 from evertoken.runtime import clock

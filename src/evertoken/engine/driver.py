@@ -20,9 +20,10 @@ from evertoken.runtime import clock, process, reports
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from evertoken.core.effects import Effect, Reading, Result, Steps
+    from evertoken.core.effects import Effect, Reading, Steps
     from evertoken.core.entry import Entry
     from evertoken.core.instant import Instant
+    from evertoken.core.outcome import Result
     from evertoken.core.token import Token, TokenKey
     from evertoken.engine.claim import Claim
     from evertoken.ports import TokenStore

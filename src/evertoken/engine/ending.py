@@ -16,7 +16,7 @@ from evertoken.runtime import clock, process
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evertoken.core.effects import Result
+    from evertoken.core.outcome import Result
     from evertoken.core.token import Token, TokenKey
     from evertoken.engine.renewer import Renewer
 

@@ -14,7 +14,8 @@ from evertoken.runtime.waiters import Wait
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evertoken.core.effects import RenewalRequest, Result
+    from evertoken.core.effects import RenewalRequest
+    from evertoken.core.outcome import Result
     from evertoken.core.state import Snapshot
     from evertoken.runtime.waiters import Flow
 

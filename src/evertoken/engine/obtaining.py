@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evertoken.core.state import Action, activated, decide, token_for_waiter
+from evertoken.core.state import Action, activated, decide
 from evertoken.engine import polling
 from evertoken.runtime import clock
 from evertoken.runtime.lazy import lazy
@@ -12,9 +12,9 @@ from evertoken.runtime.lazy import lazy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evertoken.core import effects, failure
-    from evertoken.core.effects import Result
+    from evertoken.core import effects, failure, outcome
     from evertoken.core.instant import Instant
+    from evertoken.core.outcome import Result
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token, TokenKey
     from evertoken.engine.renewer import Renewer
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from evertoken.runtime.waiters import Flow
 else:
     # not needed by a process that finds a token in its store
-    effects, failure = lazy("evertoken.core.effects"), lazy("evertoken.core.failure")
+    effects, failure, outcome = (
+        lazy(f"evertoken.core.{name}") for name in ("effects", "failure", "outcome")
+    )
 
 REPLACEMENT_PERIOD = 60.0
 """Seconds per identity and process in which the 401s of an API cause at most one grant."""
@@ -55,7 +57,7 @@ def obtain(renewer: Renewer, came: Instant, timeout: float) -> Flow[Snapshot]:
         if published is None:
             continue
         result, snapshot = published
-        if token_for_waiter(snapshot, result, now, waiting_since=came) is not None:
+        if outcome.token_for_waiter(snapshot, result, now, waiting_since=came) is not None:
             return activated(snapshot, now)
         if not result.late(now):
             _raise(_error_of(result))
@@ -77,7 +79,7 @@ def refresh(renewer: Renewer, came: Instant, timeout: float) -> Flow[Token]:
         # a renewal that was already running may only have returned a remembered failure
         if result.asked and not result.late(now):
             _raise(_error_of(result))
-        token = token_for_waiter(snapshot, result, now, waiting_since=came)
+        token = outcome.token_for_waiter(snapshot, result, now, waiting_since=came)
         if token is not None and (result.asked or token.issued_since(came)):
             return token
 

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evertoken import status
-    from evertoken.core import effects, protocol
-    from evertoken.core.effects import Plan, RenewalRequest, Result
+    from evertoken.core import effects, outcome, protocol
+    from evertoken.core.effects import Plan, RenewalRequest
     from evertoken.core.instant import Instant
+    from evertoken.core.outcome import Result
     from evertoken.core.policy import RefreshPolicy
     from evertoken.core.state import Snapshot
     from evertoken.core.token import TokenKey
@@ -46,7 +47,9 @@ else:
     )
     plan = lazy("evertoken.engine.plan")
     reports, scheduler = (lazy(f"evertoken.runtime.{name}") for name in ("reports", "scheduler"))
-    effects, protocol = (lazy(f"evertoken.core.{name}") for name in ("effects", "protocol"))
+    effects, outcome, protocol = (
+        lazy(f"evertoken.core.{name}") for name in ("effects", "outcome", "protocol")
+    )
     status = lazy("evertoken.status")
 
 
@@ -279,7 +282,7 @@ class Renewer:
         return plan.plan_of(self.grant, self.stores, self.policy, self.timeout)
 
     def _run(self, renewal: InFlight) -> None:
-        result = effects.Result(source=effects.Source.INTERRUPTED)
+        result = outcome.Result(source=outcome.Source.INTERRUPTED)
         request = renewal.request
         publish = functools.partial(self._publish, renewal)
         try:
@@ -318,7 +321,7 @@ class Renewer:
                     self.snapshot = state.informed_by(self.snapshot, result.entry, now)
                 return
             before = self.snapshot
-            self.snapshot = after = state.apply_result(
+            self.snapshot = after = outcome.apply_result(
                 before, result, now, self.policy, jitter_fraction=process.jitter_fraction()
             )
             self._counters = reporting.counted(self._counters or status.Counters(), result, before)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from evertoken import events, status
     from evertoken.core import failure as failures
-    from evertoken.core.effects import Result
     from evertoken.core.failure import Failure
     from evertoken.core.instant import Instant
+    from evertoken.core.outcome import Result
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token
     from evertoken.engine.naming import Whose
