@@ -23,7 +23,7 @@ from evertoken.testing.entries import (
     timeless as timeless,
     times as times,
     token_in as token_in,
-    told as told,
+    attributes_of as attributes_of,
 )
 # isort: on
 

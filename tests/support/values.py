@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def told(error: TokenError | None) -> object:
+def attributes_of(error: TokenError | None) -> object:
     """All attributes of an error, for comparison: exceptions compare by identity."""
     return None if error is None else (type(error), str(error), vars(error))
 

@@ -81,7 +81,7 @@ class TestWorkers:
         return Job(
             name="job",
             base_url=server.token_url.removesuffix("/oauth/token/"),
-            place=str(tmp_path),
+            location=str(tmp_path),
             campaign=7,
             threads=1,
             seconds=60,

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from evertoken.demo import Plan, display
 from evertoken.demo.pace import Pace
-from evertoken.demo.place import file_lines, redis_lines
 from evertoken.demo.report import Counts, Report
+from evertoken.demo.shared_store import file_lines, redis_lines
 from evertoken.demo.tally import Tally, total
 from evertoken.demo.verdict import Mark
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken.cli import config
-from evertoken.demo import place
+from evertoken.demo import shared_store
 from evertoken.sandbox import serve
 from evertoken.testing import TokenServer
 from support.console import account_of, ran
@@ -135,7 +135,7 @@ def test_a_sandbox_creates_private_data_directories(  # S56
 
 @pytest.mark.usefixtures("umask")
 def test_the_demo_shares_a_private_folder() -> None:  # S56
-    with place.opened(None) as folder:
+    with shared_store.opened(None) as folder:
         assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
 
 

@@ -23,7 +23,7 @@ from evertoken import (
 )
 from evertoken.errors import capture, discreet
 from support.strategies import TRIES, token_errors
-from support.values import pickled, told
+from support.values import attributes_of, pickled
 
 KINDS: list[type[TokenError]] = [
     TokenError,
@@ -75,14 +75,14 @@ def test_unknown_attributes_are_none(kind: type[TokenError]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_error_pickles_whole(kind: type[TokenError], protocol: int) -> None:
     error = whole(kind)
-    assert told(pickled(error, protocol)) == told(error)
+    assert attributes_of(pickled(error, protocol)) == attributes_of(error)
 
 
 @TRIES
 @given(token_errors())
 def test_any_error_pickles_and_copies_whole(error: TokenError) -> None:
     for again in (pickled(error), copy.copy(error), error.again()):
-        assert told(again) == told(error)
+        assert attributes_of(again) == attributes_of(error)
         assert again is not error
 
 
@@ -107,7 +107,7 @@ class BadSetting(InsecureURL, OSError):
 def test_a_kind_with_several_built_in_bases_is_rebuilt() -> None:
     error = BadSetting("no https", status=400)
     for again in (error.again(), pickled(error), copy.copy(error)):
-        assert told(again) == told(error)
+        assert attributes_of(again) == attributes_of(error)
 
 
 def leak() -> None:
@@ -124,7 +124,7 @@ def test_again_returns_an_error_that_references_no_secret() -> None:  # S46
     error = caught.value
     assert "planted-password" in "".join(traceback.format_exception(error))
     again = error.again()
-    assert told(again) == told(error)
+    assert attributes_of(again) == attributes_of(error)
     assert again.__traceback__ is None
     assert again.__cause__ is None
     assert again.__context__ is None
@@ -138,7 +138,7 @@ def test_capture_returns_what_a_call_returns() -> None:
 def test_a_captured_error_references_nothing_that_could_hold_a_secret() -> None:  # S46
     error = capture(leak)
     assert error is not None
-    assert told(error) == told(whole(GrantRefused))
+    assert attributes_of(error) == attributes_of(whole(GrantRefused))
     assert [error.__traceback__, error.__cause__, error.__context__] == [None] * 3
 
 
@@ -169,7 +169,7 @@ def test_a_discreet_call_raises_what_it_raised_without_its_frames_cause_and_cont
 
     with pytest.raises(GrantRefused) as caught:
         call(Form())
-    assert told(caught.value) == told(whole(GrantRefused))
+    assert attributes_of(caught.value) == attributes_of(whole(GrantRefused))
     assert [caught.value.__cause__, caught.value.__context__] == [None] * 2
     frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)][1:]
     assert len(frames) == 1

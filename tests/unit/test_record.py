@@ -28,7 +28,7 @@ from evertoken.stores.fields import (
 )
 from evertoken.stores.record import MAX_BYTES, Flaw, decode, encode
 from support.core_values import DAY, GENERATION, HOUR, KEY, NOW, ago, failure, issued, refusal
-from support.entries import FULL, SALT, content, entries, told, undated
+from support.entries import FULL, SALT, attributes_of, content, entries, undated
 from support.strategies import TRIES, keys
 
 if TYPE_CHECKING:
@@ -721,7 +721,7 @@ def test_an_error_is_read_back_as_the_nearest_known_kind(
     error: TokenError, kind: type[TokenError]
 ) -> None:
     found = read(encoded(Entry(failures=(replace(failure(ago(1)), error=error),))))
-    assert told(found.failures[0].error) == (kind, str(error), vars(error))
+    assert attributes_of(found.failures[0].error) == (kind, str(error), vars(error))
 
 
 def test_a_kind_added_by_a_later_version_is_read_back_as_an_outage() -> None:

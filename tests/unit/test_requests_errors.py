@@ -27,7 +27,7 @@ from evertoken import (
 from evertoken.errors import capture
 from evertoken.requests_errors import for_requests
 from support.strategies import TRIES, token_errors
-from support.values import pickled, told
+from support.values import attributes_of, pickled
 
 KINDS: list[type[TokenError]] = [
     TokenError,
@@ -112,7 +112,7 @@ def test_an_error_pickles_whole(kind: type[TokenError], protocol: int) -> None:
 def test_any_error_pickles_and_copies_whole(error: TokenError) -> None:
     joined = for_requests(error)
     for again in (pickled(joined), copy.copy(joined), copy.deepcopy(joined)):
-        assert told(again) == told(joined)
+        assert attributes_of(again) == attributes_of(joined)
         assert details(again) == vars(error)
         assert again is not joined
 
@@ -159,20 +159,20 @@ def test_a_request_set_on_an_error_is_not_pickled() -> None:  # S46
 @pytest.mark.parametrize("kind", KINDS)
 def test_again_returns_a_plain_error(kind: type[TokenError]) -> None:
     error = for_requests(plain(kind))
-    assert told(error.again()) == told(plain(kind))
+    assert attributes_of(error.again()) == attributes_of(plain(kind))
 
     def call() -> None:
         raise error
 
     # like a password callable that calls an API with its own `auth=`
-    assert told(capture(call)) == told(plain(kind))
+    assert attributes_of(capture(call)) == attributes_of(plain(kind))
 
 
 def test_an_error_that_leaves_requests_twice_is_joined_once() -> None:
     once = for_requests(plain())
     twice = for_requests(once)
     assert type(twice) is type(once)
-    assert told(twice) == told(once)
+    assert attributes_of(twice) == attributes_of(once)
 
 
 class Particular(GrantRefused):

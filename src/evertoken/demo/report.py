@@ -43,7 +43,7 @@ class Report:
         pace: the run's times.
         lifetimes: the number of tokens that a single process would have needed.
         counts: the server's; None for a real account.
-        kept_in: the lines about the stored token, from `place.lines`.
+        kept_in: the lines about the stored token, from `shared_store.lines`.
         revoked: whether the API rejected the token after its revocation; None: a request failed.
     """
 

@@ -12,7 +12,7 @@ import requests
 from rich.console import Console
 
 from evertoken import TokenError, squadrun
-from evertoken.demo import display, fleet, place, server
+from evertoken.demo import display, fleet, server, shared_store
 from evertoken.demo.pace import lifetimes
 from evertoken.demo.report import Report
 from evertoken.demo.tally import Tally
@@ -45,7 +45,7 @@ def run(plan: Plan) -> bool:
     """
     signal.signal(signal.SIGTERM, _end)
     console = Console(highlight=False, stderr=plan.as_json)
-    with place.opened(plan.store) as shared:
+    with shared_store.opened(plan.store) as shared:
         report = _carried_out(plan, shared, console)
     if plan.as_json:
         display.as_json(report)
@@ -73,7 +73,7 @@ def _work(plan: Plan, served: Server, shared: str, show: Show) -> Tally:
         Job(
             name=f"{os.getpid()}-{number}",
             base_url=served.base_url,
-            place=shared,
+            location=shared,
             campaign=plan.campaign,
             threads=1 if plan.once else plan.threads,
             seconds=served.pace.seconds,
@@ -98,14 +98,14 @@ def _work(plan: Plan, served: Server, shared: str, show: Show) -> Tally:
 
 def _report(plan: Plan, served: Server, shared: str, tally: Tally, seconds: float) -> Report:
     counts = served.counts()
-    store = place.store_at(shared)
+    store = shared_store.store_at(shared)
     manager = squadrun.manager(base_url=served.base_url, store=store)
     return Report(
         tally=tally,
         pace=served.pace,
         lifetimes=lifetimes(seconds, served.pace.expires_in),
         counts=counts,
-        kept_in=place.lines(store, manager.grant.key),
+        kept_in=shared_store.lines(store, manager.grant.key),
         revoked=_revoked(plan, served, manager),
     )
 

@@ -16,7 +16,7 @@ from requests.auth import AuthBase
 
 from evertoken import squadrun
 from evertoken.demo import cpu
-from evertoken.demo.place import store_at
+from evertoken.demo.shared_store import store_at
 from evertoken.demo.tally import Tally
 from evertoken.errors import TokenError
 
@@ -41,7 +41,7 @@ class Job:
     Attributes:
         name: distinguishes its leads from those of other workers.
         base_url: the API's.
-        place: the shared store, as an argument of `place.store_at`.
+        location: of the shared store, as an argument of `shared_store.store_at`.
         campaign: the campaign of the leads.
         threads: the number of threads.
         seconds: how long it runs.
@@ -51,7 +51,7 @@ class Job:
 
     name: str
     base_url: str
-    place: str = field(repr=False)
+    location: str = field(repr=False)
     campaign: int
     threads: int
     seconds: float
@@ -111,7 +111,7 @@ class _Worker:
         self._lock = threading.Lock()  # guards tally and _had_token_at
         self._had_token_at: float | None = None
         self._until = time.monotonic() + job.seconds
-        shared = squadrun.auth(base_url=job.base_url, store=store_at(job.place))
+        shared = squadrun.auth(base_url=job.base_url, store=store_at(job.location))
         self._auth = TimedAuth(shared, self)
 
     def waited(self, start: float, end: float, *, without_cpu: float) -> None:

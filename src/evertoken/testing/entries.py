@@ -88,7 +88,7 @@ def refusal(
 SALT = b"0123456789abcdef"
 
 
-def told(error: TokenError) -> object:
+def attributes_of(error: TokenError) -> object:
     """All attributes of an error, for comparison: exceptions compare by identity."""
     return type(error), str(error), vars(error)
 
@@ -96,7 +96,7 @@ def told(error: TokenError) -> object:
 def content(entry: Entry) -> object:
     """All attributes of an entry, for comparison, including those that `==` ignores."""
     reading = entry.token and entry.token.issued_boot
-    return entry, reading, [(each.at_boot, told(each.error)) for each in entry.failures]
+    return entry, reading, [(each.at_boot, attributes_of(each.error)) for each in entry.failures]
 
 
 def timeless(entry: Entry) -> Entry:

@@ -47,13 +47,13 @@ def opened(url: str | None) -> Iterator[str]:
     yield url
 
 
-def store_at(place: str) -> FileStore | RedisStore:
+def store_at(location: str) -> FileStore | RedisStore:
     """The store at a folder or a Redis URL."""
-    if not place.startswith(SCHEMES):
-        return FileStore(place)
+    if not location.startswith(SCHEMES):
+        return FileStore(location)
     from evertoken.stores.redis import RedisStore  # noqa: PLC0415  an extra
 
-    return RedisStore(place)
+    return RedisStore(location)
 
 
 def lines(store: FileStore | RedisStore, key: TokenKey) -> list[Line]:
