@@ -143,7 +143,7 @@ Event = (
 def emit(on_event: Callable[[Event], None] | None, event: Event) -> None:
     """Queue a call of `on_event`, outside all locks. An exception in it is logged."""
     if on_event is not None:
-        reports.tell(functools.partial(_call, on_event, event))
+        reports.enqueue(functools.partial(_call, on_event, event))
 
 
 def _call(on_event: Callable[[Event], None], event: Event) -> None:

@@ -94,10 +94,10 @@ def test_a_fork_waits_for_a_running_import(  # F2
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = ModuleType("gate_of_a_slow_room")
-    started, let_go = threading.Event(), threading.Event()
-    vars(gate).update(started=started, let_go=let_go)
+    started, detach = threading.Event(), threading.Event()
+    vars(gate).update(started=started, detach=detach)
     monkeypatch.setitem(sys.modules, gate.__name__, gate)
-    body = f"import {gate.__name__} as g; g.started.set(); g.let_go.wait(20); FURNITURE = 'chair'"
+    body = f"import {gate.__name__} as g; g.started.set(); g.detach.wait(20); FURNITURE = 'chair'"
     (tmp_path / "slow_room.py").write_text(body)
     monkeypatch.syspath_prepend(tmp_path)
     room = lazy("slow_room")
@@ -106,7 +106,7 @@ def test_a_fork_waits_for_a_running_import(  # F2
     entering.start()
     assert started.wait(20)
     # The child must not have this thread. If the thread started earlier, it would wait forever.
-    threading.Timer(0.2, let_go.set).start()
+    threading.Timer(0.2, detach.set).start()
     assert in_child(lambda: room.FURNITURE) == "chair"
     entering.join(20)
 

@@ -127,7 +127,7 @@ def test_a_failed_check_is_logged_without_its_text_and_tried_again(
 ) -> None:
     monkeypatch.setattr(scheduler, "PAUSE", 0.05)
     kept = Failing()
-    scheduler.look_at(kept, 0.0)
+    scheduler.check_in(kept, 0.0)
     eventually(lambda: kept.looks >= 3)
     assert "LookupError" in caplog.text
     assert "hunter2" not in caplog.text
@@ -143,13 +143,13 @@ class Quick:
 
     def refresh_if_due(self) -> float | None:
         self.looks += 1
-        scheduler.look_at(self, 0.0)
+        scheduler.check_in(self, 0.0)
         return math.inf
 
 
 def test_a_renewal_that_ends_at_once_is_followed_by_the_check_it_requested() -> None:
     kept = Quick()
-    scheduler.look_at(kept, 0.0)
+    scheduler.check_in(kept, 0.0)
     eventually(lambda: kept.looks >= 3, within=scheduler.LONGEST_ALONE / 4)
 
 
@@ -173,7 +173,7 @@ def test_every_manager_is_checked_after_the_wall_clock_was_set(
     kept = [Idle() for _ in range(3)]
     own = scheduler.Scheduler()
     for each in kept:
-        own.look_at(each, 0.0)
+        own.check_in(each, 0.0)
     eventually(lambda: [each.looks for each in kept] == [1, 1, 1])
     monkeypatch.setattr(clock, "now", lambda: Instant(0.0, clock.since_boot()))
     eventually(lambda: all(each.looks >= 2 for each in kept), within=scheduler.LONGEST_ALONE / 4)
@@ -195,7 +195,7 @@ class Hanging(Failing):
 def test_a_hanging_folder_does_not_delay_other_managers() -> None:  # F42
     hanging = [Hanging() for _ in range(pool.SIZE)]
     for each in hanging:
-        scheduler.look_at(each, 0.0)
+        scheduler.check_in(each, 0.0)
     eventually(lambda: sum(each.looks for each in hanging) == pool.SHARE)
     with sibling(CountingGrant(), keep_fresh=True) as manager:
         eventually(partial(is_fresh, manager))

@@ -96,10 +96,10 @@ def test_reports_are_delivered_in_order_and_the_oldest_are_dropped(
     own = reports.Reporter()
     monkeypatch.setattr(reports, "_reporter", lambda: own)
     told: list[int] = []
-    reports.tell(lambda: blocking.gate.wait(20))
+    reports.enqueue(lambda: blocking.gate.wait(20))
     eventually(lambda: not own._pending)
     for number in range(5):
-        reports.tell(functools.partial(told.append, number))
+        reports.enqueue(functools.partial(told.append, number))
     blocking.gate.set()
     reports.catch_up(20)
     assert told == [2, 3, 4]

@@ -1,4 +1,4 @@
-"""The SquadRun presets: its URLs, its habits, and its credentials from the environment."""
+"""The SquadRun presets: its URLs, its behaviour, and credentials from the environment."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Health:
         if any(self._has_changed(name, reason) for name, reason in self._troubles(key)):
             # The report checks the stores again when it runs: two threads may call this at the same
             # time, and the older finding may be queued last.
-            reports.tell(functools.partial(self._tell, key))
+            reports.enqueue(functools.partial(self._emit_changes, key))
 
     def _troubles(self, key: TokenKey) -> Iterator[tuple[str, str | None]]:
         return ((name_of(store), trouble_of(store, key)) for store in self._stores)
@@ -44,7 +44,7 @@ class Health:
     def _has_changed(self, name: str, reason: str | None) -> bool:
         return (name in self._ailing) is (reason is None)
 
-    def _tell(self, key: TokenKey) -> None:
+    def _emit_changes(self, key: TokenKey) -> None:
         for name, reason in self._troubles(key):
             if not self._has_changed(name, reason):
                 continue

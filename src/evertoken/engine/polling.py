@@ -83,7 +83,7 @@ def _merge(
             renewer.count_adopted_failure()
     if after is not before:
         _report(renewer, before, after, name_of(store), now)
-    _mend(renewer, key, store, found, after.entry, now)
+    _repair(renewer, key, store, found, after.entry, now)
 
 
 def _may_adopt(renewer: Renewer, key: TokenKey, found: Entry | None, now: Instant) -> bool:
@@ -93,7 +93,7 @@ def _may_adopt(renewer: Renewer, key: TokenKey, found: Entry | None, now: Instan
     return renewer.claim.admit_unread(key)
 
 
-def _mend(  # noqa: PLR0917  everything that `_merge` knows
+def _repair(  # noqa: PLR0917  everything that `_merge` knows
     renewer: Renewer,
     key: TokenKey,
     store: TokenStore,

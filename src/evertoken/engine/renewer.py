@@ -75,7 +75,7 @@ class Renewer:
         "_counters",
         "_health",
         "_in_flight",
-        "_rejection_told",
+        "_rejection_reported_at",
         "adoptions",
         "grant",
         "kept_in",
@@ -109,7 +109,7 @@ class Renewer:
         self.on_event = on_event
         self.adoptions = 0
         self._counters: Counters | None = None
-        self._rejection_told = -math.inf
+        self._rejection_reported_at = -math.inf
         self.polled_at = -math.inf
         self.save_again_at = math.inf
         self.watchers = tuple(
@@ -212,7 +212,7 @@ class Renewer:
         """Keep the token fresh without calls, from now on and in this process."""
         if self.kept_in is not process.current():
             self.kept_in = process.current()
-            scheduler.look_at(self, 0.0)
+            scheduler.check_in(self, 0.0)
 
     def refresh_if_due(self) -> float | None:
         """Start a renewal if one is due; returns seconds until the next check, None for never."""
@@ -329,7 +329,7 @@ class Renewer:
         self._report(result, before, after, now)
         renewal.publish(result, after)
         if self.kept_in is not None:
-            scheduler.look_at(self, after.due_at.left(now))
+            scheduler.check_in(self, after.due_at.left(now))
 
     def _report(self, result: Result, before: Snapshot, after: Snapshot, now: Instant) -> None:
         reporting.report_result(
@@ -350,13 +350,13 @@ class Renewer:
         then.
         """
         with process.lock():
-            snapshot, last = self.snapshot, self._rejection_told
+            snapshot, last = self.snapshot, self._rejection_reported_at
             token = snapshot.token
             if token is None or not token.issued_since(now.after(-seconds)):
                 return
             if now.boot - last < seconds:
                 return
-            self._rejection_told = now.boot
+            self._rejection_reported_at = now.boot
         first = last == -math.inf
         reporting.report_rejection(
             snapshot, seconds, first=first, whose=self.whose, on_event=self.on_event

@@ -40,11 +40,11 @@ MOST_CAUSES = 16
 """Warnings remembered per account: a server may word each of its answers differently."""
 
 
-def _told_of() -> LRU[frozenset[str]]:
+def _no_warnings() -> LRU[frozenset[str]]:
     return LRU(1024)
 
 
-_warned = process.PerProcess(_told_of)
+_warned = process.PerProcess(_no_warnings)
 """The warnings of this process since the last token, by account.
 
 A process may have a manager per thread. If all of them have the same wrong password, it is logged

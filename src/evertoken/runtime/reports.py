@@ -39,11 +39,11 @@ class Reporter:
     """Makes calls one at a time."""
 
     def __init__(self) -> None:
-        self._patience = EXIT_WAIT
+        self._exit_wait = EXIT_WAIT
         self._pending: deque[Callable[[], object]] = deque(maxlen=MOST)
         self._turn = threading.Lock()  # held by the thread that makes the calls
 
-    def tell(self, call: Callable[[], object]) -> None:
+    def enqueue(self, call: Callable[[], object]) -> None:
         """Queue `call`; an exception in it is dropped."""
         self._pending.append(call)
         pool.submit(pool.Task(self.catch_up, "reports"))
@@ -72,24 +72,24 @@ class Reporter:
         if "evertoken.runtime.pool" not in sys.modules:
             return  # nothing was ever submitted
         start = clock.since_boot()
-        pool.finish(self._patience)
-        self.catch_up(max(0.0, self._patience - (clock.since_boot() - start)))
-        self._patience = max(0.0, self._patience - (clock.since_boot() - start))
+        pool.finish(self._exit_wait)
+        self.catch_up(max(0.0, self._exit_wait - (clock.since_boot() - start)))
+        self._exit_wait = max(0.0, self._exit_wait - (clock.since_boot() - start))
 
 
 _reporter = process.PerProcess(Reporter)
 
 
-def tell(call: Callable[[], object]) -> None:
+def enqueue(call: Callable[[], object]) -> None:
     """Queue `call`, to be made outside all locks."""
-    _reporter().tell(call)
+    _reporter().enqueue(call)
 
 
 def log(level: int, text: str, *values: object) -> None:
     """Queue a log record."""
     # not `isEnabledFor`, which takes logging's lock in Python code
     if level >= _log.getEffectiveLevel():
-        tell(functools.partial(_log.log, level, text, *values))
+        enqueue(functools.partial(_log.log, level, text, *values))
 
 
 debug = functools.partial(log, logging.DEBUG)

@@ -49,12 +49,14 @@ class Scheduler:
         self._order = itertools.count()
         self._runs = False
         # put() is a single call in C: a signal handler or the garbage collector may call it again
-        self._told: queue.SimpleQueue[tuple[weakref.ref[Refreshable], float]] = queue.SimpleQueue()
+        self._requested: queue.SimpleQueue[tuple[weakref.ref[Refreshable], float]] = (
+            queue.SimpleQueue()
+        )
 
-    def look_at(self, kept: Refreshable, seconds: float) -> None:
+    def check_in(self, kept: Refreshable, seconds: float) -> None:
         """Check `kept` in `seconds`, unless a check is due sooner."""
         due = clock.since_boot() + max(0.0, min(seconds, LONGEST_ALONE))
-        self._told.put((weakref.ref(kept), due))
+        self._requested.put((weakref.ref(kept), due))
         if not self._runs:
             threads.start(self._run, "evertoken-scheduler", otherwise=_nothing)
 
@@ -68,15 +70,15 @@ class Scheduler:
             self._listen()
             before, ahead = ahead, _wall_ahead()
             if abs(ahead - before) > CLOCK_SET:
-                self._bring_forward()
-            self._look_at_due()
+                self._make_all_due()
+            self._submit_due()
 
     def _listen(self) -> None:
         """Receive requests for checks until a check is due."""
         # a timed wait does not advance while the machine is suspended, so each one is short
         left = LONGEST_SLEEP if not self._heap else self._heap[0][0] - clock.since_boot()
         try:
-            kept, due = self._told.get(timeout=max(0.0, min(left, LONGEST_SLEEP)))
+            kept, due = self._requested.get(timeout=max(0.0, min(left, LONGEST_SLEEP)))
         except queue.Empty:
             return
         # The earlier time wins. A renewal may end and request its next check before the check that
@@ -88,21 +90,21 @@ class Scheduler:
         self._due[kept] = due
         heapq.heappush(self._heap, (due, next(self._order), kept))
 
-    def _bring_forward(self) -> None:
+    def _make_all_due(self) -> None:
         """Make all checks due now: after the wall clock was set, any token may be due."""
         self._heap.clear()
         for kept in self._due:
             self._plan(kept, clock.since_boot())
 
-    def _look_at_due(self) -> None:
+    def _submit_due(self) -> None:
         now = clock.since_boot()
         while self._heap and self._heap[0][0] <= now:
             due, _, kept = heapq.heappop(self._heap)
             if self._due.get(kept) == due:
                 del self._due[kept]
-                self._look(kept)
+                self._submit(kept)
 
-    def _look(self, kept: weakref.ref[Refreshable]) -> None:
+    def _submit(self, kept: weakref.ref[Refreshable]) -> None:
         alive = kept()
         if alive is not None:
             pool.submit(pool.Task(functools.partial(self._refresh, kept), alive.resource))
@@ -120,7 +122,7 @@ class Scheduler:
             reports.error(text, alive.label, PAUSE, kind)
             seconds = PAUSE
         if seconds is not None:
-            self.look_at(alive, seconds)
+            self.check_in(alive, seconds)
 
 
 def _wall_ahead() -> float:
@@ -135,6 +137,6 @@ def _nothing() -> None:
 _scheduler = process.PerProcess(Scheduler)
 
 
-def look_at(kept: Refreshable, seconds: float) -> None:
+def check_in(kept: Refreshable, seconds: float) -> None:
     """Have the scheduler check `kept` in `seconds`, unless a check is due sooner."""
-    _scheduler().look_at(kept, seconds)
+    _scheduler().check_in(kept, seconds)

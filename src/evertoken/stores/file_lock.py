@@ -117,7 +117,7 @@ def _released(lock: BaseFileLock, descriptors: list[int]) -> OSError | None:
     except OSError as error:
         # filelock would keep the lock, and block other processes, until this one ends
         with contextlib.suppress(OSError):
-            private_files.let_go(*descriptors)
+            private_files.detach(*descriptors)
             lock.release()
         return error
     return None

@@ -97,7 +97,7 @@ class MemoryStore:
                 lock.release()
 
     def claim(self, key: TokenKey, *, seconds: float) -> bool:
-        """Whether `key` was not claimed yet. The claim lasts for `seconds`."""
+        """Claim `key` for `seconds`. False if it is claimed already."""
         with self._guard:
             if self._claims is None:
                 self._claims = cachetools.TLRUCache(

@@ -137,7 +137,7 @@ def others_can_write(found: os.stat_result) -> bool:
     return foreign or bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
-def let_go(*descriptors: int) -> None:
+def detach(*descriptors: int) -> None:
     """Point `descriptors` at the null device, which releases their locks; they stay open."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in descriptors:
