@@ -164,8 +164,8 @@ class Exchange:
     def failed(self, error: TokenError, *, kind: FailureKind | None = None) -> Steps[Result]:
         """The result of a failure, recorded for every manager that it binds.
 
-        After the deadline only a refusal counts: the error may come from the process being
-            suspended.
+        After the deadline only a refusal counts, since other errors may come from a suspended
+            process.
         """
         kind = kind or FailureKind.of(error)
         if kind is FailureKind.REFUSED:

@@ -164,11 +164,11 @@ class TokenManager:
         return snapshot.header
 
     async def atoken(self, *, timeout: float | None = None) -> Token:
-        """As `token`, for a task of asyncio or trio: the event loop goes on while the task waits.
+        """Like `token`, for a task of asyncio or trio: it does not block the event loop.
 
-        Tasks and threads wait for one renewal, which runs in the process's pool of threads, and no
-        waiting task needs a thread. A task that is cancelled ends its own wait and nothing else.
-        Managers belong to no event loop: any number of loops may share one.
+        Tasks and threads wait for the same renewal, which runs in the thread pool of the process. A
+        waiting task needs no thread, and cancelling it ends only its own wait. A manager belongs to
+        no event loop: any number of loops may share it.
 
         ```python
         async with aiohttp.ClientSession() as session:
@@ -182,11 +182,11 @@ class TokenManager:
         return token
 
     async def aheader(self, *, timeout: float | None = None) -> str:
-        """As `header`, for a task of asyncio or trio; see `atoken`."""
+        """Like `header`, for a task of asyncio or trio; see `atoken`."""
         return (await self._aobtain(timeout)).header
 
     def header_flow(self, *, timeout: float | None = None) -> Flow[str]:
-        """As `header`, for the auth of an HTTP client: steps that its thread or its task runs."""
+        """Like `header`, for the auth of an HTTP client: steps that its thread or its task runs."""
         snapshot = self.renewer.snapshot
         if not snapshot.fresh_from <= time.time() < snapshot.fresh_until:
             snapshot = yield from self._obtaining(timeout)
@@ -232,11 +232,11 @@ class TokenManager:
         return waiters.run(self.replacement_flow(rejected, timeout=timeout))
 
     async def areplacement(self, rejected: str, *, timeout: float | None = None) -> str | None:
-        """As `replacement`, for a task of asyncio or trio; see `atoken`."""
+        """Like `replacement`, for a task of asyncio or trio; see `atoken`."""
         return await tasks.run(self.replacement_flow(rejected, timeout=timeout))
 
     def replacement_flow(self, rejected: str, *, timeout: float | None = None) -> Flow[str | None]:
-        """As `replacement`, for the auth of an HTTP client; see `header_flow`."""
+        """Like `replacement`, for the auth of an HTTP client; see `header_flow`."""
         seconds = self._seconds(timeout)
         return obtaining.replace(self.renewer, rejected, clock.now(), seconds, self._may_replace)
 
@@ -260,8 +260,8 @@ class TokenManager:
         if error is not None and not isinstance(error, RevocationFailed):
             error = RevocationFailed(f"the token was not revoked: {error}")
         if revoked:
-            told = events.TokenRevoked(confirmed=error is None, **self.renewer.whose)
-            events.emit(self.on_event, told)
+            event = events.TokenRevoked(confirmed=error is None, **self.renewer.whose)
+            events.emit(self.on_event, event)
         if error is not None:
             raise error.again()
 
@@ -270,7 +270,7 @@ class TokenManager:
         return self.renewer.status()
 
     def report_replay(self, status: int) -> None:
-        """Tell the listener that a request answered with `status` was sent again."""
+        """Emit the event of a request that was answered with `status` and sent again."""
         if self.on_event is not None:
             events.emit(self.on_event, events.Replayed(status, **self.renewer.whose))
 
@@ -295,11 +295,11 @@ class TokenManager:
         self._closed = True
         self.renewer.kept_in = None
 
-    # hidden from type checkers, which refuse a manager as `auth=` by themselves
+    # hidden from type checkers, which reject a manager as `auth=` themselves
     if not TYPE_CHECKING:  # pragma: no branch
 
         def __call__(self, *_arguments: object, **_options: object) -> NoReturn:
-            """Say what belongs in the place of a manager that was given as `auth=`."""
+            """Raise the error for a manager that was passed as `auth=`."""
             raise TypeError("auth= must be an auth, not a TokenManager: use BearerAuth(manager)")
 
     def __enter__(self) -> Self:

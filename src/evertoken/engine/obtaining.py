@@ -1,4 +1,4 @@
-"""How a call gets a token: flows, which a thread or a task of an event loop runs."""
+"""The calls that return a token, as flows that a thread or an asynchronous task runs."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def obtain(renewer: Renewer, came: Instant, timeout: float) -> Flow[Snapshot]:
 
     Args:
         renewer: holds the snapshot.
-        came: when the call came.
-        timeout: seconds from then on.
+        came: when the call was made.
+        timeout: seconds from `came` on.
 
     Raises:
         TokenError: as `TokenManager.token` says.
@@ -64,7 +64,7 @@ def obtain(renewer: Renewer, came: Instant, timeout: float) -> Flow[Snapshot]:
 
 
 def refresh(renewer: Renewer, came: Instant, timeout: float) -> Flow[Token]:
-    """A token that was asked for after `came`, by a renewal that nothing holds back.
+    """A token requested after `came`, despite any back-off or refusal.
 
     Raises:
         TokenError: as `TokenManager.token` says.
@@ -91,13 +91,13 @@ def replace(
     timeout: float,
     may_replace: Callable[[TokenKey], bool],
 ) -> Flow[str | None]:
-    """The header to send after an API refused `rejected`; None if no other one is available.
+    """The header to send after an API rejected `rejected`; None if no other one is available.
 
     Args:
         renewer: holds the snapshot.
         rejected: the header that was sent.
-        came: when the call came.
-        timeout: seconds from then on.
+        came: when the call was made.
+        timeout: seconds from `came` on.
         may_replace: whether a grant may be forced for this identity.
 
     Raises:

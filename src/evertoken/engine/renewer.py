@@ -169,12 +169,12 @@ class Renewer:
 
     @property
     def whose(self) -> Whose:
-        """Whom events are about, as the last renewal read it."""
+        """The account and the token URL for events, as the last renewal read them."""
         return whose(self.snapshot.key, self.grant)
 
     @property
     def label(self) -> str:
-        """Whom log records are about."""
+        """The account and the token URL for log records."""
         return phrase(self.whose)
 
     def count_adopted_failure(self) -> None:

@@ -1,4 +1,4 @@
-"""How callers wait for a change in another thread; no signal handler can break it."""
+"""Waits for a change in another thread, which an exception of a signal handler cannot break."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Waiters:
     def add(self, release: Callable[[], object]) -> None:
         """Call `release` once, at the next `notify` and in its thread.
 
-        Look at the condition afterwards: a change before this call notified nobody.
+        Check the condition afterwards: a change before this call notified nobody.
         """
         self._releases.append(release)
 
     def remove(self, release: Callable[[], object]) -> None:
         """Do not call `release`, if it has not been called yet."""
-        # IndexError: another thread changed the deque meanwhile; a call too many is harmless
+        # IndexError: another thread changed the deque meanwhile; a superfluous call is harmless
         with contextlib.suppress(ValueError, IndexError):
             self._releases.remove(release)
 
@@ -58,12 +58,12 @@ class Waiters:
 
 
 class Wait(NamedTuple):
-    """What a flow yields in order to wait.
+    """A wait that a flow yields.
 
     Attributes:
         waiters: notified at each change.
         ready: whether the wait is over.
-        seconds: after which it is over in any case.
+        seconds: the timeout of the wait.
     """
 
     waiters: Waiters
@@ -76,11 +76,11 @@ class Wait(NamedTuple):
 
 
 Flow = Generator[Wait, None, T]
-"""Steps that may wait: written once, run by a thread (`run`) or by a task (`tasks.run`)."""
+"""Steps that may wait: written once, run by a thread (`run`) or a task (`tasks.run`)."""
 
 
 def run(flow: Flow[T]) -> T:
-    """What `flow` returns or raises. This thread blocks where it waits."""
+    """Run `flow` in this thread, and return or raise its outcome."""
     while True:
         try:
             wait = next(flow)

@@ -126,7 +126,7 @@ class FileStore:
     def lock(self, key: TokenKey, *, timeout: float) -> Iterator[Hold]:
         """Hold the lock of `key`; `BUSY` if another process holds it beyond `timeout` seconds.
 
-        `ABSENT` if the file system does not support locks, which is logged once: each process then
+        `ABSENT` if the file system does not support locks, which is logged once. Each process then
             renews alone.
         """
         with self._locked(self._path_of(key, ".lock"), timeout) as lock:
