@@ -20,13 +20,13 @@ STALL = """
 import time
 from evertoken import TokenManager
 
-obtain = TokenManager._obtain
+obtain = TokenManager._obtaining
 
 def stalled(*arguments):
     time.sleep(0.1)
     return obtain(*arguments)
 
-TokenManager._obtain = stalled
+TokenManager._obtaining = stalled
 """
 
 SLOW_CLIENT = """
