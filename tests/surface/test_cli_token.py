@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import keyring
 import pytest
+from cryptography.fernet import Fernet
 
 from evertoken import FileStore, MemoryStore, Token, TokenKey, squadrun
 from evertoken.cli import request_options, secrets
@@ -49,6 +51,8 @@ class Keyring(KeyringBackend):
 class PlaintextKeyring(Keyring):  # as that of keyrings.alt is called
     file_path = str(PLACE)
 """
+
+ALL = ["SQUADRUN_CLIENT_ID", "SQUADRUN_USERNAME", "SQUADRUN_CLIENT_SECRET", "SQUADRUN_PASSWORD"]
 
 PLAIN = {"PYTHON_KEYRING_BACKEND": "filed.PlaintextKeyring"}
 
@@ -290,8 +294,9 @@ class TestStatus:
             "scope": None,
             "file": str(shell.store.path(shell.key)),
             "mode": None,
-            "retry_at": None,
             "last_error": None,
+            "failed_at": None,
+            "retry_at": None,
         }
 
     @pytest.mark.parametrize(
@@ -318,6 +323,7 @@ class TestStatus:
         assert told["state"] == "refused"
         assert failed.stderr == f"Error: {told['last_error']}\n"
         assert 200 < told["retry_at"] - time.time() <= 300
+        assert told["retry_at"] - told["failed_at"] == pytest.approx(300)
 
     def test_is_cooling_in_an_outage(self, shell: Shell) -> None:
         shell.server.outage(503, retry_after=200)
@@ -327,6 +333,7 @@ class TestStatus:
         assert (failed.returncode, done.returncode) == (1, 3)
         assert "state       no token: the last try failed\n" in done.stdout
         assert "next try    in 3 min " in done.stdout
+        assert re.search(r"^since +\d{4}-\S+ \S+, until \d{4}-\S+ \S+$", done.stdout, re.MULTILINE)
         assert "other credentials" not in done.stdout
 
     def test_is_a_line_for_each_thing_to_know(self, shell: Shell) -> None:
@@ -354,6 +361,99 @@ class TestStatus:
 
         assert f"profile     default (there is no {path})\n" in without_one
         assert f"profile     default ({path})\n" in shell("status").stdout
+
+
+class TestStatusOfAFolder:
+    """`status` where no account is configured."""
+
+    NOBODY: ClassVar = dict.fromkeys(ALL, "")
+
+    def listed(self, shell: Shell, *options: str, **changes: str) -> list[dict[str, object]]:
+        done = shell("status", "--json", *options, **{**self.NOBODY, **changes})
+        accounts: list[dict[str, object]] = json.loads(done.stdout)["accounts"]
+        return accounts
+
+    def test_names_every_account_and_how_it_stands(self, shell: Shell) -> None:
+        shell.keep(age=0, left=36000)
+        shell("token", SQUADRUN_USERNAME="globex", SQUADRUN_PASSWORD="wrong")
+        done = shell("status", "--json", **self.NOBODY)
+        told = json.loads(done.stdout)
+
+        assert done.returncode == 4
+        assert told["folder"] == str(shell.home / "state" / "evertoken")
+        accounts = {each["username"]: each for each in told["accounts"]}
+        fresh, refused = accounts[shell.server.username], accounts["globex"]
+        assert (fresh["state"], fresh["usable"]) == ("fresh", True)
+        assert (refused["state"], refused["usable"]) == ("refused", False)
+        assert refused["retry_at"] - refused["failed_at"] == pytest.approx(300)
+        for each in (fresh, refused):
+            assert each["token_url"] == shell.server.token_url
+            assert each["client_id"] == shell.server.client_id
+
+    def test_is_a_block_of_lines_for_each_account(self, shell: Shell) -> None:
+        shell.keep(age=0, left=36000)
+        shell("token", SQUADRUN_USERNAME="globex", SQUADRUN_PASSWORD="wrong")
+        shown = shell("status", **self.NOBODY).stdout
+        blocks = sorted(shown.split("\n\n"), key=lambda block: "globex" in block)
+
+        assert blocks[0].startswith(
+            f"account     {shell.server.username} at {shell.server.token_url}\n"
+        )
+        assert "state       fresh\ntime left   9 h 59 min, until 20" in blocks[0]
+        assert blocks[1].startswith(f"account     globex at {shell.server.token_url}\n")
+        assert "state       no token: the credentials were refused\n" in blocks[1]
+        assert "\nsince       20" in blocks[1]
+        assert ", until 20" in blocks[1]
+
+    def test_is_of_the_folder_that_an_option_names(self, shell: Shell, tmp_path: Path) -> None:
+        FileStore(tmp_path / "other").save(
+            TokenKey("https://id.example/", "c"), Entry.of_token(Token("t", 0.0, 1.0))
+        )
+        (told,) = self.listed(shell, "--token-dir", str(tmp_path / "other"))
+
+        assert (told["client_id"], told["username"], told["state"]) == ("c", None, "expired")
+
+    def test_is_of_one_user_where_only_that_is_named(self, shell: Shell) -> None:
+        for name in ("acme", "globex"):
+            key = replace(shell.key, username=name)
+            shell.store.save(key, Entry.of_token(Token("t", 0.0, 1.0)))
+        (told,) = self.listed(shell, "--username", "globex")
+
+        assert told["username"] == "globex"
+
+    def test_is_of_all_accounts_on_demand(self, shell: Shell) -> None:
+        shell.keep(age=0, left=36000)
+        other = replace(shell.key, username="globex")
+        shell.store.save(other, Entry.of_token(Token("t", 0.0, 1.0)))
+        done = shell("status", "--all", "--json")
+
+        assert {each["username"] for each in json.loads(done.stdout)["accounts"]} == {
+            shell.server.username,
+            "globex",
+        }
+        assert done.returncode == 3
+
+    def test_says_why_a_file_cannot_be_used(self, shell: Shell) -> None:
+        key = Fernet.generate_key()
+        folder = shell.home / "state" / "evertoken"
+        for name, entry in (("a", key), ("b", None)):
+            FileStore(folder, encryption_key=entry).save(
+                TokenKey("https://id.example/", name), Entry.of_token(Token("t", 0.0, 1.0))
+            )
+        FileStore(folder).path(TokenKey("https://id.example/", "b")).chmod(0o644)
+        flaws = {str(each["flaw"]) for each in self.listed(shell)}
+        shown = shell("status", **self.NOBODY)
+
+        assert shown.returncode == 3
+        assert any(flaw.startswith("it is encrypted: only processes") for flaw in flaws)
+        assert any("(mode 0644)" in flaw for flaw in flaws)
+        assert "state       not used: it is encrypted: " in shown.stdout
+
+    def test_of_a_folder_without_tokens_says_so(self, shell: Shell) -> None:
+        done = shell("status", **self.NOBODY)
+
+        assert (done.returncode, done.stderr) == (3, "")
+        assert done.stdout == f"no token file in {shell.home / 'state' / 'evertoken'}\n"
 
 
 class TestRefresh:
@@ -836,7 +936,8 @@ class TestLogin:
         assert shell.server.password not in kept
 
     def test_asks_nobody_where_nobody_sits(self, shell: Shell, blank: dict[str, str]) -> None:
-        assert complaint(shell("login", **blank)) == "Error: no client_id: give --client-id"
+        said = complaint(shell("login", **blank))
+        assert said == "Error: no client_id and no username: give --client-id and --username"
 
 
 class TestEnd:
@@ -848,6 +949,23 @@ class TestEnd:
             ({"SQUADRUN_BASE_URL": "example.com"}, 2, "base_url must be an absolute https:// URL"),
             ({"SQUADRUN_CLIENT_ID": ""}, 2, "no client_id: give --client-id, set SQUADRUN_CLIENT_"),
             ({"SQUADRUN_USERNAME": ""}, 2, "no username: give --username, set SQUADRUN_USERNAME"),
+            (
+                dict.fromkeys(ALL, ""),
+                2,
+                (
+                    "no client_id and no username and no client_secret and no password: give "
+                    "--client-id and --username, set SQUADRUN_CLIENT_ID and SQUADRUN_USERNAME and "
+                    "SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD, or run `evertoken login`"
+                ),
+            ),
+            (
+                {"SQUADRUN_CLIENT_SECRET": "", "SQUADRUN_PASSWORD": ""},
+                2,
+                (
+                    "no client_secret and no password: set SQUADRUN_CLIENT_SECRET and "
+                    "SQUADRUN_PASSWORD, or run `evertoken login`"
+                ),
+            ),
             ({"SQUADRUN_CLIENT_SECRET": "wrong"}, 4, "invalid_client"),
         ],
     )

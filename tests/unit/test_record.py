@@ -26,7 +26,7 @@ from evertoken.stores.fields import (
     LONGEST_HASH,
     LONGEST_SECRET,
 )
-from evertoken.stores.record import MAX_BYTES, Flaw, decode, encode
+from evertoken.stores.record import MAX_BYTES, Flaw, Owner, decode, decode_any, encode
 from support.core_values import DAY, GENERATION, HOUR, KEY, NOW, ago, failure, issued, refusal
 from support.entries import FULL, SALT, attributes_of, content, entries, undated
 from support.strategies import TRIES, keys
@@ -727,3 +727,47 @@ def test_an_error_is_read_back_as_the_nearest_known_kind(
 def test_a_kind_added_by_a_later_version_is_read_back_as_an_outage() -> None:
     found = read(changed(REFUSED, "failures.0.error.kind", "GrantPostponed"))
     assert type(found.failures[0].error) is GrantUnavailable
+
+
+# -- whose it is -----------------------------------------------------------------------------------
+
+
+def whose(data: bytes) -> Owner | None:
+    found = decode_any(data, KEY.digest(), boot=BOOT, wall=WALL)
+    assert not isinstance(found, Flaw)
+    return found[0]
+
+
+def test_a_record_names_its_owner_on_demand_alone() -> None:
+    named = encode(TOKEN, KEY, boot=BOOT, named=True)
+    assert named is not None
+    assert whose(named) == Owner(KEY.token_url, KEY.client_id, KEY.username)
+    # a store of many machines shows no user's name
+    assert KEY.username is not None
+    assert KEY.username.encode() not in encoded(TOKEN)
+    assert whose(encoded(TOKEN)) is None
+
+
+def test_whoever_knows_the_identity_reads_a_named_record_as_any_other() -> None:
+    named = encode(FULL, KEY, boot=BOOT, named=True)
+    assert named is not None
+    assert content(read(named)) == content(read(encoded(FULL)))
+
+
+@pytest.mark.parametrize("owner", [None, 7, {}, {"token_url": 7}, {"token_url": "x" * 5000}])
+def test_an_owner_that_cannot_be_read_is_not_known(owner: object) -> None:  # S57
+    assert whose(sealed({**json.loads(encoded(TOKEN)), "owner": owner})) is None
+
+
+def test_a_name_is_fit_for_a_terminal() -> None:  # S57
+    key = replace(KEY, username="evil\x1b[2J")
+    data = encode(TOKEN, key, boot=BOOT, named=True)
+    assert data is not None
+    found = decode_any(data, key.digest(), boot=BOOT, wall=WALL)
+    assert not isinstance(found, Flaw)
+    assert found[0] is not None
+    assert found[0].username == r"evil\x1b[2J"
+
+
+def test_a_record_in_a_file_of_another_name_is_foreign() -> None:
+    assert decode_any(encoded(TOKEN), "0" * 32, boot=BOOT, wall=WALL) is Flaw.FOREIGN

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from evertoken import urls
 from evertoken.cli import config, homes, request_options, secrets
 from evertoken.cli.exits import Unusable
-from evertoken.cli.settings import Settings, checked, merged
+from evertoken.cli.settings import IDENTITY, Settings, checked, merged
 from evertoken.core import state
 from evertoken.core.policy import RefreshPolicy
 from evertoken.runtime import process
@@ -18,7 +18,7 @@ from evertoken.stores.file import FileStore
 from evertoken.stores.private_folders import HomeUnknown, expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from evertoken.core.entry import Entry
@@ -51,21 +51,23 @@ class Account:
         Raises:
             Unusable: a part of it is not set.
         """
-        if name := self.settings.missing:
-            raise Unusable(
-                f"no {name}: give --{name.replace('_', '-')}, set SQUADRUN_{name.upper()}, or run "
-                f"`evertoken login`, which writes [{self.profile}] in {self.config}"
-            )
+        if self.settings.missing:
+            self._refuse((*self.settings.missing, *secrets.unset(self.settings, ask=True)))
         return self.settings.key
 
     @property
-    def store(self) -> FileStore:
-        """Where its token is kept.
+    def folder(self) -> str:
+        """The folder in which its token is kept.
 
         Raises:
             HomeUnknown: that would be in a home folder, and none is known.
         """
-        return _store(self.settings.token_dir or str(homes.state_folder()))
+        return str(expanded(self.settings.token_dir or homes.state_folder()))
+
+    @property
+    def store(self) -> FileStore:
+        """Where its token is kept; raises as `folder` does."""
+        return _store(self.folder)
 
     def held(self, now: Instant) -> Snapshot:
         """What the token file says, without asking anybody."""
@@ -75,7 +77,7 @@ class Account:
         """See to it that secrets may be sent to its server.
 
         Raises:
-            Unusable: its URL is none, or sends them in clear.
+            Unusable: its URL is not a URL, or sends them in plain text.
         """
         try:
             urls.checked(self.settings.base_url, what="base_url")
@@ -96,6 +98,9 @@ class Account:
 
         self.require_safe_url()
         key, request = self.key, self.settings.request
+        unset = secrets.unset(self.settings, ask=ask)
+        if len(unset) > 1 and password:
+            self._refuse(unset)
         read = functools.partial(secrets.read, self.settings, ask=ask)
         try:
             return squadrun.manager(
@@ -113,6 +118,16 @@ class Account:
             )
         except ValueError as error:
             raise Unusable(str(error)) from None
+
+    def _refuse(self, missing: Iterable[str]) -> NoReturn:
+        names = tuple(missing)
+        options = (f"--{name.replace('_', '-')}" for name in names if name in IDENTITY)
+        given = f"give {' and '.join(options)}, " if set(names) & {*IDENTITY} else ""
+        variables = " and ".join(f"SQUADRUN_{name.upper()}" for name in names)
+        raise Unusable(
+            f"no {' and no '.join(names)}: {given}set {variables}, or run `evertoken login`, which "
+            f"writes [{self.profile}] in {self.config}"
+        )
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import click
 
 from evertoken.cli import config, secrets
 from evertoken.cli.exits import Unusable
-from evertoken.cli.settings import PLAIN, SECRET, Kind, Settings, Source
+from evertoken.cli.settings import IDENTITY, PLAIN, SECRET, Kind, Settings, Source
 from evertoken.cli.wording import duration
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ def _kept(settings: Settings, values: dict[str, str]) -> str:
 
 
 def _identified(account: Account) -> Settings:
+    names = [name for name in IDENTITY if not getattr(account.settings, name)]
+    if names and not sys.stdin.isatty():
+        options = (f"--{name.replace('_', '-')}" for name in names)
+        raise Unusable(f"no {' and no '.join(names)}: give {' and '.join(options)}")
     return replace(
         account.settings,
         client_id=_told(account, "client_id", "Client id"),
@@ -99,12 +103,9 @@ def _identified(account: Account) -> Settings:
 def _told(account: Account, name: str, question: str) -> str:
     """What an option or a variable tells; what the profile tells may be what is to be replaced."""
     value: str | None = getattr(account.settings, name)
-    replaceable = value is None or value == _stored(account, name)
-    if replaceable and sys.stdin.isatty():
-        return str(click.prompt(question, default=value, err=True))
-    if not value:
-        raise Unusable(f"no {name}: give --{name.replace('_', '-')}")
-    return value
+    if value and not (sys.stdin.isatty() and value == _stored(account, name)):
+        return value
+    return str(click.prompt(question, default=value or None, err=True))
 
 
 def _stored(account: Account, name: str) -> object:

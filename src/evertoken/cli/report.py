@@ -17,6 +17,7 @@ from evertoken.runtime import clock
 from evertoken.status import Counters, Status, status_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from evertoken.cli.account import Account
@@ -67,58 +68,83 @@ class Report:
     @property
     def exit_code(self) -> int:
         """0 with a usable token."""
-        if self.usable:
-            return 0
-        return REFUSED if self.status.state == "refused" else NO_TOKEN
+        return exit_code(self.status)
 
     def print_json(self) -> None:
         """One object, on one line."""
         click.echo(json.dumps(self._members()))
 
     def print_table(self) -> None:
-        """A line for each thing to know, however long: a path is to be copied, and for grep."""
-        for name, value in self._rows().items():
-            click.echo(f"{name:12}{value}")
+        """A line for each thing to know."""
+        print_rows(self._rows())
 
     def _members(self) -> dict[str, object]:
-        settings, status = self.account.settings, self.status
+        settings = self.account.settings
         return {
             "profile": self.account.profile,
             "base_url": settings.base_url,
             "client_id": settings.client_id,
             "username": settings.username,
-            "state": status.state,
-            "usable": self.usable,
-            "seconds_left": round(status.seconds_left, 3),
-            "issued_at": status.issued_at,
-            "expires_at": status.expires_at,
-            "scope": status.scope,
+            **members(self.status),
             "file": str(self.file),
             "mode": None if self.mode is None else f"{self.mode:04o}",
-            "retry_at": status.retry_at,
-            "last_error": None if status.last_error is None else str(status.last_error),
         }
 
     def _rows(self) -> dict[str, str]:
-        settings, status = self.account.settings, self.status
-        rows = {
+        settings = self.account.settings
+        return {
             "account": f"{settings.username} at {settings.base_url}",
             "client": settings.client_id or "",
             "profile": f"{self.account.profile} ({_place(self.account.config)})",
-            "state": MEANING[status.state],
+            **rows(self.status),
+            "token file": str(self.file),
+            "its mode": "there is no such file" if self.mode is None else f"{self.mode:04o}",
         }
-        if self.usable:
-            rows["time left"] = f"{duration(status.seconds_left)}, until {_on_clock(status)}"
-        if status.scope:
-            rows["scope"] = status.scope
-        rows["token file"] = str(self.file)
-        rows["its mode"] = "there is no such file" if self.mode is None else f"{self.mode:04o}"
-        if status.last_error is not None:
-            rows["last error"] = str(status.last_error)
-        if status.retry_at is not None:
-            left = status.retry_at - time.time()
-            rows["next try"] = next_try(left, refused=status.state == "refused")
-        return rows
+
+
+def exit_code(status: Status) -> int:
+    """0 with a usable token."""
+    if status.seconds_left > 0:
+        return 0
+    return REFUSED if status.state == "refused" else NO_TOKEN
+
+
+def members(status: Status) -> dict[str, object]:
+    """`status`, for a program."""
+    return {
+        "state": status.state,
+        "usable": status.seconds_left > 0,
+        "seconds_left": round(status.seconds_left, 3),
+        "issued_at": status.issued_at,
+        "expires_at": status.expires_at,
+        "scope": status.scope,
+        "last_error": None if status.last_error is None else str(status.last_error),
+        "failed_at": status.failed_at,
+        "retry_at": status.retry_at,
+    }
+
+
+def rows(status: Status) -> dict[str, str]:
+    """`status`, for a person."""
+    found = {"state": MEANING[status.state]}
+    if status.seconds_left > 0:
+        found["time left"] = f"{duration(status.seconds_left)}, until {_clock(status.expires_at)}"
+    if status.scope:
+        found["scope"] = status.scope
+    if status.last_error is not None:
+        found["last error"] = str(status.last_error)
+        found["since"] = _clock(status.failed_at)
+    if status.retry_at is not None:
+        found["since"] += f", until {_clock(status.retry_at)}"
+        left = status.retry_at - time.time()
+        found["next try"] = next_try(left, refused=status.state == "refused")
+    return found
+
+
+def print_rows(found: Mapping[str, str]) -> None:
+    """A line for each, however long: a path is to be copied, and for grep."""
+    for name, value in found.items():
+        click.echo(f"{name:12}{value}")
 
 
 def _place(config: Path) -> str:
@@ -132,5 +158,5 @@ def _mode(file: Path) -> int | None:
         return None
 
 
-def _on_clock(status: Status) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(status.expires_at))
+def _clock(moment: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))

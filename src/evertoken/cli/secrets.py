@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evertoken.cli.exits import Unusable
-from evertoken.cli.settings import Kind
+from evertoken.cli.settings import SECRET, Kind
 from evertoken.runtime.extras import how_to_install
 from evertoken.stores.private_folders import expanded
 
@@ -46,6 +46,13 @@ def read(settings: Settings, name: str, *, ask: bool) -> str:
             return _first_line(name, _of_command(name, source.value))
         case Kind.KEYRING:
             return _of_keyring(settings, name)
+
+
+def unset(settings: Settings, *, ask: bool) -> tuple[str, ...]:
+    """The secrets that nothing tells, and that nobody is there to be asked for."""
+    if ask and sys.stdin.isatty():
+        return ()
+    return tuple(name for name in SECRET if name not in settings.secrets)
 
 
 def prompt(name: str) -> str:

@@ -20,6 +20,7 @@ BASE_URL = "https://app.squadrun.co"
 
 TOKEN_PATH = "/oauth/token/"  # noqa: S105  a path
 
+IDENTITY = ("client_id", "username")
 PLAIN = ("base_url", "client_id", "username", "token_dir")
 SECRET = ("client_secret", "password")
 
@@ -67,10 +68,9 @@ class Settings:
     request: RequestOptions = field(default_factory=RequestOptions)
 
     @property
-    def missing(self) -> str | None:
-        """The setting without which there is no identity."""
-        names = ("client_id", "username")
-        return next((name for name in names if not getattr(self, name)), None)
+    def missing(self) -> tuple[str, ...]:
+        """The settings without which there is no identity."""
+        return tuple(name for name in IDENTITY if not getattr(self, name))
 
     @property
     def key(self) -> TokenKey:
@@ -80,7 +80,7 @@ class Settings:
             ValueError: one of its parts is missing.
         """
         if not (self.client_id and self.username):
-            raise ValueError(f"no {self.missing}")
+            raise ValueError(f"no {' and no '.join(self.missing)}")
         return additions.key_of(
             self.base_url + TOKEN_PATH,
             client_id=self.client_id,

@@ -202,7 +202,7 @@ class FileStore:
     def _write(self, key: TokenKey, entry: Entry, *, alone: bool) -> bool:
         """Replace the file; returns whether that succeeded."""
         path, draft = self._path_of(key, ".json"), self._path_of(key, ".tmp")
-        data = encode(entry, key, boot=clock.boot_id())
+        data = encode(entry, key, boot=clock.boot_id(), named=True)
         if data is None:
             self._warn_once(f"the token file {path} is not written: {UNSTORABLE}")
             return False

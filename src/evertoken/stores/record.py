@@ -1,9 +1,9 @@
 """Encodes an entry to bytes, and decodes any bytes to an entry or a named flaw.
 
 The record is one JSON object: `schema`, `checksum` over the rest, `key` (a digest of the identity),
-`boot` (the boot that readings of the clock since boot belong to), and the members of the entry.
-Schemas 1 and 2 are read; schema 2 is written. Version 0.1.0 ignores it as a newer schema, and works
-from memory.
+`boot` (the boot that readings of the clock since boot belong to), the members of the entry, and in
+a file `owner` (the readable part of the identity, for a person who lists the folder). Schemas 1 and
+2 are read; schema 2 is written. Version 0.1.0 ignores it as a newer schema, and works from memory.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import enum
 import hashlib
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from evertoken.core import strict_json
 from evertoken.core.entry import NOTHING, Entry
 from evertoken.core.token import FUTURE_TOLERANCE, LONGEST_LIFETIME
 from evertoken.runtime.lazy import lazy
 from evertoken.stores import schema_2
-from evertoken.stores.fields import Fields
+from evertoken.stores.fields import Fields, printable
 
 if TYPE_CHECKING:
     from evertoken.core.token import TokenKey
@@ -46,7 +46,19 @@ class Flaw(enum.Enum):
     SEALED = "none of the encryption keys decrypts it"
 
 
-def encode(entry: Entry, key: TokenKey, *, boot: str | None) -> bytes | None:
+class Owner(NamedTuple):
+    """The readable part of an identity: what a list of files shows. No secret, and no digest."""
+
+    token_url: str
+    client_id: str | None
+    username: str | None
+
+
+LONGEST_NAME = 2000
+"""Characters of a URL or a name that a list shows."""
+
+
+def encode(entry: Entry, key: TokenKey, *, boot: str | None, named: bool = False) -> bytes | None:
     """The bytes of `entry`; None if they would not decode.
 
     A custom grant may return a token with a space in it, or of a megabyte. If that were written,
@@ -56,15 +68,18 @@ def encode(entry: Entry, key: TokenKey, *, boot: str | None) -> bytes | None:
         entry: the entry to encode.
         key: the identity that it belongs to.
         boot: the boot id that its readings of the clock since boot belong to.
+        named: whether it also says whose it is, for a person who lists the store.
     """
+    owner: Json = {"owner": _owner_fields(key)} if named else {}
     body: Json = {
         "schema": SCHEMA,
         "key": key.digest(),
         "boot": boot,
+        **owner,
         **schema_2.entry_fields(entry),
     }
     data = _dump({**body, "checksum": _checksum(body)})
-    if len(data) > MAX_BYTES or isinstance(_decoded(data, key, boot), Flaw):
+    if len(data) > MAX_BYTES or isinstance(_decoded(data, key.digest(), boot), Flaw):
         return None
     return data
 
@@ -78,20 +93,59 @@ def decode(data: bytes, key: TokenKey, *, boot: str | None, wall: float) -> Entr
         boot: the current boot id; readings from another boot are dropped.
         wall: the time in Unix seconds, on the clock that the times in `data` are on.
     """
-    entry = _decoded(data, key, boot)
+    entry = _decoded(data, key.digest(), boot)
     return entry if isinstance(entry, Flaw) else _believable(entry, wall)
 
 
-def _decoded(data: bytes, key: TokenKey, boot: str | None) -> Entry | Flaw:
+def decode_any(
+    data: bytes, digest: str, *, boot: str | None, wall: float
+) -> tuple[Owner | None, Entry] | Flaw:
+    """The entry in `data`, and whose it is; None if the record does not say.
+
+    Args:
+        data: what a store holds.
+        digest: of the identity that it should belong to.
+        boot: names this boot, as for `decode`.
+        wall: the time in Unix seconds, as for `decode`.
+    """
+    entry = _decoded(data, digest, boot)
+    if not isinstance(entry, Flaw):
+        entry = _believable(entry, wall)
+    return entry if isinstance(entry, Flaw) else (_owner(_fields(data)), entry)
+
+
+def _fields(data: bytes) -> Fields:
+    return Fields(strict_json.loads(data))
+
+
+def _decoded(data: bytes, digest: str, boot: str | None) -> Entry | Flaw:
     try:
-        body = strict_json.loads(data)
-        return _entry(Fields(body), key, boot)
+        return _entry(_fields(data), digest, boot)
     except (ValueError, OverflowError, RecursionError):
         # ValueError also covers bytes that are not UTF-8 and integers too long to convert
         return Flaw.GARBAGE
 
 
-def _entry(fields: Fields, key: TokenKey, boot: str | None) -> Entry | Flaw:
+def _owner_fields(key: TokenKey) -> Json:
+    parts = Owner(key.token_url, key.client_id, key.username)._asdict()
+    return {name: it and printable(it, most=LONGEST_NAME) for name, it in parts.items()}
+
+
+def _owner(fields: Fields) -> Owner | None:
+    def words(name: str) -> str:
+        return owner.words(name, most=LONGEST_NAME)
+
+    try:
+        owner = fields.part("owner")
+        return Owner(
+            words("token_url"), owner.maybe(words, "client_id"), owner.maybe(words, "username")
+        )
+    except ValueError:
+        # one that was written before files had it
+        return None
+
+
+def _entry(fields: Fields, digest: str, boot: str | None) -> Entry | Flaw:
     # before the checksum, whose definition depends on the schema
     schema = fields.integer("schema")
     if schema > SCHEMA:
@@ -100,7 +154,7 @@ def _entry(fields: Fields, key: TokenKey, boot: str | None) -> Entry | Flaw:
         fields.without("checksum")
     ):
         return Flaw.GARBAGE
-    if fields.text("key") != key.digest():
+    if fields.text("key") != digest:
         return Flaw.FOREIGN
     same_boot = boot is not None and fields.maybe(fields.text, "boot") == boot
     reader = schema_2 if schema == SCHEMA else schema_1
