@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evertoken.core.entry import FAR_FUTURE, NOTHING, Entry
+from evertoken.core.entry import FAR_FUTURE, NOTHING, Entry, join
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.hold import Hold
 from evertoken.core.instant import Instant
@@ -23,11 +23,13 @@ from evertoken.core.state import (
     decide,
     invalidated,
     merge_shared,
+    over,
     revoked,
     with_failure,
     with_fast_path,
     with_rejected,
     with_token,
+    without_failure,
     without_fast_path,
     without_token,
 )
@@ -522,3 +524,35 @@ def test_a_lock_lets_a_renewal_go_on_unless_it_is_busy() -> None:
 
 def test_a_result_knows_whether_the_endpoint_was_asked() -> None:
     assert [source for source in Source if Result(source=source).asked] == [Source.GRANT]
+
+
+# -- forgetting a failure --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("met", [failure(), refusal()], ids=["outage", "refusal"])
+def test_a_failure_that_is_over_forbids_nothing_wherever_it_was_known(met: Failure) -> None:
+    known = Entry(failures=(met,), salt=b"salt")
+    joined = join(known, over(known, NOW))
+
+    assert len(joined.failures) == 1
+    assert not any(POLICY.in_force(each, None, NOW) for each in joined.failures)
+    assert join(over(known, NOW), known) == joined
+
+
+def test_nothing_is_over_where_nothing_failed() -> None:
+    assert over(Entry.of_token(NEW), NOW) is NOTHING
+
+
+@pytest.mark.parametrize("token", [NEW, OLD], ids=["fresh", "due"])
+def test_without_its_failure_a_token_is_due_as_it_was_before(token: Token) -> None:
+    before = held(token)
+    failed = with_failure(before, refusal(), NOW, POLICY)
+
+    assert without_failure(failed, POLICY, jitter_fraction=0).due_at == before.due_at
+
+
+def test_without_a_token_and_its_failure_a_renewal_is_due_at_once() -> None:
+    failed = with_failure(EMPTY, refusal(), NOW, POLICY)
+
+    assert without_failure(failed, POLICY, jitter_fraction=0).due(NOW)
+    assert without_failure(EMPTY, POLICY, jitter_fraction=0) is EMPTY

@@ -12,10 +12,20 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from evertoken import BearerAuth, GrantRefused, TokenManager
+from evertoken import (
+    BearerAuth,
+    FileStore,
+    GrantRefused,
+    MemoryStore,
+    TokenError,
+    TokenManager,
+    squadrun,
+)
+from evertoken.testing import TokenServer
+from support.http_clients import manager_of
 
 if TYPE_CHECKING:
-    from evertoken.testing import FrozenTimeManager, TokenServer
+    from evertoken.testing import FrozenTimeManager
 
 pytest_plugins = ("pytester",)
 
@@ -44,6 +54,88 @@ def test_the_manager_gets_the_faults_of_its_server(
 
     with pytest.raises(GrantRefused, match="invalid_grant"):
         token_manager.token()
+
+
+def test_code_that_makes_its_own_auth_uses_the_server(squadrun_environment: TokenServer) -> None:
+    auth = squadrun.auth(memory=MemoryStore())
+    response = requests.get(squadrun_environment.api_url, auth=auth, timeout=60)
+
+    assert response.status_code == 200
+    assert squadrun_environment.grants == 1
+
+
+def test_the_environment_is_restored_afterwards(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os
+        from evertoken import squadrun
+
+        before = {"SQUADRUN_USERNAME": "mine", "SQUADRUN_TOKEN_DIR": "/nonexistent/mine"}
+        os.environ.update(before)
+
+        def test_that_uses_it(squadrun_environment):
+            assert squadrun.manager().token()
+            assert squadrun.manager().store is None
+            assert os.environ["SQUADRUN_BASE_URL"] == squadrun_environment.base_url
+
+        def test_after_it():
+            found = {name: it for name, it in os.environ.items() if name.startswith("SQUADRUN_")}
+            assert found == before
+        """
+    )
+
+    done = pytester.runpytest_subprocess("-W", "error", "-p", "no:randomly")
+    done.assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
+@pytest.mark.parametrize("trouble", ["outage", "refusal", "a closed port"])
+def test_a_manager_renews_at_once_after_the_server_has_recovered(
+    token_server: TokenServer, tmp_path: Path, trouble: str, *, shared: bool
+) -> None:
+    store = FileStore(tmp_path) if shared else None
+    managers = [manager_of(token_server, store=store) for _ in range(2)]
+    if trouble == "a closed port":
+        token_server.close()
+    elif trouble == "outage":
+        token_server.outage(503, retry_after=300)
+    else:
+        token_server.refuse("invalid_grant")
+    for manager in managers:
+        with pytest.raises(TokenError):
+            manager.token()
+    token_server.start()
+    token_server.recover()
+
+    assert [manager.token().lifetime for manager in managers] == [36000, 36000]
+    assert managers[0].status().last_error is None
+
+
+def test_a_manager_keeps_its_fresh_token_after_the_server_has_recovered(
+    token_server: TokenServer,
+) -> None:
+    manager = manager_of(token_server)
+    before = manager.token()
+    token_server.outage(503, retry_after=300)
+    with pytest.raises(TokenError):
+        manager.refresh()
+    token_server.recover()
+
+    assert [manager.token() for _ in range(3)] == [before] * 3
+    assert manager.settle() is None
+    assert token_server.token_requests == 2
+    assert manager.status().last_error is None
+
+
+def test_a_manager_of_another_server_still_waits(token_server: TokenServer) -> None:
+    with TokenServer() as other:
+        other.outage(503, retry_after=300)
+        manager = manager_of(other)
+        with pytest.raises(TokenError):
+            manager.token()
+        token_server.recover()
+        with pytest.raises(TokenError, match="remembered since"):
+            manager.token()
 
 
 def test_two_managers_of_one_server_share_no_token(pytester: pytest.Pytester) -> None:
@@ -132,6 +224,8 @@ def test_pytest_lists_the_fixtures_with_their_purpose(pytester: pytest.Pytester)
             "*A token server on loopback*",
             "token_manager*",
             "*A manager that uses `token_server`*",
+            "squadrun_environment*",
+            "*which code that calls `squadrun.auth()`*",
             "frozen_time_manager*",
         ]
     )

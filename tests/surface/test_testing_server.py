@@ -341,6 +341,28 @@ class TestLifeOfTheServer:
                 assert silent.recv(1) == b""
 
 
+class TestAnswer:
+    def test_with_a_document_in_place_of_header_fields_has_it_as_its_body(
+        self, token_server: TokenServer
+    ) -> None:
+        token_server.api.answer_next(Answer(200, {"count": 3}))
+        response = requests.get(token_server.api_url, timeout=LONG)
+
+        assert response.json() == {"count": 3}
+        assert response.headers["Content-Type"] == "application/json"
+        assert Answer(200, {"count": 3}) == Answer.json({"count": 3})
+
+    def test_with_text_values_has_header_fields(self, token_server: TokenServer) -> None:
+        token_server.api.answer_next(Answer(503, {"Retry-After": "30"}))
+        response = requests.get(token_server.api_url, timeout=LONG)
+
+        assert (response.headers["Retry-After"], response.content) == ("30", b"")
+
+    def test_has_one_body(self) -> None:
+        with pytest.raises(ValueError, match="either a body or a document"):
+            Answer(200, {"count": 3}, b"4")
+
+
 class TestPackage:
     def test_each_name_exists(self) -> None:
         for name in testing.__all__:

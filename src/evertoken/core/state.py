@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from evertoken.core.entry import NOTHING, Entry, demoted, join, join_at
+from evertoken.core.entry import NOTHING, Entry, demoted, join, join_at, next_generation
 from evertoken.core.instant import LONG_AGO, Instant
 
 if TYPE_CHECKING:
@@ -291,6 +291,37 @@ def _without_dead_token(snapshot: Snapshot) -> Snapshot:
     if token is not None and entry.kills(token):
         return without_token(snapshot)
     return promoted(snapshot) if former is not None and entry.kills(former) else snapshot
+
+
+def over(entry: Entry, now: Instant) -> Entry:
+    """The failures of `entry`, each ended at `now`: joined to it, they forbid nothing any more."""
+    if not entry.failures:
+        return NOTHING
+    generation = next_generation(entry, now.wall)
+    ended = (
+        replace(
+            each,
+            at=now.wall,
+            until=now.wall,
+            # an acceptance, as after a grant
+            count=0 if each.refused else each.count,
+            generation=generation,
+            at_boot=now.boot,
+        )
+        for each in entry.failures
+    )
+    return Entry(failures=tuple(ended), salt=entry.salt)
+
+
+def without_failure(
+    snapshot: Snapshot, policy: RefreshPolicy, *, jitter_fraction: float
+) -> Snapshot:
+    """`snapshot` that waits for nothing: its renewal is due as it was before the failure."""
+    token = snapshot.token
+    if snapshot.failure is None:
+        return snapshot
+    due_at = LONG_AGO if token is None else policy.due_at(token, jitter_fraction=jitter_fraction)
+    return replace(without_fast_path(snapshot), failure=None, due_at=due_at)
 
 
 def replaces(token: Token, snapshot: Snapshot) -> bool:

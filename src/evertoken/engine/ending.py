@@ -62,6 +62,23 @@ def revoke(renewer: Renewer) -> tuple[Sequence[Token], TokenError | None]:
     return outcome.tokens, outcome.error
 
 
+def forget_failures(renewer: Renewer) -> None:
+    """Drop what this manager waits for, here and in the stores, so that its next call renews.
+
+    For a test whose server has recovered: a user would wait.
+    """
+    now, key = clock.now(), renewer.snapshot.key
+    stored = [] if key is None else [store.load(key) or NOTHING for store in renewer.stores]
+    known = functools.reduce(join, stored, renewer.snapshot.entry)
+    over = state.over(known, now)
+    fraction = process.jitter_fraction()
+    with process.lock():
+        informed = state.informed_by(renewer.snapshot, over, now)
+        renewer.snapshot = state.without_failure(informed, renewer.policy, jitter_fraction=fraction)
+    if key is not None and over is not NOTHING:
+        _save(renewer, key, over)
+
+
 def _save(renewer: Renewer, key: TokenKey, known: Entry) -> None:
     for store in reversed(renewer.stores):
         if store.save(key, known) is None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from evertoken.testing.headers import Headers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from evertoken.testing.record import Recorded
 
@@ -19,6 +20,7 @@ Json: TypeAlias = "str | float | bool | Mapping[str, Json] | Sequence[Json] | No
 """A JSON value; `float("nan")` is written as `NaN`, which JSON forbids."""
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_JSON = {"Content-Type": "application/json"}
 _FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
 
 
@@ -88,19 +90,31 @@ class Answer:
     Attributes:
         status: the HTTP status.
         headers: a mapping, or pairs if a field is repeated; encoded in latin-1. `repr` shows only
-            their names.
+            their names. A mapping with a value that is not text cannot be header fields: it is the
+            body, as `Answer.json` sends it.
         body: the bytes to send. Not shown by `repr`.
 
     Raises:
-        ValueError: a header field has characters beyond latin-1.
+        ValueError: a header field has characters beyond latin-1, or there are two bodies.
+
+    ```python
+    server.api.answer_next(Answer(200, {"count": 3}), Answer(503, {"Retry-After": "30"}))
+    ```
     """
 
     status: int = 200
-    headers: Mapping[str, str] | Sequence[tuple[str, str]] = ()
+    headers: Mapping[str, Json] | Sequence[tuple[str, str]] = ()
     body: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "headers", Headers(self.headers))
+        headers = self.headers
+        if _is_document(headers):
+            if self.body:
+                raise ValueError("give either a body or a document: headers are text")
+            object.__setattr__(self, "body", json.dumps(headers).encode())
+            headers = _JSON
+        fields = cast("Mapping[str, str] | Sequence[tuple[str, str]]", headers)
+        object.__setattr__(self, "headers", Headers(fields))
         self.head()  # a field that cannot be encoded raises here, not in the server's thread
 
     @classmethod
@@ -108,7 +122,7 @@ class Answer:
         cls, document: Json, *, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """An answer with `document` as `application/json`."""
-        fields = {"Content-Type": "application/json", **(headers or {})}
+        fields = {**_JSON, **(headers or {})}
         return cls(status, fields, json.dumps(document).encode())
 
     @classmethod
@@ -146,11 +160,17 @@ class Answer:
 
     @property
     def _fields(self) -> Headers:
-        return Headers(self.headers)
+        # as `__post_init__` has made them
+        return cast("Headers", self.headers)
 
     @property
     def _frames_itself(self) -> bool:
         return any(name.lower() in _FRAMING for name in self._fields)
+
+
+def _is_document(headers: object) -> bool:
+    """Whether this cannot be header fields, whose values are text."""
+    return isinstance(headers, Mapping) and not all(isinstance(it, str) for it in headers.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,18 @@ def token_manager(token_server: TokenServer) -> Iterator[TokenManager]:
 
 
 @pytest.fixture
+def squadrun_environment(token_server: TokenServer, monkeypatch: pytest.MonkeyPatch) -> TokenServer:
+    """`token_server`, which code that calls `squadrun.auth()` or `squadrun.manager()` itself asks.
+
+    The `SQUADRUN_*` variables name it and its account until the test ends, and no token folder.
+    """
+    for name in ("base_url", "client_id", "client_secret", "username", "password"):
+        monkeypatch.setenv(f"SQUADRUN_{name.upper()}", getattr(token_server, name))
+    monkeypatch.delenv("SQUADRUN_TOKEN_DIR", raising=False)
+    return token_server
+
+
+@pytest.fixture
 def frozen_time_manager(token_server: TokenServer) -> Iterator[FrozenTimeManager]:
     """Like `token_manager`, with a wall clock that stands still until the test moves it."""
     try:

@@ -6,7 +6,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Literal, Self
 
-from evertoken.testing import rules
+from evertoken.testing import recovery, rules
 from evertoken.testing.answers import Answer, Behaviour, Json, Step
 from evertoken.testing.endpoint import Endpoint
 from evertoken.testing.faults import Hang
@@ -201,10 +201,15 @@ class TokenServer:
         self._listening.gate.release()
 
     def recover(self) -> None:
-        """Drop the script of every endpoint, and release the requests that are held."""
+        """Drop the script of every endpoint, and release the requests that are held.
+
+        The managers of this process that ask this server forget what they wait for, so that the
+        next call renews. In production they would wait for their back-off or cool-down to end.
+        """
         for endpoint in (self.token_endpoint, self.revocation_endpoint, self.api, self.elsewhere):
             endpoint.recover()
         self.release()
+        recovery.end_waits(self.token_url)
 
     # --- tokens ------------------------------------------------------------------------------
 
