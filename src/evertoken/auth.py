@@ -108,12 +108,12 @@ class BearerAuth(AuthBase):
             scheme=scheme,
             allow_http=allow_http,
         )
-        self.manager = manager
-        self.retry_statuses = handler.retry_statuses
-        self.is_unauthorized = is_unauthorized
-        self.scheme = scheme
-        self.allow_http = allow_http
-        self.origins = handler.origins.names
+        self.manager: TokenManager = manager
+        self.retry_statuses: tuple[int, ...] = handler.retry_statuses
+        self.is_unauthorized: Callable[[Response], object] | None = is_unauthorized
+        self.scheme: str = scheme
+        self.allow_http: bool = allow_http
+        self.origins: tuple[str, ...] = handler.origins.names
         # copied here because each request reads them
         self._prefixes, self._loopback = handler.origins.prefixes, handler.origins.loopback
         # A snapshot's header has the scheme Bearer; for another scheme `_header` is always called.

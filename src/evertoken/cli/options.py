@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +14,7 @@ from evertoken.errors import TokenError
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from evertoken.cli.account import Account
 
@@ -28,10 +29,12 @@ _SHARED = (
     click.option("--debug", is_flag=True, help="Tell all of it, with tracebacks."),
 )
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+as_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def account(*, new: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def account(*, new: bool = False) -> Decorator:
     """Give a command the options that name an account, and the account as its first argument.
 
     Args:

@@ -31,7 +31,11 @@ EXPIRY = "Seconds until the newest token expires by its issuer's word; 0 without
 STATUS = "What came of the last renewal: 1 for that outcome, 0 for the others."
 DEGRADED = "1 while a store does not serve, 0 once it serves again."
 
-OUTCOMES = {TokenRenewed: "renewed", RenewalFailed: "failed", TokenRefused: "refused"}
+OUTCOMES: dict[type[Event], str] = {
+    TokenRenewed: "renewed",
+    RenewalFailed: "failed",
+    TokenRefused: "refused",
+}
 
 
 class Account(NamedTuple):

@@ -69,7 +69,7 @@ class OpenTelemetryEvents:
         account: str = "",
     ) -> None:
         self.account = account
-        self.accounts = measures.Accounts(account)
+        self.accounts: measures.Accounts = measures.Accounts(account)
         self._tracer = trace.get_tracer(SCOPE, tracer_provider=tracer_provider)
         self._instruments = _Instruments.of(meter_provider or metrics.get_meter_provider())
         self._instruments.listeners.add(self)

@@ -56,7 +56,7 @@ class PrometheusEvents:
 
     def __init__(self, registry: CollectorRegistry = REGISTRY, *, account: str = "") -> None:
         self.account = account
-        self.accounts = measures.Accounts(account)
+        self.accounts: measures.Accounts = measures.Accounts(account)
         self._metrics = _Metrics.of(registry)
         self._metrics.listeners.add(self)
 

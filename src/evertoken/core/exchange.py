@@ -55,10 +55,10 @@ class Exchange:
 
     def __init__(self, plan: Plan, request: RenewalRequest) -> None:
         self.plan = plan
-        self.request = request
-        self.known = demoted(request.snapshot.entry, request.start.wall)
+        self.request: RenewalRequest = request
+        self.known: Entry = demoted(request.snapshot.entry, request.start.wall)
         self.reading: Reading | None = None
-        self.generation = 0
+        self.generation: int = 0
         self._sent: Instant | None = None
 
     @property

@@ -103,7 +103,7 @@ class ExclusiveRenewal(Renewal):
             now = yield Now()
 
     def _learn(self, login: Login) -> None:
-        self.known = join(self.known, Entry(login=login))
+        self.known: Entry = join(self.known, Entry(login=login))
 
     def _not_sent(self, reason: str) -> Steps[Result]:
         """The result of a renewal that sent nothing: `GrantUnavailable` with the reason."""

@@ -51,7 +51,7 @@ class Renewal(Exchange):
         reading = yield ReadCredentials()
         if not isinstance(reading, Reading):
             return (yield from self.failed(reading, kind=FailureKind.LOCAL))
-        self.reading = reading
+        self.reading: Reading | None = reading
         self._identify(reading)
         result = yield from self._remembered_refusal()
         if result is None:
@@ -64,8 +64,8 @@ class Renewal(Exchange):
     def _identify(self, reading: Reading) -> None:
         """Drop what the manager knew if the credentials now name another identity."""
         if self.request.snapshot.key not in {None, reading.key}:
-            self.known = NOTHING
-            self.request = replace(self.request, snapshot=EMPTY)
+            self.known: Entry = NOTHING
+            self.request: RenewalRequest = replace(self.request, snapshot=EMPTY)
 
     # -- locks and stores --------------------------------------------------------------------------
 

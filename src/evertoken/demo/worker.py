@@ -107,7 +107,7 @@ class TimedAuth(AuthBase):
 class _Worker:
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.tally = Tally()
+        self.tally: Tally = Tally()
         self._lock = threading.Lock()  # guards tally and _had_token_at
         self._had_token_at: float | None = None
         self._until = time.monotonic() + job.seconds

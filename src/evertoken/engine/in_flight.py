@@ -65,10 +65,10 @@ class InFlight:
         resource: str,
         longest_step: float,
     ) -> None:
-        self.request = request
-        self.process = process.current()
+        self.request: RenewalRequest = request
+        self.process: process.Process = process.current()
         self.published: Published | None = None
-        self.inline = False
+        self.inline: bool = False
         self._longest_step = longest_step
         self._resource = resource
         self._stepped_at = math.inf

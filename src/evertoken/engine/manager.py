@@ -91,10 +91,10 @@ class TokenManager:
             mistakes.require("store", store, "load", "save")
         if memory is not None:
             mistakes.require("memory", memory, "owner")
-        self.keep_fresh = keep_fresh
+        self.keep_fresh: bool = keep_fresh
         self._memory = memory
         self._closed = False
-        self.renewer = Renewer(
+        self.renewer: Renewer = Renewer(
             grant,
             (memory or process_wide(), *(() if store is None else (store,))),
             policy,

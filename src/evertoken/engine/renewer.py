@@ -100,19 +100,19 @@ class Renewer:
         proof: bool,
         on_event: Callable[[Event], None] | None,
     ) -> None:
-        self.stores = stores
-        self.policy = policy
-        self.timeout = timeout
+        self.stores: Stores = stores
+        self.policy: RefreshPolicy = policy
+        self.timeout: float = timeout
         self.snapshot: Snapshot = EMPTY
-        self.grant = grant
-        self.proof = proof
-        self.on_event = on_event
-        self.adoptions = 0
+        self.grant: Grant = grant
+        self.proof: bool = proof
+        self.on_event: Callable[[Event], None] | None = on_event
+        self.adoptions: int = 0
         self._counters: Counters | None = None
         self._rejection_reported_at = -math.inf
-        self.polled_at = -math.inf
-        self.save_again_at = math.inf
-        self.watchers = tuple(
+        self.polled_at: float = -math.inf
+        self.save_again_at: float = math.inf
+        self.watchers: tuple[store_watcher.StoreWatcher, ...] = tuple(
             store_watcher.StoreWatcher(store) for store in stores if isinstance(store, RemoteStore)
         )
         self._health = None if on_event is None else health.Health(stores, on_event)

@@ -11,7 +11,7 @@ from importlib import import_module
 from types import ModuleType
 
 # Reentrant, since an import may cause further lazy imports.
-loading = threading.RLock()
+loading: threading.RLock = threading.RLock()
 """Held during every lazy import, and during a fork.
 
 Otherwise a forked child would wait forever for a module that a thread of the parent was importing.

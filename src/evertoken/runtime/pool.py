@@ -44,9 +44,10 @@ class Task(Generic[T]):
     __slots__ = ("_outcome", "_unclaimed", "refused", "resource", "submitted", "waiters")
 
     def __init__(self, call: Callable[[], T], resource: str) -> None:
-        self.resource = resource
-        self.submitted = self.refused = False
-        self.waiters = Waiters()
+        self.resource: str = resource
+        self.submitted: bool = False
+        self.refused: bool = False
+        self.waiters: Waiters = Waiters()
         self._outcome: tuple[T | None, BaseException | None] | None = None
         # popped, which is atomic, by the thread that makes the call
         self._unclaimed = [call]

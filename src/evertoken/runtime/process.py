@@ -35,11 +35,11 @@ class Process:
     __slots__ = ("jitter_fraction", "lock", "renewed")
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         # not the default generator: forked siblings inherit its state and would draw the same
         # number
-        self.jitter_fraction = random.SystemRandom().random()
-        self.renewed = False
+        self.jitter_fraction: float = random.SystemRandom().random()
+        self.renewed: bool = False
 
 
 _forkables: weakref.WeakSet[Forkable] = weakref.WeakSet()

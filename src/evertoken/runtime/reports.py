@@ -20,8 +20,15 @@ from evertoken.runtime.lazy import lazy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from evertoken.runtime import pool
+
+    class Log(Protocol):
+        """Logs a message of one level, with its `%` parameters, outside of all locks."""
+
+        def __call__(self, text: str, *values: object) -> None:
+            """Log `text` soon."""
 else:
     # most processes report nothing at their log level
     pool = lazy("evertoken.runtime.pool")
@@ -92,10 +99,10 @@ def log(level: int, text: str, *values: object) -> None:
         enqueue(functools.partial(_log.log, level, text, *values))
 
 
-debug = functools.partial(log, logging.DEBUG)
-info = functools.partial(log, logging.INFO)
-warning = functools.partial(log, logging.WARNING)
-error = functools.partial(log, logging.ERROR)
+debug: Log = functools.partial(log, logging.DEBUG)
+info: Log = functools.partial(log, logging.INFO)
+warning: Log = functools.partial(log, logging.WARNING)
+error: Log = functools.partial(log, logging.ERROR)
 
 
 def catch_up(seconds: float) -> None:

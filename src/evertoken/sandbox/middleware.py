@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
-log = logging.getLogger("evertoken.sandbox")
+log: logging.Logger = logging.getLogger("evertoken.sandbox")
 
 
 def count_calls(

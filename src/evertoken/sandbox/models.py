@@ -18,7 +18,7 @@ class Lead(models.Model):
     class Meta:
         """Leads are looked up by campaign, then by id."""
 
-        indexes: ClassVar = [
+        indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["campaign_id", "lead_id"], name="lead_of_campaign")
         ]
 

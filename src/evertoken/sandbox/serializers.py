@@ -12,14 +12,16 @@ from evertoken.sandbox.models import Lead
 class LeadReference(serializers.Serializer[Lead]):
     """A lead by its id."""
 
-    lead_id = serializers.CharField(max_length=255)
+    lead_id: serializers.CharField = serializers.CharField(max_length=255)
 
 
 class LeadSerializer(LeadReference):
     """A lead. Members beyond the three known ones belong to the campaign and are stored as sent."""
 
-    phone_number = serializers.CharField(max_length=32)
-    contact_name = serializers.CharField(max_length=255, required=False, allow_blank=True)
+    phone_number: serializers.CharField = serializers.CharField(max_length=32)
+    contact_name: serializers.CharField = serializers.CharField(
+        max_length=255, required=False, allow_blank=True
+    )
 
     def to_internal_value(self, data: object) -> dict[str, object]:
         """Validate the known members, and that the others can be stored."""

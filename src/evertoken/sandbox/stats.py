@@ -120,4 +120,4 @@ class Counters:
             )
 
 
-counters = Counters()
+counters: Counters = Counters()

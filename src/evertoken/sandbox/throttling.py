@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class BusinessThrottle(SimpleRateThrottle):
     """One limit for all callers: the sandbox has one business."""
 
-    scope = "business"
+    scope: str = "business"
 
     def get_cache_key(self, request: Request, view: APIView) -> str:  # noqa: ARG002 - DRF's hook
         """The same key for all callers."""

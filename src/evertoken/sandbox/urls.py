@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import URLPattern, path
 from oauth2_provider.views import RevokeTokenView, TokenView
 
 from evertoken.sandbox import views
 
-urlpatterns = [
+urlpatterns: list[URLPattern] = [
     path("oauth/token/", views.throttled(TokenView.as_view())),
     path("oauth/revoke_token/", views.throttled(RevokeTokenView.as_view())),
     path("api/v4/leads/create/<str:campaign_id>/", views.CreateLeads.as_view()),

@@ -34,9 +34,9 @@ MAX_LEADS: Final = 1000
 class LeadPages(PageNumberPagination):
     """Pages with `count`, `next`, `previous` and `results`."""
 
-    page_size = 100
-    page_size_query_param = "page_size"
-    max_page_size = MAX_LEADS
+    page_size: int = 100
+    page_size_query_param: str = "page_size"
+    max_page_size: int = MAX_LEADS
 
 
 class CreateLeads(APIView):
@@ -56,8 +56,8 @@ class CreateLeads(APIView):
 class LeadResponses(ListAPIView[Lead]):
     """The leads of a campaign, oldest first; `lead_id` selects one."""
 
-    serializer_class = LeadSerializer
-    pagination_class = LeadPages
+    serializer_class: type[LeadSerializer] = LeadSerializer
+    pagination_class: type[LeadPages] = LeadPages
 
     def get_queryset(self) -> QuerySet[Lead]:
         """The requested leads."""

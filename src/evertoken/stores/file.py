@@ -82,7 +82,7 @@ class FileStore:
         encryption_key: EncryptionKey | Sequence[EncryptionKey] | None = None,
     ) -> None:
         mistakes.require_path("directory", directory)
-        self.directory = private_folders.expanded(directory)
+        self.directory: Path = private_folders.expanded(directory)
         self._encrypts = encryption_key is not None
         self._codec = codec(encryption_key)
         self._logged = Once()

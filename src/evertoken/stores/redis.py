@@ -134,7 +134,7 @@ class RedisStore:
         self._server = _server(client, timeout=timeout)
         self._locks = Locks(self._server, lease=lease)
         self._logged = Once()
-        self.ahead = 0.0
+        self.ahead: float = 0.0
         self._flaws: LRU[str] = LRU(MAX_FLAWED)
         process.register(self._locks)
 

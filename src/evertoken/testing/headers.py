@@ -15,7 +15,7 @@ class Headers(Mapping[str, str]):
     __slots__ = ("pairs",)
 
     def __init__(self, given: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
-        self.pairs = _pairs(given)
+        self.pairs: tuple[tuple[str, str], ...] = _pairs(given)
 
     def get_all(self, name: str) -> list[str]:
         """All values of the field, in order; empty if there are none."""

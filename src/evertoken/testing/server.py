@@ -84,10 +84,10 @@ class TokenServer:
                 patched.
             ssl_context: a server-side context; the URLs are then `https`.
         """
-        self.client_id = _made_up("client") if client_id is None else client_id
-        self.client_secret = _made_up("secret") if client_secret is None else client_secret
-        self.username = _made_up("user") if username is None else username
-        self.password = _made_up("password") if password is None else password
+        self.client_id: str = _made_up("client") if client_id is None else client_id
+        self.client_secret: str = _made_up("secret") if client_secret is None else client_secret
+        self.username: str = _made_up("user") if username is None else username
+        self.password: str = _made_up("password") if password is None else password
         self.expires_in: Json = expires_in
         self.scope = scope
         self.extra: Mapping[str, Json] = {}
@@ -100,10 +100,10 @@ class TokenServer:
         self._record = Record()
         self._wire: Wire | None = None
         self._port = 0
-        self.token_endpoint = self._endpoint("token", rules.token_answer, latency)
-        self.revocation_endpoint = self._endpoint("revocation", rules.revocation_answer)
-        self.api = self._endpoint("api", rules.api_answer)
-        self.elsewhere = self._endpoint("elsewhere", rules.nowhere_answer)
+        self.token_endpoint: Endpoint = self._endpoint("token", rules.token_answer, latency)
+        self.revocation_endpoint: Endpoint = self._endpoint("revocation", rules.revocation_answer)
+        self.api: Endpoint = self._endpoint("api", rules.api_answer)
+        self.elsewhere: Endpoint = self._endpoint("elsewhere", rules.nowhere_answer)
 
     def start(self) -> Self:
         """Listen; after a `close()`, on the same port as before."""

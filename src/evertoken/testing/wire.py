@@ -46,7 +46,7 @@ class Wire(ThreadingHTTPServer):
     ) -> None:
         self.respond = respond
         self.clock = clock
-        self.gate = Gate()
+        self.gate: Gate = Gate()
         self._ssl_context = ssl_context
         self._lock = threading.Lock()  # guards all below
         self._closing = False
@@ -58,6 +58,8 @@ class Wire(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Bind without `HTTPServer`'s lookup of the host name, which may use DNS."""
         TCPServer.server_bind(self)
+        self.server_name: str
+        self.server_port: int
         self.server_name, self.server_port = self.socket.getsockname()
 
     def get_request(self) -> tuple[socket.socket, object]:
