@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         RevocationFailed,
         TokenError,
     )
+    from evertoken.grants.client_credentials import ClientCredentialsGrant
     from evertoken.grants.password import PasswordGrant
     from evertoken.managers import TokenManagers
     from evertoken.status import Status
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BearerAuth",
+    "ClientCredentialsGrant",
     "ConfigurationError",
     "FileStore",
     "GrantRefused",
@@ -66,6 +68,7 @@ _MODULES = {
         "RevocationFailed",
         "TokenError",
     ],
+    "grants.client_credentials": ["ClientCredentialsGrant"],
     "grants.password": ["PasswordGrant"],
     "engine.manager": ["TokenManager"],
     "managers": ["TokenManagers"],

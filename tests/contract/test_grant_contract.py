@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken import PasswordGrant
+from evertoken import ClientCredentialsGrant, PasswordGrant
 from evertoken.testing import GrantContract
 from support.contracts import outcomes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from evertoken.ports import Grant
     from evertoken.testing import TokenServer
@@ -41,6 +42,27 @@ class TestPasswordGrantOfCallables(GrantContract):
             client_secret=secret,
             username=token_server.username,
             password=password,
+        )
+
+
+class TestClientCredentialsGrant(GrantContract):
+    @pytest.fixture
+    def make_grant(self, token_server: TokenServer) -> Callable[[], Grant]:
+        return lambda: ClientCredentialsGrant(
+            token_server.token_url,
+            client_id=token_server.client_id,
+            client_secret=token_server.client_secret,
+            revoke_url=token_server.revoke_url,
+        )
+
+
+class TestClientCredentialsGrantWithAnAssertion(GrantContract):
+    @pytest.fixture
+    def make_grant(self, token_server: TokenServer, tmp_path: Path) -> Callable[[], Grant]:
+        path = tmp_path / "assertion"
+        path.write_text(token_server.client_secret)
+        return lambda: ClientCredentialsGrant(
+            token_server.token_url, client_id=token_server.client_id, client_assertion=path
         )
 
 

@@ -355,7 +355,7 @@ def test_a_server_may_require_no_client() -> None:
 
 
 def test_a_secret_needs_an_id() -> None:
-    with pytest.raises(ValueError, match="client_secret needs a client_id"):
+    with pytest.raises(ValueError, match="a client_secret needs a client_id"):
         made(client_id=None, client_secret="s")
 
 

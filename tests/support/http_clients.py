@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from evertoken.events import Event
     from evertoken.grants.client_auth import ClientAuth
     from evertoken.grants.credentials import Secret
-    from evertoken.ports import TokenStore
+    from evertoken.ports import Grant, TokenStore
     from evertoken.testing import TokenServer
 
 WAIT = 20.0
@@ -77,7 +77,7 @@ def grant_of(
 def manager_of(
     server: TokenServer,
     *,
-    grant: PasswordGrant | None = None,
+    grant: Grant | None = None,
     store: TokenStore | None = None,
     policy: RefreshPolicy | None = None,
     timeout: float = WAIT,

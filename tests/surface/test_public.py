@@ -18,6 +18,7 @@ import requests
 import evertoken
 from evertoken import (
     BearerAuth,
+    ClientCredentialsGrant,
     ConfigurationError,
     FileStore,
     GrantRefused,
@@ -37,6 +38,7 @@ from evertoken import (
     ports,
     squadrun,
 )
+from evertoken.grants.options import EndpointOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +97,13 @@ SIGNATURES: dict[Callable[..., object], Signature] = {
         "proxies": None,
         "transport": None,
         "allow_http": False,
+    },
+    ClientCredentialsGrant: {
+        "token_url": REQUIRED,
+        None: None,
+        "client_id": REQUIRED,
+        "client_secret": None,
+        "client_assertion": None,
     },
     RefreshPolicy: {
         None: None,
@@ -155,7 +164,8 @@ class TestNames:
         assert sorted(evertoken.__all__) == sorted(
             [
                 *("TokenManager", "BearerAuth", "Token", "TokenKey", "RefreshPolicy", "Status"),
-                *("PasswordGrant", "MemoryStore", "FileStore", "TokenManagers"),
+                *("PasswordGrant", "ClientCredentialsGrant"),
+                *("MemoryStore", "FileStore", "TokenManagers"),
                 *("TokenError", "GrantRefused", "GrantUnavailable", "InvalidTokenResponse"),
                 *("RefreshTimeout", "RevocationFailed", "InsecureURL", "ConfigurationError"),
                 "squadrun",
@@ -207,6 +217,11 @@ class TestSignatures:
         assert squadrun.ManagerOptions.__annotations__.keys() == of_manager
         assert squadrun.GrantOptions.__annotations__.keys() == of_grant
         assert squadrun.Options.__annotations__.keys() == of_manager | of_grant
+
+    def test_of_every_grant_at_a_token_endpoint_take_the_options_of_a_password_grant(self) -> None:
+        own = {"token_url", "client_id", "client_secret", "username", "password", None}
+
+        assert EndpointOptions.__annotations__.keys() == set(SIGNATURES[PasswordGrant]) - own
 
     def test_of_a_token_are_its_fields_and_its_secrets_are_hidden(self) -> None:
         shown = {each.name: each.repr for each in dataclasses.fields(Token)}

@@ -31,6 +31,7 @@ _TAKEN = frozenset(
     {
         *("grant_type", "client_id", "client_secret", "scope"),
         *("username", "password", "refresh_token"),
+        *("client_assertion", "client_assertion_type"),
     }
 )
 """Parameters that have an option of their own."""

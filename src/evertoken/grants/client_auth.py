@@ -1,4 +1,4 @@
-"""Client authentication at the token endpoint (RFC 6749 section 2.3)."""
+"""Client authentication at the token endpoint (RFC 6749 section 2.3, RFC 7523 section 2.2)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 ClientAuth = Literal["body", "basic", "basic-raw"]
 """In the body, by HTTP Basic, or by HTTP Basic without form-encoding the credentials first."""
 
+_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -23,7 +25,8 @@ class Client:
     Attributes:
         identity: the client id; None where the server wants none.
         secret: None for a public client, which names itself in the body.
-        method: how a client with a secret authenticates.
+        method: how a client with a secret authenticates; `"assertion"`: its secret is a JWT, sent
+            in the body.
 
     Raises:
         GrantUnavailable: the id has a colon, and `method` would not encode it.
@@ -31,7 +34,7 @@ class Client:
 
     identity: str | None
     secret: str | None = field(repr=False)
-    method: ClientAuth
+    method: ClientAuth | Literal["assertion"]
 
     def __post_init__(self) -> None:
         if self.method == "basic-raw" and ":" in (self.identity or ""):
@@ -44,8 +47,16 @@ class Client:
         """Its part of the body."""
         if self.identity is None or not self._in_body:
             return []
-        secret = [] if self.secret is None else [("client_secret", self.secret)]
-        return [("client_id", self.identity), *secret]
+        return [("client_id", self.identity), *self._secret_form]
+
+    @property
+    def _secret_form(self) -> list[tuple[str, str]]:
+        if self.secret is None:
+            return []
+        if self.method == "assertion":
+            kind = ("client_assertion_type", _ASSERTION_TYPE)
+            return [kind, ("client_assertion", self.secret)]
+        return [("client_secret", self.secret)]
 
     @property
     def headers(self) -> list[tuple[str, str]]:
@@ -62,7 +73,7 @@ class Client:
     @property
     def other_method(self) -> str:
         """What to try if the server does not know this client; empty for a public one."""
-        if self.secret is None:
+        if self.secret is None or self.method == "assertion":
             return ""
         if self._in_body:
             return 'or the server wants them by HTTP Basic: client_auth="basic"'
@@ -74,7 +85,7 @@ class Client:
 
     @property
     def _in_body(self) -> bool:
-        return self.method == "body" or self.secret is None
+        return self.method in {"body", "assertion"} or self.secret is None
 
     @property
     def _pair(self) -> str:

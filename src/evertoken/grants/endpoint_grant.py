@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 from evertoken import ownership
 from evertoken.errors import discreet
 from evertoken.grants import additions
+from evertoken.grants.client_assertion import ClientAssertion
 from evertoken.grants.credentials import given, read
 from evertoken.grants.token_endpoint import TokenRequest
 from evertoken.runtime.lazy import lazy
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from evertoken.credentials import Credentials
     from evertoken.grants import travelling
     from evertoken.grants.additions import Pairs
+    from evertoken.grants.client_assertion import AssertionSource
     from evertoken.grants.client_auth import Client, ClientAuth
     from evertoken.grants.credentials import Secret
     from evertoken.grants.token_endpoint import TokenEndpoint
@@ -61,9 +63,12 @@ class EndpointGrant:
         endpoint: the server's.
         client_id, client_secret: text or callables. No id: the server wants none. No secret, or an
             empty one: a public client.
+        client_assertion: in the place of a secret, a JWT (RFC 7523 section 2.2): a callable or the
+            path of a file, read at each grant.
 
     Raises:
-        ValueError: an empty id, or a secret without an id.
+        ValueError: an empty id, a secret without an id, or both a secret and an assertion.
+        TypeError: a credential is not of a kind that can be read.
     """
 
     __slots__ = ("_client_id", "_client_secret", "_endpoint", "_last_tag", "_said")
@@ -71,15 +76,23 @@ class EndpointGrant:
     _SECRETS: ClassVar[tuple[str, ...]] = ("client_secret",)
     """The options that do not pickle as text."""
 
+    _REMEDY: ClassVar[str]
+    """What an error proposes if the server answers `invalid_grant`."""
+
     def __init__(
         self,
         endpoint: TokenEndpoint,
         *,
         client_id: Secret | None,
         client_secret: Secret | None,
+        client_assertion: AssertionSource | None = None,
     ) -> None:
+        if client_assertion is not None:
+            if client_secret:
+                raise ValueError("client_secret and client_assertion exclude each other")
+            client_secret = ClientAssertion(client_assertion)
         if client_id is None and client_secret:
-            raise ValueError("client_secret needs a client_id")
+            raise ValueError("a client_secret needs a client_id")
         self._endpoint = endpoint
         self._client_id = None if client_id is None else given("client_id", client_id)
         self._client_secret = given("client_secret", client_secret) if client_secret else None
@@ -156,11 +169,13 @@ class EndpointGrant:
         """
         own, client, fields = self._own(), self._client(), self._fields()
         extra = additions.read_parameters(self._endpoint.extra)
-        parts = (client.identity, client.secret, *own.credentials)
+        parts = (client.identity, self._told_by(client.secret), *own.credentials)
         source = self.source
         scope = [("scope", self.scope)] if self.scope else []
         hidden = additions.secret_values(self._endpoint.extra, extra)
-        request = TokenRequest([*own.form, *scope, *extra], client, fields, [*own.secrets, *hidden])
+        request = TokenRequest(
+            [*own.form, *scope, *extra], client, fields, [*own.secrets, *hidden], self._REMEDY
+        )
         account = own.username or client.identity or "a client without an id"
         return credentials.Credentials(
             key=self._key(client.identity, own.username, fields),
@@ -222,7 +237,13 @@ class EndpointGrant:
         return self._endpoint.client(
             None if self._client_id is None else read("client_id", self._client_id),
             None if secret is None else read("client_secret", secret),
+            asserted=isinstance(secret, ClientAssertion),
         )
+
+    def _told_by(self, secret: str | None) -> str | None:
+        """What tells the client's secret from others."""
+        source = self._client_secret
+        return source.credential(secret) if isinstance(source, ClientAssertion) else secret
 
     def _fields(self) -> Pairs:
         return additions.read_fields(self._endpoint.headers)

@@ -41,7 +41,6 @@ _CODES = frozenset(
 """Error codes of OAuth 2.0 and its extensions (IANA's registry)."""
 
 _REMEDIES = {
-    "invalid_grant": "check the user name and the password",
     "invalid_client": "check the client id and the client secret",
     "unauthorized_client": "the client may not use this grant",
     "unsupported_grant_type": "the server does not offer this grant",
@@ -63,6 +62,7 @@ def failure(
     secrets: Collection[str] = (),
     endpoint: EndpointKind = "token",
     other_method: str = "",
+    remedy: str = "",
 ) -> TokenError:
     """The error that an answer without a token stands for.
 
@@ -71,6 +71,7 @@ def failure(
         secrets: masked in whatever the error quotes of the server's words.
         endpoint: the kind of it, for the error to name.
         other_method: of client authentication, for the error to propose.
+        remedy: what to do about an `invalid_grant`.
     """
     secrets = [*secrets, *answer.sent]
     error, description = _oauth_error(answer, secrets)
@@ -82,11 +83,11 @@ def failure(
         return invalid(answer, what, endpoint=endpoint)
     local = answer.status == _PROXY_WANTS_LOGIN
     told = ": ".join(part for part in (error, description) if part)
-    remedy = "" if local else _remedy(answer, error, other_method)
+    hint = "" if local else _hint(answer, error, other_method, remedy)
     return kind(
         (what if local else f"the {endpoint} endpoint {what} (status {answer.status})")
         + (f": {told}" if told else "")
-        + (f" ({remedy})" if remedy else ""),
+        + (f" ({hint})" if hint else ""),
         status=answer.status,
         content_type=answer.content_type,
         error=error,
@@ -145,8 +146,10 @@ def _code(code: str, secrets: Collection[str]) -> str:
     return code if code in _CODES else clean(code, secrets, withheld="***")
 
 
-def _remedy(answer: Answer, error: str | None, other_method: str) -> str:
+def _hint(answer: Answer, error: str | None, other_method: str, remedy: str) -> str:
     """What to do about a 4xx or a 5xx."""
+    if error == "invalid_grant":
+        return remedy
     parts = [_REMEDIES.get(error or "", "")]
     if answer.status in _NOT_THERE and error not in _REMEDIES:
         parts.append(f"check the URL {clean(_plain(answer.url))}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from evertoken import urls
 from evertoken.core.token import LONGEST_LIFETIME
@@ -26,24 +26,47 @@ else:
     response = lazy("evertoken.grants.response")
 
 
+class EndpointOptions(TypedDict, total=False):
+    """What every grant at a token endpoint takes by keyword; `PasswordGrant` documents each.
+
+    `scope`, `extra` (`audience`, `resource` …) and `headers` are part of the identity.
+    """
+
+    revoke_url: str | None
+    scope: str | None
+    extra: Mapping[str, Secret] | None
+    headers: Mapping[str, Secret] | None
+    client_auth: ClientAuth
+    timeout: float
+    deadline: float
+    default_lifetime: float
+    lifetime: float | None
+    max_lifetime: float | None
+    verify: bool | str | ssl.SSLContext
+    cert: str | tuple[str, str] | None
+    proxies: Mapping[str, str] | None
+    transport: Callable[[], requests.Session] | None
+    allow_http: bool
+
+
 def token_endpoint(
     token_url: str,
     *,
-    revoke_url: str | None,
-    scope: str | None,
-    extra: Mapping[str, Secret] | None,
-    headers: Mapping[str, Secret] | None,
-    client_auth: ClientAuth,
-    default_lifetime: float,
-    lifetime: float | None,
-    max_lifetime: float | None,
-    timeout: float,
-    deadline: float,
-    verify: bool | str | ssl.SSLContext,
-    cert: str | tuple[str, str] | None,
-    proxies: Mapping[str, str] | None,
-    transport: Callable[[], requests.Session] | None,
-    allow_http: bool,
+    revoke_url: str | None = None,
+    scope: str | None = None,
+    extra: Mapping[str, Secret] | None = None,
+    headers: Mapping[str, Secret] | None = None,
+    client_auth: ClientAuth = "body",
+    timeout: float = 10.0,
+    deadline: float = 30.0,
+    default_lifetime: float = 300.0,
+    lifetime: float | None = None,
+    max_lifetime: float | None = None,
+    verify: bool | str | ssl.SSLContext = True,
+    cert: str | tuple[str, str] | None = None,
+    proxies: Mapping[str, str] | None = None,
+    transport: Callable[[], requests.Session] | None = None,
+    allow_http: bool = False,
 ) -> TokenEndpoint:
     """The endpoint with these options, the same object for equal ones.
 

@@ -82,6 +82,7 @@ class PasswordGrant(EndpointGrant):
     __slots__ = ("_password", "_username")
 
     _SECRETS: ClassVar = ("password", "client_secret")
+    _REMEDY = "check the user name and the password"
 
     @discreet
     def __init__(

@@ -71,6 +71,7 @@ def parse(
     secrets: Collection[str] = (),
     timed: bool = True,
     other_method: str = "",
+    remedy: str = "",
 ) -> Granted:
     """What `answer` grants.
 
@@ -79,6 +80,7 @@ def parse(
         secrets: masked in whatever an error quotes of the server's words.
         timed: whether `expires_in` counts; False: another lifetime was set.
         other_method: of client authentication, for an error to propose.
+        remedy: what to do about an `invalid_grant`, for its error to propose.
 
     Raises:
         GrantRefused: a verdict on the credentials, under any status.
@@ -90,7 +92,7 @@ def parse(
     # some send null, or nothing, along with a token
     error = members.get("error") if members else None
     if not answer.is_success or (error and isinstance(error, str)):
-        raise failure(answer, secrets=secrets, other_method=other_method)
+        raise failure(answer, secrets=secrets, other_method=other_method, remedy=remedy)
     answer = answer.masked(secrets)
     if members is None:
         raise invalid(answer, _no_document(answer))

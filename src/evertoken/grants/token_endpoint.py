@@ -44,12 +44,14 @@ class TokenRequest:
         client: its credentials.
         headers: header fields, without those of the client.
         secrets: what no error may repeat, besides those of the client.
+        remedy: what an error proposes if the server answers `invalid_grant`.
     """
 
     form: Pairs = field(repr=False)
     client: Client = field(repr=False)
     headers: Pairs = field(repr=False)
     secrets: list[str] = field(repr=False)
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ class TokenEndpoint:
             secrets=[*request.secrets, *client.secrets],
             timed=self.lifetime is None,
             other_method=client.other_method,
+            remedy=request.remedy,
         )
         for note in granted.notes:
             say(note)
@@ -122,13 +125,19 @@ class TokenEndpoint:
         read = functools.partial(additions.read_fields, self.headers)
         revocation.revoke(self._reach, self.revoke_url, token, client=client, headers=read)
 
-    def client(self, identity: str | None, secret: str | None) -> Client:
+    def client(self, identity: str | None, secret: str | None, *, asserted: bool = False) -> Client:
         """The credentials of a client, as this server wants them.
+
+        Args:
+            identity: the client id.
+            secret: its secret or, if `asserted`, an assertion in the place of one.
+            asserted: whether `secret` is an assertion.
 
         Raises:
             GrantUnavailable: they cannot be sent.
         """
-        return client_authentication.Client(identity, secret, self.client_auth)
+        method = "assertion" if asserted else self.client_auth
+        return client_authentication.Client(identity, secret, method)
 
     @property
     def _reach(self) -> Endpoint:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from evertoken.testing.record import Recorded
 
 _HTML = {"Content-Type": "text/html; charset=utf-8"}
+_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _CREDENTIALS = frozenset(
     {"client_id", "client_secret", "username", "password", "refresh_token", "token"}
 )
@@ -46,7 +47,7 @@ Rule: TypeAlias = "Callable[[Settings, Ledger, Recorded], Answer]"
 
 
 def token_answer(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
-    """The token endpoint: the password grant, and a refresh with rotation."""
+    """The token endpoint: password, client credentials, and a refresh with rotation."""
     grant = _GRANTS.get(_field(request, "grant_type"))
     if objection := _misdirected(request):
         return objection
@@ -121,7 +122,10 @@ def _repeated_field(request: Recorded) -> Answer | None:
 
 def _unknown_client(settings: Settings, request: Recorded) -> Answer | None:
     expected = (settings.client_id, settings.client_secret)
-    in_body = (_field(request, "client_id"), _field(request, "client_secret"))
+    secret = _field(request, "client_secret")
+    if _field(request, "client_assertion_type") == _ASSERTION_TYPE:
+        secret = _field(request, "client_assertion")
+    in_body = (_field(request, "client_id"), secret)
     encoded = settings.basic_auth == "encoded"
     by_basic = _basic(request.headers.get("Authorization", ""), encoded=encoded)
     if expected in {by_basic, in_body}:
@@ -150,10 +154,14 @@ def _password_grant(settings: Settings, ledger: Ledger, request: Recorded) -> An
     given = (_field(request, "username"), _field(request, "password"))
     if given != (settings.username, settings.password):
         return Answer.error("invalid_grant", description="Invalid credentials given.")
+    scope, objection = _scope_wanted(settings, request)
+    return objection or _granted(settings, ledger.issue(scope, _lifetime(settings.expires_in)))
+
+
+def _scope_wanted(settings: Settings, request: Recorded) -> tuple[str, Answer | None]:
     wanted = request.form.get("scope", [settings.scope])[0]
-    if not set(wanted.split(" ")) <= set(settings.scope.split(" ")):
-        return Answer.error("invalid_scope")
-    return _granted(settings, ledger.issue(wanted, _lifetime(settings.expires_in)))
+    known = set(wanted.split(" ")) <= set(settings.scope.split(" "))
+    return wanted, None if known else Answer.error("invalid_scope")
 
 
 def _refresh_grant(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
@@ -164,15 +172,26 @@ def _refresh_grant(settings: Settings, ledger: Ledger, request: Recorded) -> Ans
     return Answer.error("invalid_grant") if pair is None else _granted(settings, pair)
 
 
-_GRANTS = {"password": _password_grant, "refresh_token": _refresh_grant}
+def _client_grant(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
+    """Without a refresh token (RFC 6749 section 4.4.3)."""
+    scope, objection = _scope_wanted(settings, request)
+    pair = ledger.issue(scope, _lifetime(settings.expires_in))
+    return objection or _granted(settings, pair, refreshable=False)
 
 
-def _granted(settings: Settings, pair: Pair) -> Answer:
+_GRANTS = {
+    "client_credentials": _client_grant,
+    "password": _password_grant,
+    "refresh_token": _refresh_grant,
+}
+
+
+def _granted(settings: Settings, pair: Pair, *, refreshable: bool = True) -> Answer:
     document: dict[str, Json] = {
         "access_token": pair.access,
         "token_type": "Bearer",
         "expires_in": settings.expires_in,
-        "refresh_token": pair.refresh,
+        **({"refresh_token": pair.refresh} if refreshable else {}),
         "scope": pair.scope,
         **settings.extra,
     }

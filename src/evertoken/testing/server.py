@@ -39,7 +39,8 @@ class TokenServer:
 
     Attributes:
         client_id, client_secret, username, password: the accepted credentials, in the body; the
-            client's also by HTTP Basic. They are random for each server, so that no two share an
+            client's also by HTTP Basic, its secret also as a client assertion (RFC 7523). They are
+            random for each server, so that no two share an
             identity. With an empty secret the client is public; with an empty id too, no client is
             required.
         expires_in: `expires_in` in the token response, any JSON value. If it is a number, or a
