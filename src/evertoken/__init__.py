@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         TokenError,
     )
     from evertoken.grants.client_credentials import ClientCredentialsGrant
+    from evertoken.grants.function import FunctionGrant
     from evertoken.grants.password import PasswordGrant
     from evertoken.managers import TokenManagers
     from evertoken.status import Status
@@ -38,6 +39,7 @@ __all__ = [
     "ClientCredentialsGrant",
     "ConfigurationError",
     "FileStore",
+    "FunctionGrant",
     "GrantRefused",
     "GrantUnavailable",
     "InsecureURL",
@@ -69,6 +71,7 @@ _MODULES = {
         "TokenError",
     ],
     "grants.client_credentials": ["ClientCredentialsGrant"],
+    "grants.function": ["FunctionGrant"],
     "grants.password": ["PasswordGrant"],
     "engine.manager": ["TokenManager"],
     "managers": ["TokenManagers"],

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
-from evertoken import ClientCredentialsGrant, PasswordGrant
+from evertoken import ClientCredentialsGrant, FunctionGrant, PasswordGrant
 from evertoken.testing import GrantContract
 from support.contracts import outcomes_of
+from support.token_client import form_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +66,15 @@ class TestClientCredentialsGrantWithAnAssertion(GrantContract):
         return lambda: ClientCredentialsGrant(
             token_server.token_url, client_id=token_server.client_id, client_assertion=path
         )
+
+
+class TestFunctionGrant(GrantContract):
+    @pytest.fixture
+    def make_grant(self, token_server: TokenServer) -> Callable[[], Grant]:
+        def log_in() -> requests.Response:
+            return requests.post(token_server.token_url, form_of(token_server), timeout=10)
+
+        return lambda: FunctionGrant(log_in, name="fleet", credentials=token_server.password)
 
 
 # -- what the contract is worth --------------------------------------------------------------------

@@ -165,12 +165,14 @@ def test_another_callable_does_not_receive_the_token_of_the_first(  # S50
         manager("forged-assertion").token()
 
 
-def test_equal_sources_share_a_token(token_server: TokenServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "callable"])
+def test_equal_sources_share_a_token(token_server: TokenServer, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "token"
     path.write_text(token_server.client_secret)
+    source = path if kind == "file" else path.read_text
     memory = MemoryStore()
     for _ in range(2):
-        grant = grant_of(token_server, client_assertion=Path(path))
+        grant = grant_of(token_server, client_assertion=source)
         type(manager_of(token_server))(grant, memory=memory).token()
     assert token_server.grants == 1
 

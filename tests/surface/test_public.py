@@ -21,6 +21,7 @@ from evertoken import (
     ClientCredentialsGrant,
     ConfigurationError,
     FileStore,
+    FunctionGrant,
     GrantRefused,
     GrantUnavailable,
     InsecureURL,
@@ -105,6 +106,14 @@ SIGNATURES: dict[Callable[..., object], Signature] = {
         "client_secret": None,
         "client_assertion": None,
     },
+    FunctionGrant: {
+        "fetch": REQUIRED,
+        None: None,
+        "name": REQUIRED,
+        "credentials": None,
+        "revoke": None,
+        "deadline": 30.0,
+    },
     RefreshPolicy: {
         None: None,
         "refresh_before": 120.0,
@@ -164,7 +173,7 @@ class TestNames:
         assert sorted(evertoken.__all__) == sorted(
             [
                 *("TokenManager", "BearerAuth", "Token", "TokenKey", "RefreshPolicy", "Status"),
-                *("PasswordGrant", "ClientCredentialsGrant"),
+                *("PasswordGrant", "ClientCredentialsGrant", "FunctionGrant"),
                 *("MemoryStore", "FileStore", "TokenManagers"),
                 *("TokenError", "GrantRefused", "GrantUnavailable", "InvalidTokenResponse"),
                 *("RefreshTimeout", "RevocationFailed", "InsecureURL", "ConfigurationError"),

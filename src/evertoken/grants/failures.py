@@ -57,7 +57,7 @@ def unavailable(error: Exception, origin: str, *, sent: bool) -> GrantUnavailabl
         origin: of the endpoint.
         sent: whether the endpoint may have received a part of the request.
     """
-    chain = list(_chain(error))
+    chain = list(links(error))
     what, transient = _cause(error, chain)
     for link in chain:
         # some refer to each other: their frames would keep the form until they are collected
@@ -118,7 +118,7 @@ def _of_tunnel(status: int) -> tuple[str, bool]:
     return f"it opened no tunnel (status {status})", status >= 500  # noqa: PLR2004  server errors
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def links(error: BaseException) -> Iterator[BaseException]:
     """`error` and all that led to it: urllib3 keeps reasons as attributes and arguments too."""
     seen: set[int] = set()
     waiting: list[object] = [error]

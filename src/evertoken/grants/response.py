@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from evertoken.grants.answer import Answer, Members
 
 # RFC 6750 section 2.1 allows less than RFC 6749 appendix A.12 does: a space would end the token
-_TOKEN = re.compile(r"[\x21-\x7e]+")
+TOKEN = re.compile(r"[\x21-\x7e]+")
 _REFRESH_TOKEN = re.compile(r"[\x20-\x7e]+")
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*|")
 _NUMBER = re.compile(r"[0-9]{1,300}(?:\.[0-9]{1,300})?")
@@ -121,7 +121,7 @@ def _access_token(answer: Answer, members: Members) -> str:
     value = members.get("access_token")
     if not isinstance(value, str) or not value:
         raise invalid(answer, "access_token is missing, empty or not text")
-    if not _TOKEN.fullmatch(value):
+    if not TOKEN.fullmatch(value):
         raise invalid(answer, "access_token has characters that no header may carry")
     return value
 
