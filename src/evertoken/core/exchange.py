@@ -165,7 +165,7 @@ class Exchange:
         """The result of a failure, recorded for every manager that it binds.
 
         After the deadline only a refusal counts, since other errors may come from a suspended
-            process.
+        process.
         """
         kind = kind or FailureKind.of(error)
         if kind is FailureKind.REFUSED:

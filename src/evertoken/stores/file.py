@@ -127,7 +127,7 @@ class FileStore:
         """Hold the lock of `key`; `BUSY` if another process holds it beyond `timeout` seconds.
 
         `ABSENT` if the file system does not support locks, which is logged once. Each process then
-            renews alone.
+        renews alone.
         """
         with self._locked(self._path_of(key, ".lock"), timeout) as lock:
             if lock.hold is Hold.HELD:
