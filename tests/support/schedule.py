@@ -272,7 +272,7 @@ class Schedule:
                 patch.setattr(module, "threading", parts)
             patch.setattr(process, "current", current)
             patch.setattr(pool, "submit", self._submit)
-            patch.setattr(reports, "tell", lambda _call: None)
+            patch.setattr(reports, "enqueue", lambda _call: None)
             patch.setattr(time, "time", self.wall)
             patch.setattr(time, "perf_counter", self._boot)
             # filelock's, and those of other libraries
