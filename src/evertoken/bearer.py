@@ -1,4 +1,4 @@
-"""What the auth of every HTTP client decides: which URLs get the token, which answers refuse it."""
+"""The decisions of every HTTP client's auth: which URLs get the token, which answers reject it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from evertoken.runtime.waiters import Flow
 
 _SCHEME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""A token of HTTP (RFC 9110 section 11.1)."""
+"""An auth-scheme (RFC 9110 section 11.1)."""
 
 _SCOPE_ERROR = re.compile(r'error\s*=\s*"?insufficient_scope\b', re.IGNORECASE)
 
 BEARER = "Bearer"
-"""The scheme of the header that a manager makes (RFC 6750 section 2.1)."""
+"""The scheme in a manager's header (RFC 6750 section 2.1)."""
 
 Response_contra = TypeVar("Response_contra", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bearer(Generic[Response_contra]):
-    """Decides about requests and answers, whatever client sends them.
+    """Decides about requests and answers of any HTTP client.
 
     Attributes:
-        manager: hands out and replaces the token.
+        manager: provides and replaces the token.
         origins: the origins that receive the token.
         retry_statuses: statuses that mean a dead token.
         is_unauthorized: detects a dead token in a response with another status; None: not used.
@@ -59,7 +59,7 @@ class Bearer(Generic[Response_contra]):
         scheme: str,
         allow_http: bool,
     ) -> Self:
-        """What the arguments of a client's `BearerAuth` say, checked.
+        """Check the arguments of a client's `BearerAuth`.
 
         Raises:
             InsecureURL, ValueError, TypeError: as `evertoken.BearerAuth` says.
@@ -91,20 +91,20 @@ class Bearer(Generic[Response_contra]):
         return True
 
     def header_flow(self) -> Flow[str]:
-        """The value of `Authorization`; waits if no token is usable."""
+        """The value of `Authorization`. Waits if no token is usable."""
         return with_scheme((yield from self.manager.header_flow()), self.scheme)
 
     def needs_body(self, status: int) -> bool:
-        """Whether the predicate of the user's decides about a response with `status`."""
+        """Whether the user's predicate decides about a response with `status`."""
         return self.is_unauthorized is not None and status not in self.retry_statuses
 
     @staticmethod
     def lacks_scope(challenge: str) -> bool:
-        """Whether `WWW-Authenticate` says that a valid token lacks a scope (RFC 6750 3.1)."""
+        """Whether `WWW-Authenticate` means that a valid token lacks a scope (RFC 6750 3.1)."""
         return bool(_SCOPE_ERROR.search(challenge))
 
     def refuses(self, response: Response_contra, status: int, url: str | None) -> bool:
-        """Whether `response`, an answer of `url` with `status`, means a dead token."""
+        """Whether `response`, from `url` with `status`, means a dead token."""
         if status in self.retry_statuses:
             return True
         if self.is_unauthorized is None:
@@ -121,7 +121,7 @@ class Bearer(Generic[Response_contra]):
         return False
 
     def replacement_flow(self, sent: str, status: int) -> Flow[str | None]:
-        """The header to send after an answer with `status` refused `sent`; None: none is available.
+        """The header to send after `sent` was rejected with `status`; None if there is none.
 
         An error is logged once per kind, since the caller gets the answer.
         """
@@ -135,7 +135,7 @@ class Bearer(Generic[Response_contra]):
         return None if header is None else with_scheme(header, self.scheme)
 
     def warn_of_body(self, url: str) -> None:
-        """Say once why a refused request is not sent again."""
+        """Log once why a rejected request is not sent again."""
         origin = origin_of(url)
         message = (
             f"{origin} refused a request whose body is a stream, which cannot be sent again: send "
@@ -144,7 +144,7 @@ class Bearer(Generic[Response_contra]):
         self.warn(f"{origin} body", message)
 
     def _warn_of(self, url: str) -> None:
-        # an invalid URL cannot be sent to either, and the client says so
+        # the client itself raises for an invalid URL
         if (origin := origin_of(url)) is not None:
             ours = ", ".join(sorted(self.origins.names))
             self.warn(origin, f"no token is sent to {origin}: it is not one of {ours}")

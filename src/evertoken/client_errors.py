@@ -1,4 +1,4 @@
-"""Errors raised inside an HTTP client: a `TokenError` that belongs to the client's own family too.
+"""Errors raised inside an HTTP client: a `TokenError` that is an error of that client too.
 
 Code that catches the client's base error, or `TokenError`, around a call of the client then also
 catches errors of its auth. Each kind of `TokenError` has one such subclass per client, of the same
@@ -26,9 +26,9 @@ class Family:
     """The errors of one HTTP client.
 
     Args:
-        module: the module that offers these errors by name, and this object as `FAMILY`.
-        base: the base error of the client.
-        attributes: what each of its errors has, with a value that holds no secret.
+        module: the module that exports these errors by name, and this object as `FAMILY`.
+        base: the client's base error.
+        attributes: the attributes of all its errors, with values that hold no secret.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Family:
         self._joined: dict[type[TokenError], type[TokenError]] = {}
 
     def of(self, error: TokenError) -> TokenError:
-        """Return an equal error that is one of the client's too.
+        """Return an equal error that is also an error of the client.
 
         It has no traceback, cause or context. Raise it outside the except block that caught
         `error`, which would become its context.
@@ -60,7 +60,7 @@ class Family:
         raise AttributeError(f"module {self._module!r} has no attribute {name!r}")
 
     def join(self, kind: type[TokenError]) -> type[TokenError]:
-        """The class that is both of `kind` and of this family."""
+        """The class that derives from both `kind` and the client's base error."""
         if kind not in self._joined:
             # if two threads get here at once, both use the class of the first
             self._joined.setdefault(kind, self._subclass(kind))
@@ -94,6 +94,6 @@ class Family:
 def rebuilt(
     module: str, kind: type[TokenError], message: str, attributes: dict[str, object]
 ) -> TokenError:
-    """The error of the family of `module`, as it was before it was pickled."""
+    """Rebuild a pickled error of the family of `module`."""
     family: Family = importlib.import_module(module).FAMILY
     return errors.rebuild(family.join(kind), message, attributes)

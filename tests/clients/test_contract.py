@@ -1,4 +1,4 @@
-"""The auth of every HTTP client keeps the same promises."""
+"""The contract that the auth of every HTTP client keeps."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def sent_to(server: TokenServer) -> list[list[str]]:
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the library warned of."""
+    """The library's warnings."""
     return [record.getMessage() for record in warned(caplog) if record.name == "evertoken"]
 
 
 def whole(response: Any) -> bytes:
-    """The body of a response of any client, which has been read."""
+    """The body of a response of any client, after it has been read."""
     body = getattr(response, "content", None)
     return body if isinstance(body, bytes) else response._body
 
@@ -66,7 +66,7 @@ def test_a_request_carries_the_token(
     assert sent_to(token_server) == [[manager.header()]]
 
 
-def test_a_header_that_the_caller_set_is_replaced(
+def test_the_callers_own_header_is_replaced(
     client: AnyClient, manager: TokenManager, token_server: TokenServer
 ) -> None:  # S59
     given = {"Authorization": "Bearer left-over"}
@@ -76,7 +76,7 @@ def test_a_header_that_the_caller_set_is_replaced(
     assert sent_to(token_server) == [[manager.header()]]
 
 
-def test_another_origin_gets_no_token_and_is_warned_of_once(
+def test_another_origin_gets_no_token_and_is_logged_once(
     client: AnyClient,
     manager: TokenManager,
     other_server: TokenServer,
@@ -89,7 +89,7 @@ def test_another_origin_gets_no_token_and_is_warned_of_once(
     assert [line.startswith("no token is sent to ") for line in warnings(caplog)] == [True]
 
 
-def test_another_scheme_may_be_named(
+def test_another_scheme_may_be_configured(
     client: AnyClient, manager: TokenManager, token_server: TokenServer
 ) -> None:  # S61
     auth = client.auth(manager, scheme="Token")
@@ -124,7 +124,7 @@ def test_a_redirect_to_another_origin_drops_the_token(
     assert token_server.grants == 1
 
 
-def test_a_redirect_to_another_named_origin_arrives_with_the_token(
+def test_a_redirect_to_another_named_origin_keeps_the_token(
     client: AnyClient,
     manager: TokenManager,
     token_server: TokenServer,
@@ -162,7 +162,7 @@ def test_a_401_costs_one_renewal_and_one_replay_of_the_same_body(
     assert [each.status for each in events if isinstance(each, Replayed)] == [401]
 
 
-def test_the_second_401_is_the_callers(
+def test_a_second_401_is_returned_to_the_caller(
     client: AnyClient, manager: TokenManager, token_server: TokenServer
 ) -> None:  # S31
     token_server.api.answer_next(DENIED, DENIED)
@@ -181,7 +181,7 @@ def test_a_token_that_lacks_a_scope_is_not_renewed(
     assert token_server.grants == 1
 
 
-def test_a_403_means_a_dead_token_where_that_is_named(
+def test_a_403_means_a_dead_token_only_if_configured(
     client: AnyClient, manager: TokenManager, token_server: TokenServer
 ) -> None:  # S33
     token_server.api.answer_next(Answer(403, (), b"denied"))
@@ -191,7 +191,7 @@ def test_a_403_means_a_dead_token_where_that_is_named(
     assert client.send(auth, "GET", token_server.api_url).status == 200
 
 
-def test_a_dead_token_may_be_told_by_the_body(
+def test_a_predicate_may_detect_a_dead_token_in_the_body(
     client: AnyClient, manager: TokenManager, token_server: TokenServer
 ) -> None:
     def says_expired(response: Any) -> bool:
@@ -205,7 +205,7 @@ def test_a_dead_token_may_be_told_by_the_body(
     assert token_server.grants == 2
 
 
-def test_a_predicate_that_raises_hands_back_the_answer(
+def test_if_a_predicate_raises_the_caller_gets_the_answer(
     client: AnyClient,
     manager: TokenManager,
     token_server: TokenServer,
@@ -234,13 +234,13 @@ def test_a_body_that_can_be_read_only_once_is_not_sent_again(
     assert manager.header() != old
 
 
-def test_a_cookie_that_the_401_set_goes_along_with_the_replay(
+def test_a_cookie_set_by_the_401_is_sent_with_the_replay(
     client: AnyClient, manager: TokenManager, token_server: TokenServer
 ) -> None:
     token_server.api.answer_next(Answer(401, {"Set-Cookie": "session=new; Path=/"}, b"denied"))
     client.send(client.auth(manager), "GET", token_server.api_url, headers={"Cookie": "other=kept"})
     cookies = token_server.api.requests[-1].headers.get_all("Cookie")
-    # requests leaves a header of the caller's alone
+    # requests keeps the caller's own header
     assert cookies in (["other=kept; session=new"], ["other=kept"])
 
 
@@ -266,7 +266,7 @@ def test_an_error_belongs_to_the_clients_family_too(
     assert caught.value.__context__ is None
 
 
-def test_a_token_that_cannot_be_replaced_leaves_the_answer_to_the_caller(
+def test_if_the_token_cannot_be_replaced_the_caller_gets_the_answer(
     client: AnyClient, token_server: TokenServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     manager = manager_of(token_server, grant=grant_of(token_server))

@@ -1,4 +1,4 @@
-"""The client credentials grant: what is posted, by which client authentication, and whose it is."""
+"""The client credentials grant: its form, its client authentication and its identity."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def grant_of(server: TokenServer, **options: Any) -> ClientCredentialsGrant:
-    """A grant with the server's client, where no other proof is given."""
+    """A grant with the server's client, unless another proof is given."""
     if "client_assertion" not in options:
         options.setdefault("client_secret", server.client_secret)
     return ClientCredentialsGrant(
@@ -41,7 +41,7 @@ def posted(server: TokenServer) -> dict[str, str]:
 # -- what is posted --------------------------------------------------------------------------------
 
 
-def test_a_grant_posts_the_client_and_nothing_of_a_user(token_server: TokenServer) -> None:
+def test_a_grant_posts_the_client_and_no_user(token_server: TokenServer) -> None:
     token = grant_of(token_server, scope="read", extra={"audience": "api"}).request()
     assert posted(token_server) == {
         "grant_type": "client_credentials",
@@ -54,13 +54,15 @@ def test_a_grant_posts_the_client_and_nothing_of_a_user(token_server: TokenServe
 
 
 @pytest.mark.parametrize("method", ["basic", "basic-raw"])
-def test_by_basic_the_body_names_no_client(token_server: TokenServer, method: str) -> None:  # S4
+def test_with_http_basic_the_body_has_no_client(
+    token_server: TokenServer, method: str
+) -> None:  # S4
     token_server.basic_auth = "encoded" if method == "basic" else "raw"
     grant_of(token_server, client_auth=method).request()
     assert posted(token_server) == {"grant_type": "client_credentials"}
 
 
-def test_an_assertion_is_posted_in_the_place_of_the_secret(token_server: TokenServer) -> None:
+def test_an_assertion_is_posted_instead_of_the_secret(token_server: TokenServer) -> None:
     grant_of(token_server, client_assertion=lambda: token_server.client_secret).request()
     assert posted(token_server) == {
         "grant_type": "client_credentials",
@@ -70,7 +72,7 @@ def test_an_assertion_is_posted_in_the_place_of_the_secret(token_server: TokenSe
     }
 
 
-def test_an_assertion_beats_the_method_of_the_secret(token_server: TokenServer) -> None:  # S4
+def test_an_assertion_overrides_client_auth(token_server: TokenServer) -> None:  # S4
     grant = grant_of(
         token_server, client_assertion=lambda: token_server.client_secret, client_auth="basic"
     )
@@ -119,13 +121,13 @@ def refusing_manager(server: TokenServer, **options: Any) -> TokenManager:
 
 
 def refused(manager: TokenManager) -> None:
-    """One call that fails by a refusal, after another that learnt of it."""
+    """The error of a second call after a refusal."""
     for _ in range(2):
         with pytest.raises(GrantRefused):
             manager.token()
 
 
-def test_a_refused_callable_is_posted_once_though_it_signs_anew_each_time(  # S48
+def test_a_refused_assertion_is_posted_once_although_it_is_signed_each_time(  # S48
     token_server: TokenServer,
 ) -> None:
     numbers = itertools.count()
@@ -138,7 +140,7 @@ def test_a_refused_callable_is_posted_once_though_it_signs_anew_each_time(  # S4
     assert token_server.token_requests == 1
 
 
-def test_another_content_of_a_file_is_another_credential(  # S48
+def test_changed_content_of_a_file_is_another_credential(  # S48
     token_server: TokenServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "token"
@@ -177,7 +179,7 @@ def test_equal_sources_share_a_token(token_server: TokenServer, tmp_path: Path, 
     assert token_server.grants == 1
 
 
-def test_a_file_travels_and_a_literal_secret_does_not(tmp_path: Path) -> None:  # F7
+def test_a_file_pickles_and_a_literal_secret_does_not(tmp_path: Path) -> None:  # F7
     path = tmp_path / "token"
     path.write_text("an-assertion")
     grant = ClientCredentialsGrant(URL, client_id="c", client_assertion=path)
@@ -205,7 +207,7 @@ def test_a_file_travels_and_a_literal_secret_does_not(tmp_path: Path) -> None:  
         ({"client_secret": "s", "username": "u"}, TypeError, "username"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(
+def test_meaningless_options_are_rejected(
     options: dict[str, Any], error: type[Exception], reason: str
 ) -> None:
     with pytest.raises(error, match=reason):

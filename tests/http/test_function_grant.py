@@ -1,4 +1,4 @@
-"""A function as a grant: what it may return and raise, and what becomes of it."""
+"""`FunctionGrant`: what its function may return and raise."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def fixed() -> tuple[str, float]:
 # -- what it returns -------------------------------------------------------------------------------
 
 
-def test_a_json_login_with_names_of_its_own(token_server: TokenServer) -> None:
+def test_a_json_login_with_its_own_names(token_server: TokenServer) -> None:
     token_server.token_endpoint.answer_always(
         Answer.json({"token": "their-token", "validTill": time.time() + 600})
     )
@@ -72,7 +72,7 @@ def test_a_response_is_read_as_a_token_endpoint_answers(token_server: TokenServe
     assert token.refresh_token
 
 
-def test_the_times_of_a_token_are_taken_for_its_lifetime_alone() -> None:
+def test_the_times_of_a_token_count_only_for_its_lifetime() -> None:
     token = grant(lambda: Token("a-token", issued_at=0.0, expires_at=60.0, scope="read")).request()
     assert (token.value, token.scope, token.lifetime) == ("a-token", "read", 60.0)
     assert token.issued_at == pytest.approx(time.time(), abs=10)
@@ -99,7 +99,7 @@ def test_a_long_lifetime_is_cut_to_a_year() -> None:  # S18
         (("planted\r\ntoken", 60), "no header"),
     ],
 )
-def test_what_is_not_a_token_is_a_typed_error_that_does_not_show_it(  # S15
+def test_a_result_that_is_not_a_token_raises_a_typed_error_without_showing_it(  # S15
     returned: object, reason: str
 ) -> None:
     with pytest.raises(InvalidTokenResponse, match=reason) as caught:
@@ -125,7 +125,7 @@ def raising(error: BaseException) -> Callable[[], NoReturn]:
     return fetch
 
 
-def test_a_refusal_is_raised_as_it_is_and_latched(token_server: TokenServer) -> None:
+def test_a_refusal_is_raised_unchanged_and_remembered(token_server: TokenServer) -> None:
     calls = []
 
     def log_in() -> Fetched:
@@ -160,7 +160,7 @@ def test_changed_credentials_end_a_cool_down(token_server: TokenServer) -> None:
             time.sleep(0.05)
 
 
-def test_anything_else_is_a_local_failure_told_by_its_type_alone() -> None:  # F31
+def test_any_other_exception_is_a_local_failure_named_only_by_its_type() -> None:  # F31
     for error in (KeyError("planted-key"), SystemExit(3)):
         told = error_of(raising(error))
         assert isinstance(told, GrantUnavailable)
@@ -169,7 +169,7 @@ def test_anything_else_is_a_local_failure_told_by_its_type_alone() -> None:  # F
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, GrantRefused), (503, GrantUnavailable)])
-def test_raise_for_status_is_judged_by_the_answer(
+def test_an_error_of_raise_for_status_is_judged_by_its_response(
     token_server: TokenServer, status: int, kind: type[Exception]
 ) -> None:
     token_server.refuse("invalid_grant" if status == 401 else "server_error", status=status)
@@ -183,7 +183,7 @@ def test_raise_for_status_is_judged_by_the_answer(
     assert getattr(error, "status", None) == status
 
 
-def test_a_lost_answer_binds_everyone_and_a_refused_connection_this_process(  # S53
+def test_a_lost_answer_binds_everyone_and_a_refused_connection_only_this_process(  # S53
     token_server: TokenServer,
 ) -> None:
     def log_in() -> requests.Response:
@@ -196,7 +196,7 @@ def test_a_lost_answer_binds_everyone_and_a_refused_connection_this_process(  # 
     assert (getattr(lost, "local", None), getattr(refused, "local", None)) == (False, True)
 
 
-def test_the_words_of_a_server_are_masked_of_what_was_posted(  # S55
+def test_posted_secrets_are_masked_in_the_servers_text(  # S55
     token_server: TokenServer,
 ) -> None:
     token_server.refuse("invalid_grant", description="planted-password is wrong")
@@ -236,7 +236,7 @@ def test_another_function_of_the_same_name_does_not_receive_the_token() -> None:
     assert other.token().value == "their-own"
 
 
-def test_it_travels_with_a_plain_function_alone() -> None:  # F7
+def test_it_pickles_only_with_a_plain_function() -> None:  # F7
     assert pickled(grant(fixed)) == grant(fixed)
     for held in (grant(partial(str, "planted")), grant(fixed, credentials="planted")):
         with pytest.raises(TypeError, match="does not pickle") as caught:
@@ -244,7 +244,7 @@ def test_it_travels_with_a_plain_function_alone() -> None:  # F7
         assert "planted" not in str(caught.value)
 
 
-def test_it_is_revoked_by_a_function_or_only_forgotten() -> None:
+def test_it_is_revoked_by_a_function_or_only_dropped() -> None:
     revoked: list[str] = []
     token = grant(fixed).request()
     grant(fixed, revoke=lambda it: revoked.append(it.value)).revoke(token)
@@ -254,7 +254,7 @@ def test_it_is_revoked_by_a_function_or_only_forgotten() -> None:
             held.revoke(token)
 
 
-def test_options_that_make_no_sense_are_refused() -> None:
+def test_meaningless_options_are_rejected() -> None:
     with pytest.raises(ValueError, match="name"):
         FunctionGrant(fixed, name="")
     with pytest.raises(TypeError, match="callable"):

@@ -1,4 +1,4 @@
-"""One interface to HTTP clients, so that one suite of tests decides the auth of each."""
+"""One interface to HTTP clients, so that one suite tests the auth of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMEOUT = 20
 
 
 class Reply(NamedTuple):
-    """What the caller gets.
+    """The caller's result.
 
     Attributes:
         status: the status.
@@ -36,11 +36,11 @@ class Reply(NamedTuple):
 
 
 class AnyClient(Protocol):
-    """Sends a request with an auth of its own kind."""
+    """Sends requests with the auth for one HTTP client."""
 
     @property
     def family(self) -> type[Exception]:
-        """The base of all errors of the client."""
+        """The client's base error."""
 
     def auth(self, manager: TokenManager, **options: Any) -> Any:
         """The auth for this client."""
@@ -55,7 +55,7 @@ class AnyClient(Protocol):
         stream: bool = False,
         headers: dict[str, str] | None = None,
     ) -> Reply:
-        """Send one request, following redirects; `stream`: as a body that can be read only once."""
+        """Send one request, following redirects; `stream`: the body can be read only once."""
 
 
 class Requests:
@@ -82,7 +82,7 @@ class Requests:
 
 
 class Httpx:
-    """Of httpx or httpx2, in a thread."""
+    """httpx or httpx2, in a thread."""
 
     def __init__(self, module: Any, auths: Any) -> None:
         self.module = module
@@ -109,7 +109,7 @@ class Httpx:
 
 
 class AsyncHttpx(Httpx):
-    """In a task."""
+    """httpx or httpx2, in a task."""
 
     def send(
         self,
@@ -164,7 +164,7 @@ def parts(body: bytes | None) -> Iterator[bytes]:
 
 
 async def async_parts(body: bytes | None) -> AsyncIterator[bytes]:
-    """The same for a task."""
+    """The same body for a task."""
     yield body or b""
 
 

@@ -39,11 +39,11 @@ def bearer_auth(
     """A middleware for `aiohttp.ClientSession` that sends the manager's token to its origins.
 
     Options and behaviour are those of `evertoken.BearerAuth`. A task that waits for a token does
-    not hold its event loop. aiohttp calls its middlewares for each hop of a redirect, so that each
-    hop is decided by its own URL. What differs:
+    not block its event loop. aiohttp calls its middlewares for each hop of a redirect, so the URL
+    of each hop decides whether it gets the token. The differences:
 
-    - A refused request whose body is a stream is not sent again.
-    - `is_unauthorized` gets responses whose body has been read: it is not for streamed responses.
+    - A rejected request whose body is a stream is not sent again.
+    - `is_unauthorized` gets responses whose body has been read, so it does not suit streaming.
     - Errors of this middleware are an `aiohttp.ClientError` as well as a `TokenError`.
 
     ```python
@@ -96,7 +96,7 @@ async def _sent(
 
 
 class _Client:
-    """What an exchange needs to know of aiohttp; one for each request."""
+    """Adapts aiohttp to an exchange; one object per request."""
 
     def __init__(self, request: ClientRequest) -> None:
         self._request = request
@@ -125,10 +125,10 @@ class _Client:
         return self._request
 
     def _take_cookies(self, response: ClientResponse) -> None:
-        """Send the cookies that `response` set, beside those that the request had."""
+        """Add the cookies that `response` set to those of the request."""
         if not response.cookies:
             return
-        # unsafe: hosts that are IP addresses have cookies, too
+        # unsafe: accept cookies of hosts that are IP addresses too
         jar = aiohttp.CookieJar(unsafe=True)
         jar.update_cookies(response.cookies, response.url)
         request = self._request

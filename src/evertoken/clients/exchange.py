@@ -1,4 +1,4 @@
-"""What happens around one request, whatever client sends it: written once, run by each client."""
+"""The exchange around one request, written once as a generator that each client runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ResponseT_contra = TypeVar("ResponseT_contra", contravariant=True)
 
 
 class Answer(NamedTuple):
-    """What counts of a response.
+    """The parts of a response that decide.
 
     Attributes:
         status: its status.
@@ -32,29 +32,29 @@ class Answer(NamedTuple):
 
 
 class Client(Protocol[RequestT, ResponseT_contra]):
-    """What an exchange needs to know of an HTTP client."""
+    """The interface of an HTTP client to an exchange."""
 
     def url(self, request: RequestT) -> str:
-        """Where `request` goes."""
+        """The URL of `request`."""
 
     def sign(self, request: RequestT, header: str) -> None:
         """Set its `Authorization`."""
 
     def answer(self, response: ResponseT_contra) -> Answer:
-        """What counts of `response`."""
+        """The parts of `response` that decide."""
 
     def repeated(self, response: ResponseT_contra, header: str) -> RequestT | None:
-        """The request of `response` with another `Authorization`; None: its body is gone."""
+        """The request of `response` with another `Authorization`; None if its body is consumed."""
 
 
 class Send(NamedTuple, Generic[RequestT]):
-    """An effect: send `request`, and answer with its response."""
+    """An effect: send `request`. The result is its response."""
 
     request: RequestT
 
 
 class Read(NamedTuple, Generic[ResponseT]):
-    """An effect: read the body of `response`, at which a predicate of the user's is to look."""
+    """An effect: read the body of `response`, for the user's predicate."""
 
     response: ResponseT
 
@@ -65,11 +65,11 @@ Exchange = "Generator[Wait | Read[ResponseT] | RequestT, ResponseT | None, Respo
 def exchange(
     bearer: Bearer[ResponseT], client: Client[RequestT, ResponseT], request: RequestT
 ) -> Generator[Wait | Send[RequestT] | Read[ResponseT], ResponseT | None, ResponseT]:
-    """Send `request` with the token, and once more if the token is refused.
+    """Send `request` with the token, and once more if the token is rejected.
 
-    It yields what it needs: a `Wait`, a `Send`, or a `Read` of the last response. A client that
-    follows redirects by itself may have dropped the token on the way to another one of the
-    origins: that hop is sent again, too, once.
+    It yields effects: a `Wait`, a `Send`, or a `Read` of the last response. A client that follows
+    redirects itself may have dropped the token on a redirect to another one of the origins; that
+    hop is also sent again, once.
 
     Returns:
         The response that the caller gets.

@@ -23,14 +23,14 @@ class BearerAuth(HttpxAuth[httpx2.Request, httpx2.Response], httpx2.Auth):
     """`auth=` of `httpx2.Client` and `httpx2.AsyncClient`, bound to the token's origins.
 
     Options and behaviour are those of `evertoken.BearerAuth`. A task that waits for a token does
-    not hold its event loop. What differs:
+    not block its event loop. The differences:
 
     - httpx2 follows redirects without asking an auth. It keeps the token within an origin, drops it
       on the way to any other, and keeps it from `http://` to `https://` on one host. If it has
       dropped the token on the way to another one of `origins`, and that one refuses the request,
       the request is sent there once more, with the token.
-    - A refused request whose body is a stream, or a file given as `content=`, is not sent again.
-    - `is_unauthorized` gets responses whose body has been read: it is not for streamed responses.
+    - A rejected request whose body is a stream, or a file given as `content=`, is not sent again.
+    - `is_unauthorized` gets responses whose body has been read, so it does not suit streaming.
     - Errors of this auth are an `httpx2.HTTPError` as well as a `TokenError`.
 
     ```python

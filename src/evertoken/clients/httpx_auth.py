@@ -1,4 +1,4 @@
-"""The auth of httpx and of httpx2, which have the same interface, from one source."""
+"""The common auth of httpx and httpx2, which have the same interface."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Response(Protocol):
 
     @property
     def request(self) -> Any:
-        """The request that it answers."""
+        """The answered request."""
 
     @property
     def cookies(self) -> Any:
-        """What it sets."""
+        """The cookies that it sets."""
 
     def read(self) -> bytes:
         """Its body."""
@@ -101,7 +101,7 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
         )
 
     def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, ResponseT, None]:
-        """Yield `request` with the token, and what is sent after its response."""
+        """Yield `request` with the token, then the requests that follow from its response."""
         with contextlib.closing(exchange(self._bearer, self, request)) as steps:
             answer: ResponseT | None = None
             while (step := self._next(steps, answer)) is not None:
@@ -114,7 +114,7 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
                     step.response.read()
 
     async def async_auth_flow(self, request: RequestT) -> AsyncGenerator[RequestT, ResponseT]:
-        """As `sync_auth_flow`; the event loop goes on while a token is waited for."""
+        """Like `sync_auth_flow`, without blocking the event loop."""
         with contextlib.closing(exchange(self._bearer, self, request)) as steps:
             answer: ResponseT | None = None
             while (step := self._next(steps, answer)) is not None:
@@ -131,7 +131,7 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
         steps: Generator[Wait | Send[RequestT] | Read[ResponseT], ResponseT | None, ResponseT],
         answer: ResponseT | None,
     ) -> Wait | Send[RequestT] | Read[ResponseT] | None:
-        """The next step; None at the end. Errors are raised as the client's own."""
+        """The next step, or None at the end. Raises errors of the client's family."""
         try:
             return steps.send(answer)
         except StopIteration:
@@ -152,7 +152,7 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
         request.headers["Authorization"] = header
 
     def answer(self, response: ResponseT) -> Answer:
-        """What counts of `response`."""
+        """The parts of `response` that decide."""
         return Answer(
             response.status_code,
             str(response.request.url),
@@ -161,11 +161,11 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
         )
 
     def repeated(self, response: ResponseT, header: str) -> RequestT | None:
-        """The request of `response` with another `Authorization`; None: its body is gone."""
+        """The request of `response` with another `Authorization`; None if its body is consumed."""
         sent = response.request
         if not self._is_kept(sent.stream):
             return None
-        # a new one, so that `history` shows what was sent before
+        # a new request, so that `history` shows what was sent before
         again: RequestT = type(sent)(
             sent.method,
             sent.url,
@@ -178,7 +178,7 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
         return again
 
     def _is_kept(self, stream: object) -> bool:
-        """Whether a body can be sent twice: it is in memory, or in files that can be rewound."""
+        """Whether a body can be sent twice: it is in memory or in files that can be rewound."""
         if isinstance(stream, self.client.ByteStream):
             return True
         files = [getattr(field, "file", b"") for field in getattr(stream, "fields", ())]
@@ -187,7 +187,7 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
         )
 
     def _take_cookies(self, request: RequestT, response: ResponseT) -> None:
-        """Send the cookies that `response` set, beside those that the request had."""
+        """Add the cookies that `response` set to those of the request."""
         if not response.cookies:
             return
         given = SimpleCookie(request.headers.pop("Cookie", ""))
@@ -196,7 +196,7 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
         request.headers["Cookie"] = given.output(attrs=[], header="", sep=";").strip()
 
     def __call__(self, request: object) -> NoReturn:
-        """Say that this auth was given to another client."""
+        """Raise the error for an auth that was passed to another client."""
         client, here = type(request).__module__.partition(".")[0], type(self).__module__
         raise TypeError(
             f"{here}.BearerAuth is not for {client}: use evertoken.clients.{client}.BearerAuth, "
@@ -221,5 +221,5 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
 
 
 def _can_rewind(file: Any) -> bool:
-    # the client itself rewinds it before it reads it
+    # the client itself rewinds it before reading
     return bool(getattr(file, "seekable", lambda: False)())

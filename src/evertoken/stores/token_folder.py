@@ -1,4 +1,4 @@
-"""What a token folder holds, by its files alone: whose tokens, without any credentials."""
+"""Lists the tokens in a token folder and their owners, without credentials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"([0-9a-f]{32})\.json")
 
 _SEALED = b"gAAAA"
-"""How everything begins that Fernet has encrypted."""
+"""The beginning of all data encrypted with Fernet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class TokenFile:
 
     Attributes:
         path: of the file.
-        owner: whose token; None if the file does not say, or cannot be used.
-        entry: what it holds; None if it cannot be used.
-        flaw: why it cannot be used; empty: it can.
+        owner: the owner of the token; None if the file does not name one, or cannot be used.
+        entry: its entry; None if the file cannot be used.
+        flaw: why the file cannot be used; empty if it can.
     """
 
     path: str
@@ -43,8 +43,8 @@ def token_files(folder: str | os.PathLike[str]) -> Iterator[TokenFile]:
     """The token files in `folder`, by name.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        OSError: it cannot be read.
+        FileNotFoundError: the folder does not exist.
+        OSError: the folder cannot be read.
     """
     for name in sorted(os.listdir(folder)):
         if found := _NAME.fullmatch(name):

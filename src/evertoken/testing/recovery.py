@@ -1,4 +1,4 @@
-"""The managers of this process that ask one server: their waiting ends with its outage."""
+"""Ends the waits of all managers of a server, when a test ends its outage."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from evertoken.engine.manager import TokenManager
 
 
 def end_waits(token_url: str) -> None:
-    """Have each manager that asks `token_url` forget its failures, in its stores too.
+    """Make each manager of `token_url` forget its failures, in its stores too.
 
-    Managers are found by the garbage collector: code under test makes its own, and tells nobody.
+    The managers are found through the garbage collector, since code under test makes its own.
     """
     for found in gc.get_objects():
-        # not by isinstance, which would ask proxies of other libraries for their class
+        # not isinstance, which would resolve lazy proxies of other libraries
         if issubclass(type(found), TokenManager) and _asks(found, token_url):
             ending.forget_failures(found.renewer)
 
 
 def _asks(manager: TokenManager, token_url: str) -> bool:
-    # one that is being constructed has no renewer yet
+    # a manager under construction has no renewer yet
     renewer = getattr(manager, "renewer", None)
     return renewer is not None and getattr(renewer.grant, "token_url", None) == token_url
