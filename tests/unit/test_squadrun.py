@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from evertoken import BearerAuth
+    from evertoken.runtime.waiters import Flow
 
 CREDENTIALS = {
     "SQUADRUN_CLIENT_ID": "client-1",
@@ -113,9 +114,9 @@ def test_all_that_is_missing_is_named_at_once(environment: pytest.MonkeyPatch) -
     with pytest.raises(ConfigurationError) as caught:
         auth.manager.token()
     assert str(caught.value) == (
-        "https://app.squadrun.co/oauth/token/: no client_id and no client_secret and no password: "
-        "pass client_id=… and client_secret=… and password=… or set SQUADRUN_CLIENT_ID and "
-        "SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD"
+        "agent-7 at https://app.squadrun.co/oauth/token/: no client_id and no client_secret and no "
+        "password: pass client_id=… and client_secret=… and password=… or set SQUADRUN_CLIENT_ID "
+        "and SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD"
     )
     assert isinstance(caught.value, ValueError)
 
@@ -193,8 +194,13 @@ def signed(auth: BearerAuth, url: str) -> requests.PreparedRequest:
 
 @pytest.fixture
 def with_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Managers have a token without asking anyone."""
-    monkeypatch.setattr(TokenManager, "header", lambda _: f"Bearer {issued(NOW).value}")
+    """Give every manager a token without a request."""
+
+    def header_flow(_: TokenManager) -> Flow[str]:
+        yield from ()
+        return f"Bearer {issued(NOW).value}"
+
+    monkeypatch.setattr(TokenManager, "header_flow", header_flow)
 
 
 @pytest.mark.usefixtures("with_token")
