@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,6 +37,7 @@ class OutputWatch:
         patch = pytest.MonkeyPatch()
         start = TokenServer.start
 
+        @functools.wraps(start)
         def noted(server: TokenServer) -> TokenServer:
             self._accounts.setdefault(server, [server.client_secret, server.password])
             self._of_this_test.append(server)
