@@ -11,6 +11,7 @@ import requests
 
 from evertoken import (
     BearerAuth,
+    ClientCredentialsGrant,
     FileStore,
     MemoryStore,
     RefreshTimeout,
@@ -152,6 +153,13 @@ def test_a_status_names_the_account_before_and_after_its_first_renewal(  # S64
         error_of(manager)
         error_of(of_callable)
     assert of_callable.status().account == "ann"
+
+
+def test_a_client_of_its_own_is_named_by_its_id(token_server: TokenServer) -> None:  # S64
+    grant = ClientCredentialsGrant(token_server.token_url, client_id="acme-app", client_secret="s")
+    manager = TokenManager(grant, memory=MemoryStore())
+    assert manager.status().account == "acme-app"
+    assert error_of(manager).startswith(f"acme-app at {token_server.token_url}: ")
 
 
 def test_every_event_names_the_account_and_the_token_url(  # S64

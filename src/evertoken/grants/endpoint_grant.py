@@ -117,6 +117,14 @@ class EndpointGrant:
     # -- what it is asked with ---------------------------------------------------------------------
 
     @property
+    def account(self) -> str | None:
+        """What errors and events call the identity before the credentials are read.
+
+        None if that would call a callable.
+        """
+        return self._client_id if isinstance(self._client_id, str) else None
+
+    @property
     def token_url(self) -> str:
         """The token endpoint."""
         return self._endpoint.token_url

@@ -58,7 +58,8 @@ class FunctionGrant(NamedGrant):
         if not callable(fetch):
             raise TypeError("fetch must be callable")
         super().__init__(name, fetch, credentials)
-        self._revoke, self.deadline = revoke, deadline
+        self._revoke = revoke
+        self.deadline: float = deadline
 
     @discreet
     def request(self) -> Token:

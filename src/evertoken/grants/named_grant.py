@@ -39,7 +39,7 @@ class NamedGrant:
     def __init__(self, name: str, how: Callable[[], Fetched], credentials: Secret | None) -> None:
         if not name:
             raise ValueError("name is empty: it is the identity of the token")
-        self.name = name
+        self.name: str = name
         self._how = how
         self._credentials = None if credentials is None else given("credentials", credentials)
 
