@@ -155,7 +155,7 @@ class TestBadUse:
             (["sandbox", "--port", "65536"], "port is 0 to 65535"),
             (["sandbox", "--expires-in", "0"], "expires_in is 1 to"),
             (["sandbox", "--auth-failure", "500"], "'--auth-failure'"),
-            (["sandbox", "--rate-limit", "fast"], "'fast' is no number of calls a minute"),
+            (["sandbox", "--rate-limit", "fast"], "'fast' is not a number of calls a minute"),
             (["sandbox", "--rate-limit", "0/min"], "rate_limit is at least 1"),
             (["sandbox", "--data", f"{os.devnull}/below"], f"{os.devnull}/below cannot be used"),
             (["demo", "--seconds", "0"], "--seconds must be a number above 0"),

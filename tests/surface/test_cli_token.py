@@ -359,7 +359,7 @@ class TestStatus:
         without_one = shell("status").stdout
         path = shell.profile("[default]\n")
 
-        assert f"profile     default (there is no {path})\n" in without_one
+        assert f"profile     default ({path} does not exist)\n" in without_one
         assert f"profile     default ({path})\n" in shell("status").stdout
 
 
@@ -460,7 +460,7 @@ class TestRefresh:
     def test_has_a_new_token_granted_and_does_not_print_it(self, shell: Shell) -> None:
         shell.keep(age=0, left=3600)
 
-        assert answer(shell("refresh")) == "a new token, good for 10 h\n"
+        assert answer(shell("refresh")) == "got a new token, valid for 10 h\n"
         assert answer(shell("token")) != "kept-token\n"
         assert shell.server.grants == 1
 
@@ -520,7 +520,7 @@ class TestRequest:
         revoked = shell("revoke")
 
         assert [done.returncode for done in (granted, held, revoked)] == [0, 0, 0]
-        assert granted.stdout == "a new token, good for 2 h\n"
+        assert granted.stdout == "got a new token, valid for 2 h\n"
         request, *revocations = shell.server.requests
         assert request.form["audience"] == ["https://api"]
         assert all(each.headers["X-Tenant"] == "acme" for each in (request, *revocations))
@@ -596,9 +596,9 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("profile", "message"),
         [
-            ({"password": "hunter2"}, "^password does not belong in there: name a password_file"),
-            ({"client_secret": "hunter2"}, "^client_secret does not belong in there"),
-            ({"user": "u"}, "there is no setting 'user'; there are base_url, client_id, "),
+            ({"password": "hunter2"}, "^password must not be in a profile: set password_file"),
+            ({"client_secret": "hunter2"}, "^client_secret must not be in a profile"),
+            ({"user": "u"}, "unknown setting 'user'; known are base_url, client_id, "),
             ({"username": 7}, "username must be text in quotes"),
             ({"keyring": "yes"}, "keyring must be true or false"),
             (
@@ -697,15 +697,15 @@ class TestProfile:
     @pytest.mark.parametrize(
         ("text", "arguments", "said"),
         [
-            ("[default\n", [], "is no TOML: "),
+            ("[default\n", [], "is not valid TOML: "),
             (
                 'username = "u"\n',
                 [],
-                "username stands outside of a profile: put it below [default]",
+                "username is outside of a profile: move it below [default]",
             ),
-            ('[default]\npassword = "hunter2"\n', [], "password does not belong in there"),
-            ('[a]\nusername = "u"\n', ["--profile", "b"], "no profile 'b' in "),
-            ("", ["--config", "/nowhere/config.toml"], "there is no /nowhere/config.toml"),
+            ('[default]\npassword = "hunter2"\n', [], "password must not be in a profile"),
+            ('[a]\nusername = "u"\n', ["--profile", "b"], "has no profile 'b'; it has: a"),
+            ("", ["--config", "/nowhere/config.toml"], "/nowhere/config.toml does not exist: "),
         ],
     )
     def test_that_is_wrong_is_told_in_a_sentence(
@@ -721,7 +721,7 @@ class TestProfile:
     def test_that_others_can_write_is_not_used(self, shell: Shell, mode: int) -> None:
         shell.profile('[default]\npassword_command = "touch used"\n').chmod(mode)
 
-        assert "can be written by others" in complaint(shell("token", SQUADRUN_PASSWORD=""))
+        assert "others can write to" in complaint(shell("token", SQUADRUN_PASSWORD=""))
 
 
 class TestSecret:
@@ -741,7 +741,7 @@ class TestSecret:
             ("SQUADRUN_PASSWORD_COMMAND", "no-such-program x", "password_command cannot be run: "),
             ("SQUADRUN_PASSWORD_COMMAND", "sh -c 'exit 3'", "password_command ended with status 3"),
             ("SQUADRUN_PASSWORD_COMMAND", "true", "no password: its first line is empty"),
-            ("SQUADRUN_PASSWORD_COMMAND", "it's", "password_command is no command"),
+            ("SQUADRUN_PASSWORD_COMMAND", "it's", "password_command is not a command"),
             ("SQUADRUN_PASSWORD", "", "no password: set SQUADRUN_PASSWORD, or password_file or "),
         ],
     )
@@ -755,7 +755,7 @@ class TestSecret:
         shell.profile("[default]\nkeyring = true\n")
 
         assert complaint(shell("token", SQUADRUN_PASSWORD="")) == (
-            "Error: no password: this system has no keyring that could be used; "
+            "Error: no password: no usable keyring was found on this system; "
             "set SQUADRUN_PASSWORD, or password_file or password_command in a profile"
         )
 
@@ -810,7 +810,7 @@ class TestLogin:
             assert secret not in path.read_text()
         alone = {**blank, **keyring, "SQUADRUN_BASE_URL": ""}
         assert answer(shell("token", **alone)).strip() in shell.server.secrets
-        assert answer(shell("refresh", **alone)) == "a new token, good for 10 h\n"
+        assert answer(shell("refresh", **alone)) == "got a new token, valid for 10 h\n"
 
     def test_offers_what_the_profile_has_and_takes_another_account(
         self, shell: Shell, blank: dict[str, str]
@@ -851,7 +851,7 @@ class TestLogin:
 
         assert (done.returncode, done.stdout) == (0, "")
         assert (
-            "The secrets are kept nowhere: this system has no keyring that could be used. "
+            "The secrets are not kept: no usable keyring was found on this system. "
             "Set SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD, or "
         ) in done.stderr
         told = json.loads(shell("status", "--json", "--profile", "new").stdout)
@@ -869,9 +869,11 @@ class TestLogin:
         assert status == 0
         assert place.exists() == agreed
         if agreed:
-            assert f"the keyring has the secrets in plain text in {place}" in shown
+            assert f"the keyring keeps the secrets in plain text in {place}" in shown
         else:
-            assert "The secrets are kept nowhere: they are not to be in plain text. Set " in shown
+            assert (
+                "The secrets are not kept: you declined to keep them in plain text. Set " in shown
+            )
         profile = (shell.home / "config" / "evertoken" / "config.toml").read_text()
         assert ("keyring = true" in profile) == agreed
 
@@ -893,7 +895,7 @@ class TestLogin:
         allowed = shell("login", "--plain-keyring", **PLAIN)
 
         assert allowed.returncode == 0
-        assert f"the keyring has the secrets in plain text in {place}" in allowed.stderr
+        assert f"the keyring keeps the secrets in plain text in {place}" in allowed.stderr
         assert shell.server.password in place.read_text()
 
     @pytest.mark.parametrize(

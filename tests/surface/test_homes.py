@@ -91,7 +91,7 @@ def test_a_command_without_a_home_explains_how_to_set_a_token_folder(  # F35
 ) -> None:
     said = complaint(contained(RANDOM_USER, COMMAND, command, at=tmp_path, **homeless))
     assert said == (
-        "Error: no home folder is known: set HOME, or name a folder by --token-dir or "
+        "Error: the home folder is not known: set HOME, or name a folder by --token-dir or "
         "SQUADRUN_TOKEN_DIR"
     )
     assert list(tmp_path.iterdir()) == []
@@ -102,7 +102,7 @@ def test_a_command_that_needs_a_profile_explains_how_to_set_its_file(  # F35
     homeless: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     done = contained(RANDOM_USER, COMMAND, *arguments, at=tmp_path, **homeless)
-    said = "Error: no home folder is known: set HOME, or name a file by --config"
+    said = "Error: the home folder is not known: set HOME, or name a file by --config"
     assert complaint(done) == said
     assert list(tmp_path.iterdir()) == []
 

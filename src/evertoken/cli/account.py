@@ -32,12 +32,12 @@ POLICY = RefreshPolicy()
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose token a command is about.
+    """The account that a command is about.
 
     Attributes:
         settings: merged from all sources.
-        profile: its name in the file of profiles.
-        config: that file, whether it is there or not.
+        profile: the name of its profile in the config file.
+        config: the path of the config file, which need not exist.
     """
 
     settings: Settings
@@ -46,10 +46,10 @@ class Account:
 
     @property
     def key(self) -> TokenKey:
-        """Its identity.
+        """The identity of the account.
 
         Raises:
-            Unusable: a part of it is not set.
+            Unusable: a setting is missing; the message names all that are.
         """
         if self.settings.missing:
             self._refuse((*self.settings.missing, *secrets.unset(self.settings, ask=True)))
@@ -57,27 +57,27 @@ class Account:
 
     @property
     def folder(self) -> str:
-        """The folder in which its token is kept.
+        """The folder of its token file.
 
         Raises:
-            HomeUnknown: that would be in a home folder, and none is known.
+            HomeUnknown: the folder would be in the home folder, which is not known.
         """
         return str(expanded(self.settings.token_dir or homes.state_folder()))
 
     @property
     def store(self) -> FileStore:
-        """Where its token is kept; raises as `folder` does."""
+        """The store of its token; raises as `folder` does."""
         return _store(self.folder)
 
     def held(self, now: Instant) -> Snapshot:
-        """What the token file says, without asking anybody."""
+        """The content of its token file; sends nothing."""
         return standing(self.store.load(self.key), now)
 
     def require_safe_url(self) -> None:
-        """See to it that secrets may be sent to its server.
+        """Check that secrets may be sent to its server.
 
         Raises:
-            Unusable: its URL is not a URL, or sends them in plain text.
+            Unusable: base_url is not a URL, or would send them in plain text.
         """
         try:
             urls.checked(self.settings.base_url, what="base_url")
@@ -85,16 +85,16 @@ class Account:
             raise Unusable(str(error)) from None
 
     def manager(self, *, ask: bool = True, password: bool = True) -> TokenManager:
-        """Its manager, with its secrets read now, in the thread that may be interrupted.
+        """A manager for it. Secrets are read now, in the main thread, which Ctrl-C can interrupt.
 
         Args:
-            ask: prompt for secrets that nothing else tells.
-            password: read it; a revocation needs none.
+            ask: prompt for secrets that no setting gives.
+            password: read the password now; a revocation needs none.
 
         Raises:
             Unusable: a setting or a secret is missing or wrong.
         """
-        from evertoken import squadrun  # noqa: PLC0415  a token in a file needs no manager
+        from evertoken import squadrun  # noqa: PLC0415  not needed if the file has a token
 
         self.require_safe_url()
         key, request = self.key, self.settings.request
@@ -132,20 +132,20 @@ class Account:
 
 @functools.cache
 def _store(directory: str) -> FileStore:
-    """The only store of `directory`, so that each trouble is told once per command."""
+    """The only store of `directory`, so that a command logs each problem once."""
     return FileStore(directory)
 
 
 def load(options: Mapping[str, str | None], *, new: bool = False) -> Account:
-    """The account that `options`, the environment and the file of profiles name.
+    """The account given by `options`, the environment and the config file.
 
     Args:
-        options: of the command line, by the names of the settings, `profile` and `config`.
-        new: a profile or a file that is named need not exist yet.
+        options: the command line options, by setting name, with `profile` and `config`.
+        new: the profile and the config file need not exist yet.
 
     Raises:
         Unusable: one of them is wrong.
-        HomeUnknown: the file is in a home folder, and none is known.
+        HomeUnknown: the config file would be in the home folder, which is not known.
     """
     named = options.get("config") or os.environ.get("SQUADRUN_CONFIG")
     profile = options.get("profile") or os.environ.get("SQUADRUN_PROFILE")
@@ -163,13 +163,13 @@ def load(options: Mapping[str, str | None], *, new: bool = False) -> Account:
 
 
 def standing(entry: Entry | None, now: Instant) -> Snapshot:
-    """What `entry` of a token file means at `now`."""
+    """The snapshot of a manager that has loaded `entry` at `now`."""
     fraction = process.jitter_fraction()
     snapshot, token = state.EMPTY, None if entry is None else entry.token
     if token is not None and token.plausible(now):
         snapshot = state.with_token(snapshot, token, now, POLICY, jitter_fraction=fraction)
     for failure in () if entry is None else entry.failures:
-        # an older refusal may be of other credentials: the newest failure is the one to tell
+        # the newest failure: an older refusal may be of other credentials
         if POLICY.in_force(failure, token, now):
             return state.with_failure(snapshot, failure, now, POLICY)
     return snapshot
@@ -181,7 +181,7 @@ def _config(named: str | None, *, needed: bool) -> Path:
     try:
         return config.default_path()
     except HomeUnknown:
-        # all settings may come from options and variables
+        # the config file is optional: options and variables may give every setting
         if needed:
             raise
     return config.UNKNOWN
@@ -192,9 +192,9 @@ def _profile(path: Path, name: str | None, *, new: bool, given: bool) -> Mapping
         profiles = config.read(path)
     except FileNotFoundError:
         if (given or name) and not new:
-            raise Unusable(f"there is no {path}: `evertoken login` writes it") from None
+            raise Unusable(f"{path} does not exist: `evertoken login` writes it") from None
         return {}
     if name and name not in profiles and not new:
         known = ", ".join(profiles) or "none"
-        raise Unusable(f"there is no profile {name!r} in {path}, which has: {known}")
+        raise Unusable(f"{path} has no profile {name!r}; it has: {known}")
     return profiles.get(name or config.DEFAULT, {})

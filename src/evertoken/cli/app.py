@@ -1,4 +1,4 @@
-"""The command `evertoken`: which commands there are; each is loaded when it is named."""
+"""The command `evertoken` and its commands; each is loaded when it is named."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _COMMANDS = {
     "sandbox": "sandbox:sandbox",
     "demo": "demo:demo",
 }
-"""In the order of `--help`: a module below `commands`, and the command in it."""
+"""Module and function of each command, in the order of `--help`."""
 
 _EPILOG = """\b
 Settings come from options, then from SQUADRUN_BASE_URL, _CLIENT_ID, _USERNAME,
-_TOKEN_DIR, then from a profile in the file of profiles. Secrets are never taken
-as an option's value: they come from SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD
+_TOKEN_DIR, then from a profile of the config file. Secrets are never options:
+they come from SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD
 (or these with _FILE or _COMMAND), from the profile's password_file or
 password_command, from the keyring, or from a prompt.
 
 \b
-Exit status: 0 done, 1 no answer or a useless one, 2 bad use or a missing setting,
-3 no usable token (status), 4 credentials refused, 130 interrupted; that of exec
-is the program's.
+Exit status: 0 success, 1 no answer or an invalid one, 2 wrong usage or a missing
+setting, 3 no usable token (status), 4 credentials refused, 130 interrupted; for
+exec, that of the program.
 
 \b
 Completion for bash (zsh, fish alike):
@@ -41,14 +41,14 @@ Completion for bash (zsh, fish alike):
 
 
 class Commands(click.Group):
-    """Imports a command's module when the command is named."""
+    """Imports the module of a command when the command is named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """Their names, in the order of `--help`."""
+        """The names of the commands, in the order of `--help`."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
-        """The command; None where there is none of that name."""
+        """The command; None if there is no such command."""
         if cmd_name not in _COMMANDS:
             return None
         module, name = _COMMANDS[cmd_name].split(":")
@@ -59,4 +59,4 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
 @click.version_option(package_name="evertoken")
 def evertoken() -> None:
-    """A bearer token that is always fresh."""
+    """Keep an OAuth 2.0 access token fresh."""

@@ -1,4 +1,4 @@
-"""The TOML file of profiles: read with distrust, written whole and for its owner alone."""
+"""The config file: profiles in TOML, checked when read, replaced atomically with mode 0600."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT = "default"
-"""The profile that is taken where none is named."""
+"""The profile that is used if none is named."""
 
 
 UNKNOWN = Path("~/.config/evertoken/config.toml")
-"""What messages call the file where no home folder is known; it is never opened."""
+"""The name of the file in messages if the home folder is not known; it is never opened."""
 
 
 def default_path() -> Path:
-    """Where the file is, unless `--config` says otherwise.
+    """The path of the file, unless `--config` gives another.
 
     Raises:
         HomeUnknown: no home folder is known.
@@ -33,13 +33,13 @@ def default_path() -> Path:
 
 
 def read(path: Path) -> dict[str, dict[str, object]]:
-    """The profiles in `path` by name; paths of secrets count from its folder.
+    """The profiles in `path`, by name. Relative paths in them start from its folder.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        Unusable: it is not to be trusted or not to be read.
+        FileNotFoundError: the file does not exist.
+        Unusable: others can write to the file, or it cannot be read.
     """
-    import tomllib  # noqa: PLC0415  where there is no file, nobody needs it
+    import tomllib  # noqa: PLC0415  not needed without a file
 
     try:
         with open(path, "rb") as file:
@@ -50,14 +50,14 @@ def read(path: Path) -> dict[str, dict[str, object]]:
     except OSError as error:
         raise Unusable(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise Unusable(f"{path} is no TOML: {error}") from None
+        raise Unusable(f"{path} is not valid TOML: {error}") from None
     if loose := next((name for name, table in tables.items() if not isinstance(table, dict)), None):
-        raise Unusable(f"{path}: {loose} stands outside of a profile: put it below [{DEFAULT}]")
+        raise Unusable(f"{path}: {loose} is outside of a profile: move it below [{DEFAULT}]")
     return {name: _anchored(table, path.parent) for name, table in tables.items()}
 
 
 def write(path: Path, profile: str, settings: Mapping[str, str | bool]) -> None:
-    """Set `settings` in `profile`, and leave all else in the file as it stands, comments too.
+    """Set `settings` in `profile`, and keep everything else in the file, comments too.
 
     Raises:
         Unusable: the file cannot be written.
@@ -65,7 +65,7 @@ def write(path: Path, profile: str, settings: Mapping[str, str | bool]) -> None:
     import tomlkit  # noqa: PLC0415  only `login` writes
 
     try:
-        # one that is linked, as from a folder of dotfiles, stays linked
+        # keep a symbolic link, as a folder of dotfiles has them
         target = path.resolve()
         text = target.read_text(encoding="utf-8") if target.exists() else ""
         document = tomlkit.parse(text)
@@ -91,11 +91,9 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _require_own(found: os.stat_result, path: Path) -> None:
-    """Only who may act as this user may name commands for it to run."""
+    """Refuse a file that others can write: it may name commands to run as this user."""
     if private_files.others_can_write(found):
-        raise Unusable(
-            f"{path} can be written by others, and it may name commands to run: chmod go-w it"
-        )
+        raise Unusable(f"others can write to {path}, which may name commands to run: chmod go-w it")
 
 
 def _anchored(table: dict[str, object], folder: Path) -> dict[str, object]:

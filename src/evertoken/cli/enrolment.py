@@ -1,4 +1,4 @@
-"""A new account: asked for, tried, and written down only if the server knows it."""
+"""Adds an account: asks for it, requests a token, and writes its profile if that succeeds."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 _ELSEWHERE = "name a client_secret_file and a password_file (or …_command) in the profile"
 
 _REMEDY = (
-    "The secrets are kept nowhere: {}. Set SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD, or "
+    "The secrets are not kept: {}. Set SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD, or "
     f"{_ELSEWHERE}."
 )
 
 
 def enrol(account: Account, *, plain_keyring: bool) -> None:
-    """Ask for what options and variables leave open, have a token granted, write the profile.
+    """Ask for the missing settings, request a token, and write the profile.
 
     Args:
-        account: as far as options, variables and the profile tell.
-        plain_keyring: keep secrets in a keyring that is a file in plain text, without a question.
+        account: as given by options, variables and the profile.
+        plain_keyring: use a keyring that keeps secrets in plain text, without asking.
 
     Raises:
-        TokenError: no token was granted; nothing was written.
-        Unusable: nobody is there to be asked, or the file cannot be written.
+        TokenError: the request failed; nothing was written.
+        Unusable: a setting is missing and there is no terminal, or the file cannot be written.
     """
     account.require_safe_url()
     settings = _identified(account)
@@ -50,36 +50,36 @@ def enrol(account: Account, *, plain_keyring: bool) -> None:
     plain = {name: value for name in PLAIN if (value := getattr(settings, name))}
     config.write(account.config, account.profile, {**plain, **keyring})
 
-    click.echo(f"a token, good for {duration(granted.lifetime)}", err=True)
-    click.echo(f"[{account.profile}] is written to {account.config}", err=True)
+    click.echo(f"got a token, valid for {duration(granted.lifetime)}", err=True)
+    click.echo(f"wrote [{account.profile}] to {account.config}", err=True)
     if obstacle:
         click.echo(_REMEDY.format(obstacle), err=True)
     elif file is not None:
-        click.echo(f"the keyring has the secrets in plain text in {file}", err=True)
+        click.echo(f"the keyring keeps the secrets in plain text in {file}", err=True)
 
 
 def _plain_file() -> str | None:
     with contextlib.suppress(Unusable):
         return secrets.plain_file()
-    # that there is none is said once it is needed
+    # `secrets.keep` reports a missing keyring
     return None
 
 
 def _declined(file: str) -> str:
-    """Ask whether secrets may be kept in plain text in `file`; why not, or nothing.
+    """Ask whether secrets may be kept in plain text in `file`; why not, or an empty text.
 
     Raises:
-        Unusable: nobody is there to be asked.
+        Unusable: there is no terminal.
     """
     what = f"the keyring of this system keeps secrets in plain text in {file}"
     if not sys.stdin.isatty():
         raise Unusable(f"{what}: allow that by --plain-keyring, or {_ELSEWHERE}")
     agreed = click.confirm(f"{what[0].upper()}{what[1:]}. Keep them there?", err=True)
-    return "" if agreed else "they are not to be in plain text"
+    return "" if agreed else "you declined to keep them in plain text"
 
 
 def _kept(settings: Settings, values: dict[str, str]) -> str:
-    """Put `values` into the keyring; why that is not to be had, or nothing."""
+    """Put `values` into the keyring; why that failed, or an empty text."""
     try:
         if values:
             secrets.keep(settings, values)
@@ -101,7 +101,7 @@ def _identified(account: Account) -> Settings:
 
 
 def _told(account: Account, name: str, question: str) -> str:
-    """What an option or a variable tells; what the profile tells may be what is to be replaced."""
+    """The value of an option or variable; a value of the profile is the default of a prompt."""
     value: str | None = getattr(account.settings, name)
     if value and not (sys.stdin.isatty() and value == _stored(account, name)):
         return value
@@ -118,13 +118,13 @@ def _stored(account: Account, name: str) -> object:
 
 def _secret(settings: Settings, name: str) -> str:
     source = settings.secrets.get(name)
-    # what the keyring holds may be what is to be replaced
+    # the secret in the keyring may be outdated
     if source is not None and source.kind is Kind.KEYRING and sys.stdin.isatty():
         return secrets.prompt(name)
     return secrets.read(settings, name, ask=True)
 
 
 def _has_home(settings: Settings, name: str) -> bool:
-    """Whether a file or a command has it already."""
+    """Whether a file or a command provides the secret."""
     source = settings.secrets.get(name)
     return source is not None and source.kind in {Kind.FILE, Kind.COMMAND}

@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and one sentence about what went wrong."""
+"""How a command ends: its exit status, and one sentence about the failure."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from evertoken.errors import GrantRefused, TokenError
 from evertoken.stores.private_folders import HomeUnknown
 
 NO_TOKEN = 3
-"""`status`: there is no usable token."""
+"""`status`: no usable token."""
 
 REFUSED = 4
-"""`status`, and whatever asked the token endpoint: the credentials were refused."""
+"""The token endpoint refused the credentials."""
 
 
 class Failed(click.ClickException):
-    """The token endpoint could not be asked, or what it answered is of no use."""
+    """The token endpoint did not answer, or its answer is invalid."""
 
     exit_code = 1
 
 
 class Unusable(click.ClickException):
-    """The command line, a setting or a credential is missing or wrong."""
+    """An option, a setting or a credential is missing or wrong."""
 
     exit_code = 2
 
@@ -37,25 +37,25 @@ class Refused(click.ClickException):
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C, or no answer to a question; the status is a shell's for the signal."""
+    """Ctrl-C, or a prompt without an answer; the status that shells use for SIGINT."""
 
     exit_code = 130
 
 
 class NotExecutable(click.ClickException):
-    """What a shell says of a program that it cannot run."""
+    """The program cannot be executed; the status that shells use."""
 
     exit_code = 126
 
 
 class NotFound(click.ClickException):
-    """What a shell says of a program that is not there."""
+    """The program does not exist; the status that shells use."""
 
     exit_code = 127
 
 
 class Command(click.Command):
-    """A command whose failures are sentences; with `--debug` the traceback comes before."""
+    """A command that reports a failure as one sentence, after the traceback with `--debug`."""
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the callback."""
@@ -64,10 +64,10 @@ class Command(click.Command):
         except (click.ClickException, click.exceptions.Exit):
             raise
         except (click.Abort, KeyboardInterrupt):
-            click.echo(err=True)  # the cursor may stand behind a question
+            click.echo(err=True)  # the cursor may be behind a prompt
             raise Interrupted("interrupted") from None
         except Exception as error:
-            # for click to end quietly: whoever read our output has gone
+            # click handles it: the reader of the output has closed the pipe
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise
             if ctx.params.get("debug"):
@@ -83,5 +83,5 @@ def _explained(error: Exception) -> click.ClickException:
         return Unusable(str(error))
     if isinstance(error, OSError) and error.errno:
         return Failed(f"{os.strerror(error.errno)}: --debug shows where")
-    # its text may quote what was being handled, a secret too
+    # only its type: the text may quote a secret
     return Failed(f"unexpected {type(error).__name__}: --debug shows where")

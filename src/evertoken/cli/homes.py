@@ -1,4 +1,4 @@
-"""The folders of a user in which commands keep profiles and tokens unless told otherwise."""
+"""The default folders of the config file and of the tokens."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 
 def config_folder() -> Path:
-    """Where the file of profiles is.
+    """The folder of the config file.
 
     Raises:
-        HomeUnknown: it would be in a home folder that is not known.
+        HomeUnknown: it would be in the home folder, which is not known.
     """
     return _of_user(platformdirs.user_config_dir, "name a file by --config")
 
 
 def state_folder() -> Path:
-    """Where tokens are kept; raises as `config_folder` does."""
+    """The folder of the tokens; raises as `config_folder` does."""
     return _of_user(
         platformdirs.user_state_dir, "name a folder by --token-dir or SQUADRUN_TOKEN_DIR"
     )
 
 
 def _of_user(find: Callable[..., str], otherwise: str) -> Path:
-    # where no home folder is known, newer versions of platformdirs raise, and older ones leave `~`
+    # without a home folder, newer versions of platformdirs raise, and older ones keep the `~`
     with contextlib.suppress(RuntimeError, HomeUnknown):
         return expanded(find("evertoken", appauthor=False))
-    raise HomeUnknown(f"no home folder is known: set HOME, or {otherwise}")
+    raise HomeUnknown(f"the home folder is not known: set HOME, or {otherwise}")

@@ -1,4 +1,4 @@
-"""How all accounts of a token folder stand, by its files alone: no credentials are needed."""
+"""The status of every account in a token folder, read from its files, without credentials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from evertoken.stores.token_folder import TokenFile, token_files
 if TYPE_CHECKING:
     from evertoken.cli.account import Account
 
-UNNAMED = "not named: an older version wrote the file, and the next renewal names it"
+UNNAMED = "not named: an older version wrote the file; the next renewal adds the name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Found:
     """One account of the folder.
 
     Attributes:
-        file: what its file says.
-        status: how it stands; None if the file cannot be used.
+        file: its token file.
+        status: its status; None if the file cannot be used.
     """
 
     file: TokenFile
@@ -39,7 +39,7 @@ class Found:
         return NO_TOKEN if self.status is None else report.exit_code(self.status)
 
     def members(self) -> dict[str, object]:
-        """For a program."""
+        """The members of a JSON object."""
         owner = self.file.owner
         return {
             "token_url": None if owner is None else owner.token_url,
@@ -51,14 +51,14 @@ class Found:
         }
 
     def rows(self) -> dict[str, str]:
-        """For a person."""
+        """The lines of a table."""
         owner = self.file.owner
         rows = {"account": UNNAMED}
         if owner is not None:
             rows["account"] = f"{owner.username or owner.client_id or ''} at {owner.token_url}"
             rows["client"] = owner.client_id or ""
         if self.status is None:
-            # what cannot be read does not say whose it is
+            # it does not name an account
             rows = {"state": f"not used: {self.file.flaw}"}
         else:
             rows |= report.rows(self.status)
@@ -70,8 +70,8 @@ class Listing:
     """The accounts of a token folder.
 
     Attributes:
-        folder: where the files are.
-        found: the accounts, in the order of their files' names.
+        folder: its path.
+        found: the accounts, in the order of their file names.
     """
 
     folder: str
@@ -79,14 +79,14 @@ class Listing:
 
     @classmethod
     def of(cls, account: Account, *, every: bool) -> Self:
-        """What the folder of `account` holds.
+        """The accounts in the token folder of `account`.
 
         Args:
-            account: whose settings name the folder, and perhaps a client or a user.
+            account: its settings give the folder, and perhaps a client or a user.
             every: list the accounts of other clients and users too.
 
         Raises:
-            HomeUnknown: the folder is in a home folder that is not known.
+            HomeUnknown: the folder is in the home folder, which is not known.
         """
         try:
             files = [it for it in token_files(account.folder) if every or _belongs(it, account)]
@@ -101,12 +101,12 @@ class Listing:
         return next((code for code in (REFUSED, NO_TOKEN) if code in codes), 0)
 
     def print_json(self) -> None:
-        """One object, on one line."""
+        """Print one JSON object on one line."""
         accounts = [each.members() for each in self.found]
         click.echo(json.dumps({"folder": self.folder, "accounts": accounts}))
 
     def print_table(self) -> None:
-        """A block of lines for each account."""
+        """Print a block of lines for each account."""
         if not self.found:
             click.echo(f"no token file in {self.folder}")
         for number, each in enumerate(self.found):
@@ -124,7 +124,7 @@ def _found(file: TokenFile) -> Found:
 
 
 def _belongs(file: TokenFile, account: Account) -> bool:
-    """Whether `file` is of the client and the user that the settings name, if they name one."""
+    """Whether `file` is of the client and the user in the settings, as far as these are set."""
     wanted = account.settings
     if file.owner is None:
         return not (wanted.client_id or wanted.username)

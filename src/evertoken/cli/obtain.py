@@ -1,4 +1,4 @@
-"""A usable token of an account: from its file, or else granted."""
+"""A usable token of an account: from its token file, or from the token endpoint."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _log = logging.getLogger("evertoken.cli")
 
 
 def obtain(account: Account) -> Token:
-    """A usable token: the one in the file where that is fresh, else one that is granted.
+    """The token of the file if it is fresh, else a new one.
 
-    One in its last minutes is renewed first, since this process ends before a renewal in the
-    background would; where that fails, it serves.
+    A token that is due is renewed first: this process ends before a background renewal would. If
+    the renewal fails, the token is used.
 
     Raises:
-        TokenError: there is none to be had.
+        TokenError: no token is available.
         Unusable: a setting or a secret is missing or wrong.
     """
     now = clock.now()
@@ -36,10 +36,9 @@ def obtain(account: Account) -> Token:
 def _renewed(account: Account, token: Token) -> Token:
     try:
         manager = account.manager(ask=False)
-        # starts a renewal; not refresh(), which ignores a back-off: a shell loop would hammer the
-        # endpoint
+        # not refresh(), which ignores the back-off: a shell loop would hammer the endpoint
         manager.token()
-        # a renewal that has ended by now leaves its error in the status alone
+        # if the renewal has ended by now, only the status has its error
         if (error := manager.settle() or manager.status().last_error) is not None:
             _log.warning("the token was not renewed yet: %s", error)
         return manager.token()

@@ -1,4 +1,4 @@
-"""What the commands about a token have in common: whose it is, and how much is said."""
+"""The options that all commands about a token share: the account, and the log level."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from evertoken.cli.account import Account
 
 _SHARED = (
-    click.option("--profile", metavar="NAME", help="Profile of the file.  [default: default]"),
-    click.option("--config", metavar="FILE", help="File of profiles, in TOML."),
-    click.option("--base-url", metavar="URL", help="Where the API is."),
-    click.option("--client-id", metavar="ID", help="The client."),
-    click.option("--username", metavar="NAME", help="The user."),
-    click.option("--token-dir", metavar="DIRECTORY", help="Where tokens are kept."),
-    click.option("--verbose", is_flag=True, help="Tell on standard error what is done."),
-    click.option("--debug", is_flag=True, help="Tell all of it, with tracebacks."),
+    click.option("--profile", metavar="NAME", help="Profile to use.  [default: default]"),
+    click.option("--config", metavar="FILE", help="Config file, in TOML."),
+    click.option("--base-url", metavar="URL", help="URL of the API."),
+    click.option("--client-id", metavar="ID", help="Client id."),
+    click.option("--username", metavar="NAME", help="User name."),
+    click.option("--token-dir", metavar="DIRECTORY", help="Folder of the tokens."),
+    click.option("--verbose", is_flag=True, help="Log to standard error."),
+    click.option("--debug", is_flag=True, help="Log everything, with tracebacks."),
 )
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
@@ -35,16 +35,16 @@ as_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Print
 
 
 def account(*, new: bool = False) -> Decorator:
-    """Give a command the options that name an account, and the account as its first argument.
+    """Add the options of an account to a command, which gets the account as its first argument.
 
     Args:
-        new: a profile that is named need not exist yet.
+        new: the profile need not exist yet.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(*, verbose: bool, debug: bool, **options: str | None) -> None:
-            # only now: `--help` needs none of it
+            # not for `--help`
             from evertoken.cli.account import load  # noqa: PLC0415  not for --help
             from evertoken.cli.settings import PLAIN  # noqa: PLC0415  likewise
 
@@ -61,12 +61,12 @@ def account(*, new: bool = False) -> Decorator:
 
 
 REPORT_WAIT = 1.0
-"""Seconds that a command waits at most, at its end, for what is yet to be logged."""
+"""Seconds that a command waits at its end, at most, for pending log records."""
 
 
 @contextlib.contextmanager
 def _logged(level: str) -> Iterator[None]:
-    """Show the library's log on standard error."""
+    """Write the library's log to standard error."""
     import logging  # noqa: PLC0415  as above
 
     from evertoken.runtime import reports  # noqa: PLC0415  likewise
@@ -84,13 +84,12 @@ def _logged(level: str) -> Iterator[None]:
     finally:
         reports.catch_up(REPORT_WAIT)
         log.setLevel(before)
-        # a renewal may report after the command has ended: without any handler Python itself
-        # would print that
+        # a renewal may log after the command has ended, and without a handler Python prints it
         log.addHandler(logging.NullHandler())
         log.removeHandler(handler)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a command does not say this anyway: it ends with the error of its renewal."""
+    """Whether the command does not print this itself: it ends with the error of its renewal."""
     told = record.args if isinstance(record.args, tuple) else ()
     return record.name != "evertoken" or not any(isinstance(it, TokenError) for it in told)

@@ -1,4 +1,4 @@
-"""How an account stands, for a person and for a program."""
+"""The status of an account, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ MEANING = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An account at one moment, by its token file alone.
+    """The status of an account, read from its token file.
 
     Attributes:
-        account: whose it is.
-        status: how it stands.
-        file: where its token is kept.
-        mode: that of the file; None: there is no file.
+        account: the account.
+        status: its status.
+        file: the path of its token file.
+        mode: the mode of that file; None if it does not exist.
     """
 
     account: Account
@@ -50,10 +50,10 @@ class Report:
 
     @classmethod
     def of(cls, account: Account) -> Self:
-        """How `account` stands now.
+        """The status of `account` now.
 
         Raises:
-            Unusable: a part of its identity is not set.
+            Unusable: a setting is missing.
         """
         now = clock.now()
         status = status_of(account.held(now), now, Counters(), renewing=False)
@@ -62,7 +62,7 @@ class Report:
 
     @property
     def usable(self) -> bool:
-        """Whether there is a token that may be sent."""
+        """Whether it has a token that may be sent."""
         return self.status.seconds_left > 0
 
     @property
@@ -71,11 +71,11 @@ class Report:
         return exit_code(self.status)
 
     def print_json(self) -> None:
-        """One object, on one line."""
+        """Print one JSON object on one line."""
         click.echo(json.dumps(self._members()))
 
     def print_table(self) -> None:
-        """A line for each thing to know."""
+        """Print one line for each attribute."""
         print_rows(self._rows())
 
     def _members(self) -> dict[str, object]:
@@ -98,7 +98,7 @@ class Report:
             "profile": f"{self.account.profile} ({_place(self.account.config)})",
             **rows(self.status),
             "token file": str(self.file),
-            "its mode": "there is no such file" if self.mode is None else f"{self.mode:04o}",
+            "its mode": "the file does not exist" if self.mode is None else f"{self.mode:04o}",
         }
 
 
@@ -110,7 +110,7 @@ def exit_code(status: Status) -> int:
 
 
 def members(status: Status) -> dict[str, object]:
-    """`status`, for a program."""
+    """`status` as the members of a JSON object."""
     return {
         "state": status.state,
         "usable": status.seconds_left > 0,
@@ -125,7 +125,7 @@ def members(status: Status) -> dict[str, object]:
 
 
 def rows(status: Status) -> dict[str, str]:
-    """`status`, for a person."""
+    """`status` as the lines of a table."""
     found = {"state": MEANING[status.state]}
     if status.seconds_left > 0:
         found["time left"] = f"{duration(status.seconds_left)}, until {_clock(status.expires_at)}"
@@ -142,13 +142,13 @@ def rows(status: Status) -> dict[str, str]:
 
 
 def print_rows(found: Mapping[str, str]) -> None:
-    """A line for each, however long: a path is to be copied, and for grep."""
+    """Print one line for each, never wrapped, so that paths can be copied and grep works."""
     for name, value in found.items():
         click.echo(f"{name:12}{value}")
 
 
 def _place(config: Path) -> str:
-    return str(config) if config.exists() else f"there is no {config}"
+    return str(config) if config.exists() else f"{config} does not exist"
 
 
 def _mode(file: Path) -> int | None:

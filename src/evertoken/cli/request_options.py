@@ -1,4 +1,4 @@
-"""How a profile has the token endpoint asked: parameters, headers, lifetime (pure)."""
+"""The options of the token request in a profile: parameters, headers, lifetime (pure)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 _METHODS = ("body", "basic", "basic-raw")
 
 NAMES = ("client_auth", "extra", "headers", "lifetime")
-"""The settings of a profile that are read here."""
+"""The settings of a profile that this module reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
-    """The options of `PasswordGrant` with these names."""
+    """The options of `PasswordGrant` of these names."""
 
     client_auth: ClientAuth = "body"
     lifetime: float | None = None
@@ -30,13 +30,13 @@ class RequestOptions:
 
 
 def read(profile: Mapping[str, object]) -> RequestOptions:
-    """The options in `profile`; its other settings are passed over.
+    """The options in `profile`; its other settings are ignored.
 
     Raises:
-        ValueError: one has a value that it cannot have.
+        ValueError: an option has an invalid value.
     """
     extra, headers = (_table(name, profile.get(name, {})) for name in ("extra", "headers"))
-    # what the grant would refuse is refused before a command has done half of its work
+    # an invalid value is reported before the command does anything
     additions.parameters(extra)
     additions.fields(headers)
     return RequestOptions(

@@ -1,4 +1,4 @@
-"""Where secrets come from: a variable, a file, a command, the keyring, or who sits there."""
+"""Reads secrets from a variable, a file, a command, the keyring or a prompt."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def read(settings: Settings, name: str, *, ask: bool) -> str:
     """The secret `name`: `"client_secret"` or `"password"`.
 
     Args:
-        settings: say where it is.
-        name: of the setting.
-        ask: prompt for it where nothing says, if a person sits there.
+        settings: give its source.
+        name: the name of the setting.
+        ask: prompt for it on a terminal if no setting gives it.
 
     Raises:
-        Unusable: there is none.
+        Unusable: it is missing or cannot be read.
     """
     source = settings.secrets.get(name)
     if source is None:
@@ -49,14 +49,14 @@ def read(settings: Settings, name: str, *, ask: bool) -> str:
 
 
 def unset(settings: Settings, *, ask: bool) -> tuple[str, ...]:
-    """The secrets that nothing tells, and that nobody is there to be asked for."""
+    """The secrets that no setting gives, if there is no terminal to ask on."""
     if ask and sys.stdin.isatty():
         return ()
     return tuple(name for name in SECRET if name not in settings.secrets)
 
 
 def prompt(name: str) -> str:
-    """Ask for it, without an echo and beside standard output."""
+    """Prompt for it on standard error, without an echo."""
     return str(click.prompt(name.replace("_", " ").capitalize(), hide_input=True, err=True))
 
 
@@ -64,7 +64,7 @@ def keep(settings: Settings, values: dict[str, str]) -> None:
     """Put secrets into the keyring.
 
     Raises:
-        Unusable: there is none that works.
+        Unusable: no keyring works.
     """
     with _private_umask(), _keyring() as keyring:
         for name, value in values.items():
@@ -75,14 +75,14 @@ def plain_file() -> str | None:
     """The file in which the keyring would keep secrets in plain text.
 
     Returns:
-        None if it encrypts them, or leaves them to the system.
+        None if it encrypts them, or passes them to the system.
 
     Raises:
-        Unusable: there is no keyring.
+        Unusable: no keyring is available.
     """
     with _keyring() as keyring:
         backend: object = keyring.get_keyring()
-        # of several in a row the first one is given what is kept
+        # a chain of backends writes to its first one
         backend = next(iter(getattr(backend, "backends", ())), backend)
         if not _is_plain(backend):
             return None
@@ -90,7 +90,7 @@ def plain_file() -> str | None:
 
 
 def _is_plain(backend: object) -> bool:
-    # keyring itself has no word for it: this is what those of keyrings.alt and their kin are called
+    # keyring has no attribute for it: the backends of keyrings.alt have such names
     return any("plaintext" in kind.__name__.lower() for kind in type(backend).__mro__)
 
 
@@ -111,11 +111,11 @@ def _of_file(name: str, path: str) -> str:
     except OSError as error:
         raise Unusable(f"{name}_file {path} cannot be read: {error.strerror}") from None
     except ValueError:
-        raise Unusable(f"{name}_file {path} is no UTF-8 text") from None
+        raise Unusable(f"{name}_file {path} is not UTF-8 text") from None
 
 
 def _of_command(name: str, command: str) -> str:
-    """What it prints; its standard error and input stay the terminal's, for it may ask."""
+    """Its output. It keeps the terminal as standard input and error, since it may prompt."""
     try:
         done = subprocess.run(  # noqa: S603  the user's own command, without a shell
             shlex.split(command), stdout=subprocess.PIPE, check=False, encoding="utf-8"
@@ -123,15 +123,15 @@ def _of_command(name: str, command: str) -> str:
     except OSError as error:
         raise Unusable(f"{name}_command cannot be run: {error.strerror}") from None
     except ValueError:
-        # not even its program: a user may have put the secret in the command's place
-        raise Unusable(f"{name}_command is no command, or prints no UTF-8 text") from None
+        # the command is not shown: a user may have put the secret there
+        raise Unusable(f"{name}_command is not a command, or does not print UTF-8 text") from None
     if done.returncode:
         raise Unusable(f"{name}_command ended with status {done.returncode}")
     return done.stdout
 
 
 def _first_line(name: str, text: str) -> str:
-    """`pass` and its kin keep notes below the secret."""
+    """The first line: `pass` and similar tools keep notes below the secret."""
     if line := text.partition("\n")[0].removesuffix("\r"):
         return line
     raise Unusable(f"no {name}: its first line is empty")
@@ -150,7 +150,7 @@ def _of_keyring(settings: Settings, name: str) -> str:
 
 @contextlib.contextmanager
 def _keyring() -> Iterator[ModuleType]:
-    """The system's keyring; what it raises becomes a sentence."""
+    """The keyring of the system; its exceptions become `Unusable`."""
     try:
         import keyring  # noqa: PLC0415  it is an extra
         from keyring.errors import KeyringError, NoKeyringError  # noqa: PLC0415  likewise
@@ -159,14 +159,14 @@ def _keyring() -> Iterator[ModuleType]:
     try:
         yield keyring
     except NoKeyringError:
-        raise Unusable("this system has no keyring that could be used") from None
+        raise Unusable("no usable keyring was found on this system") from None
     except KeyringError as error:
         raise Unusable(f"the keyring did not answer: {type(error).__name__}") from None
 
 
 @contextlib.contextmanager
 def _private_umask() -> Iterator[None]:
-    """A keyring that keeps files leaves the mode of its folders to the umask."""
+    """Set a private umask: a keyring that writes files creates its folders by it."""
     before = os.umask(0o077)
     try:
         yield
@@ -175,6 +175,6 @@ def _private_umask() -> Iterator[None]:
 
 
 def _place(settings: Settings, name: str) -> tuple[str, str]:
-    """Service and name under which the keyring has it."""
+    """Service and user name of the secret in the keyring."""
     owner = settings.username if name == "password" else settings.client_id
     return f"evertoken {settings.base_url}", f"{name} of {owner}"

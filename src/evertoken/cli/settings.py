@@ -1,4 +1,4 @@
-"""From options, variables and a profile to settings: which source wins (pure)."""
+"""Settings from options, variables and a profile, and which source wins (pure)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from evertoken.core.token import TokenKey
 
 BASE_URL = "https://app.squadrun.co"
-"""As in `evertoken.squadrun`, which loads an HTTP client: a token in a file needs none."""
+"""As in `evertoken.squadrun`, which loads more than a token in a file needs."""
 
 TOKEN_PATH = "/oauth/token/"  # noqa: S105  a path
 
@@ -26,7 +26,7 @@ SECRET = ("client_secret", "password")
 
 
 class Kind(enum.Enum):
-    """Where a secret is, by the ending of the setting that says so."""
+    """The kind of source of a secret: the suffix of its setting."""
 
     TEXT = ""
     FILE = "_file"
@@ -37,15 +37,15 @@ class Kind(enum.Enum):
 _NAMED = (Kind.TEXT, Kind.FILE, Kind.COMMAND)
 _SOURCES = tuple(name + kind.value for name in SECRET for kind in _NAMED)
 _STORED = ({*PLAIN, *_SOURCES} - {*SECRET}) | {"keyring"}
-"""What a profile may have."""
+"""The settings that a profile may have."""
 
 SECRET_VARIABLES = frozenset(f"SQUADRUN_{name.upper()}" for name in _SOURCES)
-"""The environment variables that hold a secret, or say where it is."""
+"""The environment variables that hold a secret or name its source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a secret is; `value` is the secret itself, a path, or a command."""
+    """The source of a secret; `value` is the secret itself, a path, or a command."""
 
     kind: Kind
     value: str = field(default="", repr=False)
@@ -53,11 +53,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Whose token, and where it is kept; None: nobody said.
+    """The settings of an account; None for what is not set.
 
     Attributes:
-        secrets: where `client_secret` and `password` are, as far as anybody said.
-        request: how the token endpoint is asked.
+        secrets: the sources of `client_secret` and `password` that are set.
+        request: options of the token request.
     """
 
     base_url: str = BASE_URL
@@ -69,15 +69,15 @@ class Settings:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The settings without which there is no identity."""
+        """The settings of the identity that are not set."""
         return tuple(name for name in IDENTITY if not getattr(self, name))
 
     @property
     def key(self) -> TokenKey:
-        """The identity under which `evertoken.squadrun` keeps the same account's token.
+        """The identity that `evertoken.squadrun` uses for the same account.
 
         Raises:
-            ValueError: one of its parts is missing.
+            ValueError: a setting is missing.
         """
         if not (self.client_id and self.username):
             raise ValueError(f"no {' and no '.join(self.missing)}")
@@ -93,15 +93,15 @@ class Settings:
 def merged(
     *, options: Mapping[str, str | None], environ: Mapping[str, str], profile: Mapping[str, str]
 ) -> Settings:
-    """The settings: an option wins over its `SQUADRUN_*` variable, that over the profile.
+    """The settings: an option wins over its `SQUADRUN_*` variable, and that over the profile.
 
-    An empty variable counts as none. A source of a secret is taken from one layer alone: a
-    variable with a password hides a command in the profile.
+    An empty variable counts as unset. The source of a secret comes from one layer: a variable with
+    a password hides a command in the profile.
 
     Args:
-        options: by the names of the settings.
-        environ: the variables.
-        profile: as `checked` returns it.
+        options: the options, by setting name.
+        environ: the environment variables.
+        profile: the profile, as `checked` returns it.
 
     Raises:
         ValueError: the variables name two sources of one secret.
@@ -120,10 +120,10 @@ def merged(
 
 
 def checked(profile: Mapping[str, object]) -> dict[str, str]:
-    """The settings of a profile; `keyring`, where it is true, as text. Without `RequestOptions`.
+    """The settings of a profile, without `RequestOptions`; `keyring` becomes text.
 
     Raises:
-        ValueError: one is none, is a secret or is no text, or there are two sources of one secret.
+        ValueError: a setting is unknown, is a secret or is not text, or a secret has two sources.
     """
     others = {name: it for name, it in profile.items() if name not in request_options.NAMES}
     stored = {name: _text(name, value) for name, value in others.items()}
@@ -137,10 +137,10 @@ def _text(name: str, value: object) -> str:
             raise ValueError("keyring must be true or false")
         return "yes" if value else ""
     if name in SECRET:
-        raise ValueError(f"{name} does not belong in there: name a {name}_file or a {name}_command")
+        raise ValueError(f"{name} must not be in a profile: set {name}_file or {name}_command")
     if name not in _STORED:
         known = ", ".join((*sorted(_STORED), *request_options.NAMES))
-        raise ValueError(f"there is no setting {name!r}; there are {known}")
+        raise ValueError(f"unknown setting {name!r}; known are {known}")
     if isinstance(value, str):
         return value
     raise ValueError(f"{name} must be text in quotes")

@@ -1,4 +1,4 @@
-"""Times as a person reads them (pure)."""
+"""Durations for people (pure)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def duration(seconds: float) -> str:
 
 
 def next_try(seconds: float, *, refused: bool) -> str:
-    """When the token endpoint is asked again: in `seconds`, rounded up, or sooner."""
+    """When the next request may be sent: in `seconds`, rounded up, or sooner."""
     sooner = "with other credentials at once, or " if refused else ""
     return f"in {duration(math.ceil(seconds))}; {sooner}now by `evertoken refresh`"

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 VARIABLE = "SQUADRUN_ACCESS_TOKEN"
 
 
-# what comes after the program's name is the program's
+# the arguments after the program's name belong to the program
 @click.command("exec", cls=Command, context_settings={"allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @options.account()
 def execute(account: Account, *, command: tuple[str, ...]) -> None:
     """Run COMMAND with the token in SQUADRUN_ACCESS_TOKEN.
 
-    The program takes this one's place: its signals and its exit status are its own. It is given one
-    token, which is not renewed while it runs, and none of the variables that lead to the password
-    or the client secret.
+    The program replaces this one: signals and the exit status are its own. It gets one token, which
+    is not renewed while it runs. The variables that give the password or the client secret are
+    removed.
     """
-    # only now: `--help` needs no token file
+    # not for `--help`
     from evertoken.cli.obtain import obtain  # noqa: PLC0415  not for --help
     from evertoken.cli.settings import SECRET_VARIABLES  # noqa: PLC0415  likewise
 
@@ -38,6 +38,6 @@ def execute(account: Account, *, command: tuple[str, ...]) -> None:
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606  no shell is the point
     except FileNotFoundError:
-        raise NotFound(f"{command[0]}: there is no such command") from None
+        raise NotFound(f"{command[0]}: command not found") from None
     except OSError as error:
         raise NotExecutable(f"{command[0]}: {error.strerror}") from None

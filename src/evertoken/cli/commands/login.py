@@ -1,4 +1,4 @@
-"""`login`: ask for an account, try it, and write it down."""
+"""`login`: ask for an account, try it, and write its profile."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 @click.option(
     "--plain-keyring",
     is_flag=True,
-    help="Use a keyring that keeps secrets in plain text in a file, without a question.",
+    help="Use a keyring that keeps secrets in plain text, without asking.",
 )
 @options.account(new=True)
 def login(account: Account, *, plain_keyring: bool) -> None:
     """Ask for an account, try it, and write its profile.
 
-    The secrets go to the system's keyring where there is one, and nowhere else. What options and
-    variables tell is not asked for; what the profile has is offered. Nothing is written where the
-    server refuses.
+    The secrets go to the keyring of the system, if there is one, and nowhere else. Settings given
+    by options and variables are not asked for; those of the profile are the defaults. If the server
+    refuses, nothing is written.
     """
-    # only now: `--help` needs none of it
+    # not for `--help`
     from evertoken.cli.enrolment import enrol  # noqa: PLC0415  not for --help
 
     enrol(account, plain_keyring=plain_keyring)

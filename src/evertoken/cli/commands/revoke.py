@@ -1,4 +1,4 @@
-"""`revoke`: the end of a token, at the server and here."""
+"""`revoke`: end a token at the server and here."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def revoke(account: Account) -> None:
     """Revoke the token at the server and here.
 
-    It is forgotten here whatever the server says. All that share the token file drop it within a
-    second.
+    It is dropped here whatever the server answers. All processes that share the token file drop it
+    within a second.
     """
     entry = account.store.load(account.key)
     known = entry is not None and entry.token is not None

@@ -18,9 +18,9 @@ from evertoken.cli.exits import Command, Unusable
     type=click.Choice(["401", "403"]),
     default="401",
     show_default=True,
-    help="Status of an API call without a good token.",
+    help="Status of an API call without a valid token.",
 )
-@click.option("--rate-limit", metavar="N/min", help="Calls allowed in a minute, as 100/min.")
+@click.option("--rate-limit", metavar="N/min", help="Calls allowed in a minute, such as 100/min.")
 @click.option(
     "--data",
     type=click.Path(file_okay=False),
@@ -69,5 +69,5 @@ def _per_minute(limit: str | None) -> int | None:
         return None
     number = limit.removesuffix("/min")
     if not number.isdecimal():
-        raise click.BadParameter(f"{limit!r} is no number of calls a minute, as 100/min")
+        raise click.BadParameter(f"{limit!r} is not a number of calls a minute, such as 100/min")
     return int(number)

@@ -1,4 +1,4 @@
-"""`status`: what the token file says of an account, without asking the server."""
+"""`status`: the status of accounts, read from their token files."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @options.as_json
-@click.option("every", "--all", is_flag=True, help="Tell of every account in the token folder.")
+@click.option("every", "--all", is_flag=True, help="Show every account in the token folder.")
 @options.account()
 def status(account: Account, *, as_json: bool, every: bool) -> None:
-    """Tell how the account stands, by its token file alone.
+    """Show the status of the account, read from its token file.
 
-    With --all, or if no account is configured, it tells of every account in the token folder. It
-    asks no server, and needs no credentials.
+    With --all, or if no account is configured, show every account in the token folder. No request
+    is sent and no credentials are needed.
 
-    Exit status: 0 with a usable token, 3 without one, 4 where the credentials were refused.
+    Exit status: 0 with a usable token, 3 without one, 4 if the credentials were refused.
     """
-    # only now: `--help` needs no token file
-    from evertoken.cli.listing import Listing  # noqa: PLC0415  not for --help
+    # not for `--help`
+    from evertoken.cli.listing import Listing  # noqa: PLC0415  as said
     from evertoken.cli.report import Report  # noqa: PLC0415  likewise
 
     listed = every or account.settings.missing

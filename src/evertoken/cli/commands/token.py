@@ -1,4 +1,4 @@
-"""`token`, `header`, `refresh`: a usable token, in the form that is asked for."""
+"""`token`, `header` and `refresh`: print a usable token, or renew it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def token(account: Account, *, as_json: bool) -> None:
     """Print the access token, and nothing else.
 
-    It comes from the token file; where that has none, one is granted and kept there.
+    It comes from the token file. If that has none, a new one is requested and kept there.
     """
     held = _obtained(account)
     click.echo(
@@ -47,10 +47,10 @@ def header(account: Account, *, as_json: bool) -> None:
 @options.as_json
 @options.account()
 def refresh(account: Account, *, as_json: bool) -> None:
-    """Have a new token granted now.
+    """Request a new token now.
 
-    Even if the old one is fresh, and even after a refusal. All that share the token file go on
-    with it. The token itself is not printed.
+    Even if the old one is fresh, and even after a refusal. All processes that share the token file
+    use it. The token itself is not printed.
     """
     from evertoken.cli.wording import duration  # noqa: PLC0415  only where it is used
 
@@ -58,11 +58,11 @@ def refresh(account: Account, *, as_json: bool) -> None:
     if as_json:
         click.echo(_json(**_times(granted)))
     else:
-        click.echo(f"a new token, good for {duration(granted.lifetime)}")
+        click.echo(f"got a new token, valid for {duration(granted.lifetime)}")
 
 
 def _obtained(account: Account) -> Token:
-    # only now: `--help` needs no token file
+    # not for `--help`
     from evertoken.cli.obtain import obtain  # noqa: PLC0415  not for --help
 
     return obtain(account)
