@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent, indent
 
 import pytest
 
@@ -47,6 +48,63 @@ squadrun.manager("c")  # wrong
 """
 
 
+ROOT = Path(__file__).parents[2]
+
+EXAMPLE = re.compile(r"^( *)```python\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+
+
+def examples() -> dict[str, str]:
+    """Every Python example of the pages and of the docstrings, by where it begins."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("*/**/*.md"), *ROOT.glob("src/**/*.py")]
+    return {
+        f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, found.start())}": dedent(found[2])
+        for page in pages
+        if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
+        for text in [page.read_text(encoding="utf-8")]
+        for found in EXAMPLE.finditer(text)
+    }
+
+
+def in_a_function(text: str) -> str:
+    """`text`, which may await, as it stands in a coroutine function."""
+    if not re.search(r"^(async (with|for) |.*\bawait )", text, re.MULTILINE):
+        return text
+    return f"async def example() -> None:\n{indent(text, '    ')}"
+
+
+def test_every_example_is_accepted(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="needs mypy: pip install -e '.[lint]'")
+    names = {}
+    for number, (place, text) in enumerate(examples().items()):
+        file = tmp_path / f"example_{number}.py"
+        file.write_text(in_a_function(text), encoding="utf-8")
+        names[file.name] = place
+    # an example leaves out the names that the text around it introduces
+    options = ["--check-untyped-defs", "--disable-error-code=name-defined", "--config-file="]
+    done = mypy(*options, *names, at=tmp_path)
+
+    said = [
+        line.replace(file, place)
+        for line in done.stdout.splitlines()
+        for file, place in names.items()
+        if line.startswith(f"{file}:")
+    ]
+    assert said == []
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def mypy(*arguments: object, at: Path) -> subprocess.CompletedProcess[str]:
+    """What mypy says of code that uses the package as it is installed."""
+    return subprocess.run(  # noqa: S603  this interpreter
+        [sys.executable, "-m", "mypy", f"--cache-dir={at / 'cache'}", *map(str, arguments)],
+        cwd=at,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[int]]:
     """The lines that mypy reports in the right and in the wrong use."""
@@ -55,15 +113,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[int]]:
     wrong = folder / "wrong.py"
     wrong.write_text(WRONG)
     # like a user: with the installed package, and without this project's settings
-    options = ["--strict", "--config-file=", f"--cache-dir={folder / 'cache'}"]
-    done = subprocess.run(  # noqa: S603  this interpreter
-        [sys.executable, "-m", "mypy", *options, RIGHT, wrong],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    done = mypy("--strict", "--config-file=", RIGHT, wrong, at=folder)
     assert done.stderr == ""
     lines: dict[str, set[int]] = {}
     for path, line in re.findall(r"^(.+?):(\d+): error: ", done.stdout, re.MULTILINE):
