@@ -12,13 +12,16 @@ from dataclasses import asdict
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from benchmarks import host
+from benchmarks.figures import RESULTS
 from benchmarks.harness import Scale, options, running
-from benchmarks.host import circumstances
+from benchmarks.report import page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from benchmarks.harness import Benchmark, Run
+    from benchmarks.host import Load
     from benchmarks.report import Result
 
 NAMES = (
@@ -36,8 +39,6 @@ NAMES = (
     "accounts",
 )
 
-RESULTS = os.path.join(os.path.dirname(__file__), "results")
-
 
 def main() -> None:
     """Run what was asked for."""
@@ -48,11 +49,17 @@ def main() -> None:
         metavar="DIR",
         help="write JSON, tables and pictures there; a whole full run: benchmarks/results",
     )
+    parser.add_argument(
+        "--even-loaded", action="store_true", help="measure for benchmarks/results all the same"
+    )
     given = parser.parse_args()
     whole = given.scale is Scale.FULL and not given.only
     directory = given.results or (RESULTS if whole else None)
+    before = host.load()
+    if refusal := refused(directory, before, even_loaded=given.even_loaded):
+        sys.exit(refusal)
     with running(given.scale) as run:
-        told = circumstances(run.peers.values())
+        told = host.circumstances(run.peers.values(), before)
         told |= {f"not installed: {name}": why for name, why in run.missing.items()}
         print("\n".join(f"{name}: {text}" for name, text in told.items()), end="\n\n")
         start = time.monotonic()
@@ -61,9 +68,20 @@ def main() -> None:
         told["took"] = f"{time.monotonic() - start:.0f} s, {given.scale.name.lower()}"
     print(f"took {told['took']}")
     if directory:
-        _write(directory, told, [result for result in found.values() if result])
+        _write(directory, before, told, [result for result in found.values() if result])
     if failed := [name for name, result in found.items() if result is None]:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def refused(directory: str | None, load: Load, *, even_loaded: bool) -> str:
+    """Why no run for `directory` begins now; empty: it may."""
+    published = directory is not None and os.path.realpath(directory) == os.path.realpath(RESULTS)
+    if not (load.busy and published and not even_loaded):
+        return ""
+    return (
+        f"the machine is loaded ({load}), and figures of {RESULTS} are published: wait until it is "
+        "idle, name another folder by --results, or pass --even-loaded, which marks the figures"
+    )
 
 
 def _measured(name: str, run: Run) -> Result | None:
@@ -78,15 +96,19 @@ def _measured(name: str, run: Run) -> Result | None:
     return result
 
 
-def _write(directory: str, told: Mapping[str, str], results: Sequence[Result]) -> None:
+def _write(
+    directory: str, before: Load, told: Mapping[str, str], results: Sequence[Result]
+) -> None:
     # only here: it takes a second to load
     from benchmarks.plots import draw  # noqa: PLC0415
 
     os.makedirs(directory, exist_ok=True)
-    head = "\n".join(f"- {name}: {text}" for name, text in told.items())
-    sections = [f"# Results of `python -m benchmarks`\n\n{head}", *(r.markdown() for r in results)]
-    _save(directory, "tables.md", "\n\n".join(sections))
-    shown = {"circumstances": told, "results": {r.name: asdict(r) for r in results}}
+    _save(directory, "tables.md", page(told, results))
+    shown = {
+        "circumstances": told,
+        "load": before._asdict(),
+        "results": {r.name: asdict(r) for r in results},
+    }
     _save(directory, "results.json", json.dumps(shown, separators=(",", ":")))
     pictures = draw({result.name: result.data for result in results}, directory)
     print("written:", ", ".join([*sorted(["results.json", "tables.md"]), *pictures]))

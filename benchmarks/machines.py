@@ -2,7 +2,7 @@
 
 `python -m benchmarks.machines [PROCESSES ...]`; `python -m benchmarks.machines outage [PROCESSES
 ...]` stops Valkey for ten seconds meanwhile. What ten thousand workers come to is computed by
-`python -m benchmarks.simulated_fleet`, which takes two minutes of CPU.
+`python -m benchmarks.simulated_fleet`, which takes four minutes of CPU.
 """
 
 from __future__ import annotations

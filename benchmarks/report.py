@@ -69,6 +69,14 @@ class Result:
         return "\n\n".join([f"## {self.name}", self.told, *(t.markdown() for t in self.tables)])
 
 
+def page(told: Mapping[str, str], results: Sequence[Result]) -> str:
+    """All tables as one page, below the circumstances under which they were made."""
+    head = "\n".join(f"- {name}: {text}" for name, text in told.items())
+    return "\n\n".join(
+        [f"# Results of `python -m benchmarks`\n\n{head}", *(r.markdown() for r in results)]
+    )
+
+
 def spread(values: Sequence[float], form: str = ".0f") -> str:
     """The median, and the lowest and highest in brackets where they differ from it."""
     low, middle, high = (

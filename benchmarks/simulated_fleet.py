@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import json
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
+from benchmarks.figures import FLEET
 from evertoken import RefreshPolicy, Token
 from evertoken.core import state
 from evertoken.core.entry import Entry, join, next_generation
@@ -258,26 +260,49 @@ SCENARIOS = [
 ]
 
 
-def report(scenario: Scenario) -> str:
-    """A line of the table."""
+class Row(TypedDict):
+    """What one scenario came to: counts, and rates per second."""
+
+    name: str
+    grants: int
+    grants_peak: int
+    commands: float
+    commands_peak: int
+    per_worker: float
+    waits: int
+
+
+def row(scenario: Scenario) -> Row:
+    """Simulate `scenario`."""
     outcome = Fleet(scenario).run()
-    seconds = scenario.end - scenario.begin
-    commands, grants = outcome.commands, outcome.grants
-    return (
-        f"{scenario.name:32}{sum(grants.values()):8}{max(grants.values(), default=0):10}"
-        f"{sum(commands.values()) / seconds:12.0f}{max(commands.values(), default=0):12}"
-        f"{sum(commands.values()) / scenario.workers:12.1f}{outcome.waits:8}"
+    grants, commands = outcome.grants, outcome.commands.total()
+    return Row(
+        name=scenario.name,
+        grants=grants.total(),
+        grants_peak=max(grants.values(), default=0),
+        commands=commands / (scenario.end - scenario.begin),
+        commands_peak=max(outcome.commands.values(), default=0),
+        per_worker=commands / scenario.workers,
+        waits=outcome.waits,
     )
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table, and keep it in `results/simulated_fleet.json`: the same on any machine."""
     print(
         f"{'10,000 workers, a request/s each':32}{'grants':>8}{'peak/s':>10}"
         f"{'commands/s':>12}{'peak/s':>12}{'per worker':>12}{'waits':>8}"
     )
+    rows = []
     for scenario in SCENARIOS:
-        print(report(scenario), flush=True)
+        rows.append(row(scenario))
+        print(
+            "{name:32}{grants:8}{grants_peak:10}{commands:12.0f}{commands_peak:12}"
+            "{per_worker:12.1f}{waits:8}".format_map(rows[-1]),
+            flush=True,
+        )
+    with open(FLEET, "w", encoding="utf-8") as file:
+        file.write(f"{json.dumps(rows, indent=1)}\n")
 
 
 if __name__ == "__main__":

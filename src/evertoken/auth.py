@@ -50,8 +50,12 @@ class BearerAuth(AuthBase):
     only known once the request has been sent; it is logged as a warning.
 
     ```python
+    import requests
+    from evertoken import BearerAuth, squadrun
+
+    session = requests.Session()
     session.auth = BearerAuth(
-        manager,
+        squadrun.manager(),
         origins=["https://api.example.com"],
         # an API that answers 200 with an error in the body
         is_unauthorized=lambda response: response.json().get("error") == "token_expired",

@@ -52,7 +52,12 @@ class TokenManagers:
     account is used again, a new manager takes its token from the process's memory or the store.
 
     ```python
-    managers = TokenManagers(lambda name: squadrun.manager(username=name, password=PASSWORDS[name]))
+    import requests
+    from evertoken import TokenManagers, squadrun
+
+    passwords = {"acme": "a-password"}
+    managers = TokenManagers(lambda name: squadrun.manager(username=name, password=passwords[name]))
+    url = "https://app.squadrun.co/api/v4/leads/responses/7/"
     requests.get(url, auth=managers["acme"].auth, timeout=10)
     managers["acme"].token()
     ```

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from benchmarks import simulated_fleet
+from benchmarks import publish, simulated_fleet
 from benchmarks.__main__ import NAMES
+from benchmarks.figures import Figures
+from benchmarks.host import Load
 from benchmarks.peers import registry
 
 if TYPE_CHECKING:
@@ -190,6 +192,21 @@ def test_a_peer_that_cannot_do_a_job_is_in_the_table_with_its_reason(results: Re
     assert rows["cachetools.TTLCache"] == ["keeps its token in memory"]
 
 
+def test_the_picture_of_waits_shows_each_call_and_the_nearest_rival_second(
+    results: Results,
+) -> None:
+    found = data(results, "stall")
+    trials, calls = found["1 threads"], found["calls"]
+    renewing = [name for name in trials if name not in (registry.FLOOR, registry.SUBJECT)]
+    nearest = min(renewing, key=lambda name: max(trials[name]["max_ms"]))
+    assert list(calls)[:2] == [registry.SUBJECT, nearest]
+    for name, shown in calls.items():
+        assert len(shown) == trials[name]["count"]
+        assert max(took for _, took in shown) == pytest.approx(
+            max(trials[name]["max_ms"]), abs=1e-3
+        )
+
+
 @pytest.mark.parametrize(("half", "picture"), [(0, "hot_path"), (1, "stall"), (1, "processes")])
 def test_a_picture_has_a_transparent_background(half: int, picture: str, directory: Path) -> None:
     image = (directory / str(half) / f"{picture}.svg").read_text()
@@ -203,6 +220,17 @@ def test_the_tables_name_their_date_and_machine(half: int, directory: Path) -> N
     page = (directory / str(half) / "tables.md").read_text()
     for line in ("date", "machine", "Python", "versions", "load average at the start"):
         assert f"\n- {line}: " in page
+
+
+def test_figures_of_a_run_of_any_scale_can_be_published(results: Results, directory: Path) -> None:
+    run = json.loads((directory / "0" / "results.json").read_text())
+    kept = Figures.read()
+    figures = Figures(run["circumstances"], Load(**run["load"]), results, kept.fleet)
+    assert "\n| grants per lifetime, 4 processes | 1.0 |" in publish.beside_others(figures)
+    assert "\n| grants per lifetime of 4 processes | 1.0 |" in publish.nearest(figures)
+    assert "by a smoke run of" in publish.when(figures)
+    for block in publish.BLOCKS.values():
+        assert block(figures).endswith("\n")
 
 
 @pytest.mark.parametrize(

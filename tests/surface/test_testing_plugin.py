@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +24,8 @@ from evertoken.testing import TokenServer
 from support.http_clients import manager_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from evertoken.testing import FrozenTimeManager
 
 pytest_plugins = ("pytester",)
@@ -229,15 +230,6 @@ def test_pytest_lists_the_fixtures_with_their_purpose(pytester: pytest.Pytester)
             "frozen_time_manager*",
         ]
     )
-
-
-def test_the_example_of_the_readme_passes(pytester: pytest.Pytester) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    _, _, section = readme.partition("\n## Testing your own client\n")
-    example = section.partition("\n## ")[0].partition("```python\n")[2].partition("```")[0]
-    pytester.makepyfile(example)
-
-    pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=3)
 
 
 def test_the_plugin_adds_nothing_heavy_until_it_is_used() -> None:

@@ -47,10 +47,21 @@ def bearer_auth(
     - Errors of this middleware are an `aiohttp.ClientError` as well as a `TokenError`.
 
     ```python
-    auth = bearer_auth(manager, origins=["https://api.example.com"])
-    async with aiohttp.ClientSession(middlewares=[auth]) as session:
-        async with session.get("https://api.example.com/things") as response:
-            await response.json()
+    import asyncio
+    import aiohttp
+    from evertoken import squadrun
+    from evertoken.clients.aiohttp import bearer_auth
+
+    auth = bearer_auth(squadrun.manager(), origins=["https://api.example.com"])
+
+
+    async def things():
+        async with aiohttp.ClientSession(middlewares=[auth]) as session:
+            async with session.get("https://api.example.com/things") as response:
+                return await response.json()
+
+
+    asyncio.run(things())
     ```
     """
     bearer: Bearer[ClientResponse] = Bearer.of(

@@ -34,9 +34,13 @@ class BearerAuth(HttpxAuth[httpx.Request, httpx.Response], httpx.Auth):
     - Errors of this auth are an `httpx.HTTPError` as well as a `TokenError`.
 
     ```python
-    auth = BearerAuth(manager, origins=["https://api.example.com"])
-    async with httpx.AsyncClient(auth=auth) as client:
-        await client.get("https://api.example.com/things")
+    import httpx
+    from evertoken import squadrun
+    from evertoken.clients.httpx import BearerAuth
+
+    auth = BearerAuth(squadrun.manager(), origins=["https://api.example.com"])
+    with httpx.Client(auth=auth) as client:
+        client.get("https://api.example.com/things")
     ```
     """
 

@@ -34,9 +34,13 @@ class BearerAuth(HttpxAuth[httpx2.Request, httpx2.Response], httpx2.Auth):
     - Errors of this auth are an `httpx2.HTTPError` as well as a `TokenError`.
 
     ```python
-    auth = BearerAuth(manager, origins=["https://api.example.com"])
-    async with httpx2.AsyncClient(auth=auth) as client:
-        await client.get("https://api.example.com/things")
+    import httpx2
+    from evertoken import squadrun
+    from evertoken.clients.httpx2 import BearerAuth
+
+    auth = BearerAuth(squadrun.manager(), origins=["https://api.example.com"])
+    with httpx2.Client(auth=auth) as client:
+        client.get("https://api.example.com/things")
     ```
     """
 

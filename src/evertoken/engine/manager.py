@@ -171,9 +171,17 @@ class TokenManager:
         no event loop: any number of loops may share it.
 
         ```python
-        async with aiohttp.ClientSession() as session:
-            headers = {"Authorization": await manager.aheader()}
-            await session.get(url, headers=headers)
+        import asyncio
+        from evertoken import squadrun
+
+        manager = squadrun.manager()
+
+
+        async def headers():
+            return {"Authorization": await manager.aheader()}
+
+
+        asyncio.run(headers())
         ```
         """
         snapshot = await self._aobtain(timeout)

@@ -17,7 +17,10 @@ class ClientCredentialsGrant(EndpointGrant):
     """Asks for a token with the client's own credentials.
 
     ```python
-    ClientCredentialsGrant(
+    from pathlib import Path
+    from evertoken import ClientCredentialsGrant
+
+    grant = ClientCredentialsGrant(
         "https://id.example.com/oauth/token/",
         client_id="my-service",
         client_assertion=Path("/var/run/secrets/tokens/id.example.com"),

@@ -22,12 +22,21 @@ class FunctionGrant(NamedGrant):
     """Asks a function for a token.
 
     ```python
+    import os
+    import requests
+    from evertoken import FunctionGrant, TokenManager
+
+
     def log_in():
-        answer = requests.post("https://api.example.com/login", json=account(), timeout=10)
+        account = {"user": "billing", "password": os.environ["PASSWORD"]}
+        answer = requests.post("https://api.example.com/login", json=account, timeout=10)
         answer.raise_for_status()
         body = answer.json()
-        return body["token"], body["validTill"] - time.time()
+        return body["token"], body["seconds"]  # the token, and how long it lives
+
+
     manager = TokenManager(FunctionGrant(log_in, name="billing"))
+    manager.token()
     ```
 
     Args:

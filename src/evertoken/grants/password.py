@@ -27,12 +27,15 @@ class PasswordGrant(EndpointGrant):
     """Asks for a token with a user name and a password.
 
     ```python
-    PasswordGrant(
+    import os
+    from evertoken import PasswordGrant
+
+    grant = PasswordGrant(
         "https://id.example.com/oauth/token/",
         client_id="my-app",
-        client_secret=read_secret,
+        client_secret=lambda: os.environ["CLIENT_SECRET"],
         username="ann",
-        password=read_password,
+        password=lambda: os.environ["PASSWORD"],
         extra={"audience": "https://api.example.com"},
     )
     ```

@@ -98,7 +98,10 @@ class Answer:
         ValueError: a header field has characters beyond latin-1, or there are two bodies.
 
     ```python
-    server.api.answer_next(Answer(200, {"count": 3}), Answer(503, {"Retry-After": "30"}))
+    from evertoken.testing import Answer, TokenServer
+
+    with TokenServer() as server:
+        server.api.answer_next(Answer(200, {"count": 3}), Answer(503, {"Retry-After": "30"}))
     ```
     """
 

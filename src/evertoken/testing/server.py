@@ -31,10 +31,12 @@ class TokenServer:
     changed from any thread while it runs.
 
     ```python
+    from evertoken.testing import Answer, Cut, TokenServer
+
     with TokenServer(expires_in=60) as server:
         server.token_endpoint.answer_next(Cut("head"), Answer(503))
-        ...
-        assert server.grants == 1
+        # … code that asks it
+        assert server.token_requests == 0
     ```
 
     Attributes:

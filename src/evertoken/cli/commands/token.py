@@ -37,8 +37,10 @@ def token(account: Account, *, as_json: bool) -> None:
 def header(account: Account, *, as_json: bool) -> None:
     """Print the Authorization header.
 
-    To keep it out of the list of processes: evertoken header | curl -H @- URL
-    """
+    \b
+    To keep it out of the list of processes, and to send nothing if there is none:
+      header=$(evertoken header) && curl -H @- URL <<< "$header"
+    """  # noqa: D301  click leaves the lines after a backspace as they are
     value = f"Bearer {_obtained(account).value}"
     click.echo(_json(Authorization=value) if as_json else f"Authorization: {value}")
 
