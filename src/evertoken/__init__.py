@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from evertoken.grants.client_credentials import ClientCredentialsGrant
     from evertoken.grants.function import FunctionGrant
     from evertoken.grants.password import PasswordGrant
+    from evertoken.grants.refresh_token import RefreshTokenGrant
     from evertoken.managers import TokenManagers
     from evertoken.status import Status
     from evertoken.stores.file import FileStore
@@ -48,6 +49,7 @@ __all__ = [
     "PasswordGrant",
     "RefreshPolicy",
     "RefreshTimeout",
+    "RefreshTokenGrant",
     "RevocationFailed",
     "Status",
     "Token",
@@ -73,6 +75,7 @@ _MODULES = {
     "grants.client_credentials": ["ClientCredentialsGrant"],
     "grants.function": ["FunctionGrant"],
     "grants.password": ["PasswordGrant"],
+    "grants.refresh_token": ["RefreshTokenGrant"],
     "engine.manager": ["TokenManager"],
     "managers": ["TokenManagers"],
     "core.policy": ["RefreshPolicy"],

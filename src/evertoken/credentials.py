@@ -27,6 +27,9 @@ class Credentials:
         fingerprint: identifies them inside this process; None if that takes a slow hash.
         request: posts them once and returns the token, like `Grant.request`.
         tag: a slow salted hash of them, like `Grant.credentials_tag`.
+        refresh: posts a refresh token once (RFC 6749 section 6); None unless the grant is
+            `exclusive`. `request` then starts a new login, if the grant has credentials for one.
+        initial: the refresh token that such a grant was configured with.
     """
 
     key: TokenKey
@@ -34,6 +37,8 @@ class Credentials:
     fingerprint: bytes | None = field(repr=False)
     request: Callable[[], Token] = field(repr=False)
     tag: Callable[[bytes], bytes] = field(repr=False)
+    refresh: Callable[[str], Token] | None = field(default=None, repr=False)
+    initial: str | None = field(default=None, repr=False)
 
 
 @runtime_checkable

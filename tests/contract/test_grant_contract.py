@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from evertoken import ClientCredentialsGrant, FunctionGrant, PasswordGrant
+from evertoken import ClientCredentialsGrant, FunctionGrant, PasswordGrant, RefreshTokenGrant
 from evertoken.testing import GrantContract
 from support.contracts import outcomes_of
 from support.token_client import form_of
@@ -65,6 +65,41 @@ class TestClientCredentialsGrantWithAnAssertion(GrantContract):
         path.write_text(token_server.client_secret)
         return lambda: ClientCredentialsGrant(
             token_server.token_url, client_id=token_server.client_id, client_assertion=path
+        )
+
+
+class TestRefreshTokenGrant(GrantContract):
+    @pytest.fixture
+    def make_grant(self, token_server: TokenServer) -> Callable[[], Grant]:
+        first = token_server.log_in()
+        return lambda: RefreshTokenGrant(
+            token_server.token_url,
+            account="fleet",
+            client_id=token_server.client_id,
+            client_secret=token_server.client_secret,
+            refresh_token=first,
+            revoke_url=token_server.revoke_url,
+        )
+
+
+class TestRefreshTokenGrantWithAFallback(GrantContract):
+    @pytest.fixture
+    def make_grant(self, token_server: TokenServer) -> Callable[[], Grant]:
+        def fallback() -> PasswordGrant:
+            return PasswordGrant(
+                token_server.token_url,
+                client_id=token_server.client_id,
+                client_secret=token_server.client_secret,
+                username=token_server.username,
+                password=token_server.password,
+            )
+
+        return lambda: RefreshTokenGrant(
+            token_server.token_url,
+            account="fleet",
+            client_id=token_server.client_id,
+            client_secret=token_server.client_secret,
+            fallback=fallback(),
         )
 
 

@@ -8,20 +8,31 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evertoken.core.effects import Hold, Publish, Reading, Request, Save
+from evertoken.core.effects import (
+    Hold,
+    InitialRefused,
+    Publish,
+    Reading,
+    Request,
+    Save,
+    StillHeld,
+)
 from evertoken.core.entry import NOTHING, Entry
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.login import Initial, Login, digest_of
 from evertoken.core.outcome import Source
-from evertoken.core.state import EMPTY, with_token
-from evertoken.errors import GrantRefused, GrantUnavailable
+from evertoken.core.state import EMPTY, apply_result, with_token
+from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse
 from support.core_script import POLICY, READING, Script
-from support.core_values import GENERATION, HOUR, NOW, ago, issued
+from support.core_values import DAY, GENERATION, HOUR, NOW, ago, issued
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from evertoken.core.effects import Effect
     from evertoken.core.outcome import Result
+    from evertoken.core.token import Token
+    from evertoken.errors import TokenError
 
 LOGIN = Login(
     "refresh-1", GENERATION - 100, initials=(Initial(GENERATION - 100, digest_of("first")),)
@@ -85,6 +96,37 @@ def test_an_unknown_initial_token_starts_a_new_login() -> None:
         digest_of("second"),
         digest_of("first"),
     ]
+
+
+def test_an_initial_token_that_is_refused_leaves_the_login_that_works() -> None:
+    world = script(reading=replace(READING, initial="forged"))
+    world.answers = [GrantRefused("no", error="invalid_grant"), issued(refresh_token="refresh-2")]
+    assert world.renew().token is not None
+    assert sent(world) == ["forged", "refresh-1"]
+    assert world.count(InitialRefused) == 1
+    assert kept(world).refresh_token == "refresh-2"
+    # it is not sent again
+    world.now = world.now.after(HOUR)
+    world.renew()
+    assert sent(world)[2:] == ["refresh-2"]
+
+
+def test_a_refused_initial_token_proves_nothing_where_the_stored_token_is_another_s() -> None:
+    world = script(reading=replace(READING, initial="forged"))
+    world.stores[1] = replace(world.stores[1], token=issued(ago(2 * HOUR), value="theirs"))
+    world.foreign = {"theirs"}
+    world.answers = [GrantRefused("no", error="invalid_grant")]
+    result = world.renew()
+    assert failed(result) is FailureKind.LOCAL
+    assert sent(world) == ["forged"]
+    assert kept(world).refresh_token == "refresh-1"
+
+
+def test_the_mark_of_a_new_login_is_on_the_one_that_it_may_replace() -> None:
+    world = script(reading=replace(READING, initial="second"))
+    world.renew()
+    [mark, _] = [each.entry.login for each in world.log if isinstance(each, Save) and each.store]
+    assert mark == replace(LOGIN, being_spent=True)
 
 
 def test_a_first_login_starts_with_the_initial_token() -> None:
@@ -196,12 +238,81 @@ def test_a_busy_home_postpones_a_renewal_that_no_caller_waits_for() -> None:
     assert world.renew(snapshot).source is Source.BUSY
 
 
-def test_a_refresh_token_is_sent_once_though_the_answer_was_a_passing_error() -> None:
+# -- an answer that was lost -----------------------------------------------------------------------
+
+
+LOST = GrantUnavailable("cut", transient=True)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        LOST,
+        GrantUnavailable("a gateway gave up", status=504, transient=True),
+        InvalidTokenResponse("cut in two", status=200, transient=True),
+    ],
+    ids=["cut", "504", "garbled"],
+)
+def test_a_lost_answer_is_asked_for_again_at_once_with_the_same_refresh_token(
+    lost: TokenError,
+) -> None:
     world = script()
-    world.answers = [GrantUnavailable("cut", transient=True)] * 3
+    world.answers = [lost, issued(refresh_token="refresh-3")]
+    assert world.renew().token is not None
+    assert sent(world) == ["refresh-1", "refresh-1"]
+    assert kept(world).refresh_token == "refresh-3"
+    assert world.slept == []
+
+
+def test_an_answer_that_is_lost_twice_is_asked_for_again_by_the_next_renewal() -> None:
+    world = script()
+    world.answers = [LOST] * 2
     assert failed(world.renew()) is FailureKind.UNAVAILABLE
-    assert sent(world) == ["refresh-1"]
+    assert sent(world) == ["refresh-1", "refresh-1"]
     assert kept(world).being_spent
+    world.now = world.now.after(60)
+    assert world.renew().token is not None
+    assert sent(world)[2:] == ["refresh-1"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        GrantUnavailable("down", status=503, transient=True),
+        GrantUnavailable("no route", transient=True, local=True),
+        GrantUnavailable("wrong", status=400, error="invalid_scope"),
+        GrantRefused("no", error="invalid_client"),
+    ],
+    ids=["503", "unsent", "invalid_scope", "invalid_client"],
+)
+def test_an_answer_that_came_is_not_asked_for_again(error: TokenError) -> None:
+    world = script()
+    world.answers = [error]
+    world.renew()
+    assert sent(world) == ["refresh-1"]
+    assert kept(world).refresh_token == "refresh-1"
+
+
+def test_a_lost_answer_is_not_asked_for_again_without_the_lock() -> None:
+    world = script()
+    world.answers = [LOST]
+    looks = itertools.count()
+    perform = world._perform
+
+    def once(effect: Effect) -> object:
+        return next(looks) == 0 if isinstance(effect, StillHeld) else perform(effect)
+
+    world._perform = once  # type: ignore[method-assign]  # the lock is lost during the request
+    world.renew()
+    assert sent(world) == ["refresh-1"]
+
+
+def test_a_lost_answer_that_took_long_is_not_asked_for_again_under_the_same_lease() -> None:
+    world = script()
+    world.answers = [LOST]
+    world.latency = 10.0
+    world.renew()
+    assert sent(world) == ["refresh-1"]
 
 
 # -- the end of a login ----------------------------------------------------------------------------
@@ -216,6 +327,168 @@ def test_a_refused_refresh_token_ends_the_login_for_everyone() -> None:
     # the next login is not delayed by a cool-down of the client's credentials
     assert failed(result) is FailureKind.LOCAL
     assert world.stores[-1].refusals == ()
+
+
+REFUSED = GrantRefused("no", error="invalid_grant")
+
+
+def test_a_refused_refresh_token_gives_way_to_the_token_of_a_sibling_that_spent_it() -> None:
+    world = script()
+    world.answers = [REFUSED]
+    newer = Login("refresh-9", GENERATION + 9)
+    theirs = issued(value="theirs", generation=GENERATION + 9)
+    world.during = {1: Entry(token=theirs, login=newer)}
+    result = world.renew()
+    assert result.token is not None
+    assert result.token.value == "theirs"
+    assert kept(world).refresh_token == "refresh-9"
+    assert sent(world) == ["refresh-1"]
+
+
+def test_where_the_token_of_that_sibling_has_ended_its_refresh_token_is_sent_next() -> None:
+    world = script()
+    world.answers = [REFUSED]
+    world.during = {1: Entry(login=Login("refresh-9", GENERATION + 9))}
+    result = world.renew()
+    assert (result.token, result.failure) == (None, None)
+    world.during = {}
+    assert world.renew().token is not None
+    assert sent(world) == ["refresh-1", "refresh-9"]
+
+
+def test_the_end_of_a_login_never_ends_a_successor_that_is_saved_later() -> None:
+    world = script()
+    world.answers = [REFUSED]
+    world.renew()
+    assert kept(world).refresh_token is None
+    successor = Login("refresh-2", LOGIN.generation + 1)
+    assert world._save(1, Entry(login=successor)) is not None
+    assert kept(world).refresh_token == "refresh-2"
+
+
+def test_the_end_of_a_login_is_remembered_without_a_lock_or_a_request() -> None:
+    world = script()
+    world.answers = [REFUSED]
+    ended = world.renew()
+    snapshot = apply_result(EMPTY, ended, world.now, POLICY, jitter_fraction=0)
+    world.log.clear()
+    again = world.renew(snapshot)
+    assert again.source is Source.REMEMBERED
+    assert world.names() == []
+
+
+def test_a_new_initial_token_ends_that_memory() -> None:
+    world = script()
+    world.answers = [REFUSED]
+    snapshot = apply_result(EMPTY, world.renew(), world.now, POLICY, jitter_fraction=0)
+    world.reading = replace(READING, initial="second")
+    assert world.renew(snapshot).token is not None
+    assert sent(world) == ["refresh-1", "second"]
+
+
+def test_without_a_usable_token_the_end_of_a_login_is_looked_at_again_soon() -> None:
+    world = script()
+    world.answers = [REFUSED]
+    snapshot = apply_result(EMPTY, world.renew(), world.now, POLICY, jitter_fraction=0)
+    assert snapshot.due(world.now.after(POLICY.recheck))
+
+
+def test_every_error_of_its_own_names_the_identity() -> None:  # S64
+    for login, trouble in (
+        (None, None),
+        (replace(LOGIN, refresh_token=None), None),
+        (LOGIN, absent),
+    ):
+        world = script(login, READING)
+        if trouble is not None:
+            trouble(world)
+        assert str(world.renew().error).startswith(
+            "agent-7 at https://tokens.example/oauth/token/:"
+        )
+
+
+# -- a fallback ------------------------------------------------------------------------------------
+
+
+def with_fallback(login: Login | None, *answers: Token | TokenError) -> Script:
+    world = script(login, READING)
+    world.fallback = True
+    world.answers = list(answers)
+    return world
+
+
+@pytest.mark.parametrize("login", [None, replace(LOGIN, refresh_token=None)])
+def test_a_fallback_starts_a_login_where_there_is_none(login: Login | None) -> None:
+    world = with_fallback(login, issued(refresh_token="refresh-7"))
+    token = world.renew().token
+    assert token is not None
+    assert sent(world) == [None]
+    assert kept(world).refresh_token == "refresh-7"
+    assert kept(world).generation == token.generation
+
+
+def test_a_refused_refresh_leads_to_one_request_of_the_fallback() -> None:  # S12
+    world = with_fallback(LOGIN, REFUSED, issued(refresh_token="refresh-7"))
+    assert world.renew().token is not None
+    assert sent(world) == ["refresh-1", None]
+    assert kept(world).refresh_token == "refresh-7"
+    assert kept(world).initials == LOGIN.initials
+
+
+def test_a_fallback_without_a_refresh_token_leaves_no_login() -> None:
+    world = with_fallback(LOGIN, REFUSED, issued())
+    assert world.renew().token is not None
+    assert kept(world).refresh_token is None
+
+
+def test_a_refused_fallback_is_a_refusal_of_its_credentials() -> None:  # S48
+    world = with_fallback(LOGIN, REFUSED, REFUSED)
+    assert failed(world.renew()) is FailureKind.REFUSED
+    assert kept(world).refresh_token is None
+    # it binds the fleet until somebody logs in
+    assert failed(world.renew()) is FailureKind.REFUSED
+    assert sent(world) == ["refresh-1", None]
+    world._save(1, Entry(login=Login("refresh-8", GENERATION + 9)))
+    assert world.renew().token is not None
+    assert sent(world)[2:] == ["refresh-8"]
+
+
+@pytest.mark.parametrize("trouble", [busy, absent, broken, lost])
+def test_a_fallback_asks_without_the_store_and_leaves_its_login_alone(
+    trouble: Callable[[Script], None],
+) -> None:
+    world = with_fallback(LOGIN, issued(value="by fallback", refresh_token="refresh-7"))
+    trouble(world)
+    token = world.renew().token
+    assert token is not None
+    assert token.value == "by fallback"
+    assert sent(world) == [None]
+    assert kept(world).refresh_token == "refresh-1"
+
+
+def test_a_fallback_is_not_asked_while_a_failure_is_waited_out() -> None:
+    world = with_fallback(LOGIN, GrantUnavailable("down", status=503, transient=True))
+    broken(world)
+    snapshot = apply_result(EMPTY, world.renew(), world.now, POLICY, jitter_fraction=0)
+    assert world.renew(snapshot).source is not Source.GRANT
+    assert len(sent(world)) <= 3
+
+
+# -- the end of the refresh token ------------------------------------------------------------------
+
+
+def test_the_login_knows_when_its_refresh_token_ends() -> None:
+    world = script()
+    world.answers = [replace(issued(refresh_token="refresh-2"), refresh_expires_at=NOW.wall + DAY)]
+    world.renew()
+    assert kept(world).expires_at == NOW.wall + DAY
+
+
+def test_a_refresh_token_that_stays_keeps_its_end() -> None:
+    world = script(replace(LOGIN, expires_at=NOW.wall + DAY))
+    world.renew()
+    assert kept(world).refresh_token == "refresh-1"
+    assert kept(world).expires_at == NOW.wall + DAY
 
 
 def test_a_refused_client_does_not_end_the_login() -> None:
@@ -249,7 +522,7 @@ def test_a_successor_is_saved_again_until_the_store_is_back() -> None:
     assert kept(world).refresh_token == "refresh-2"
     # no caller waits for the store
     assert world.names()[5:] == [
-        "StillHeld 1", "Request", "Save 1", "Publish", "Sleep",
+        "StillHeld 1", "Request", "Save 1", "LoginUnsaved 1", "Publish", "Sleep",
         "Save 1", "Sleep", "Save 1", "Sleep", "Save 1", "Save 0",
     ]  # fmt: skip
     assert world.count(Publish) == 1

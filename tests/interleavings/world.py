@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from evertoken.core.effects import (
     Hash,
     Hold,
+    InitialRefused,
     Load,
     Lock,
     LockTimedOut,
+    LoginUnsaved,
     MayAdopt,
     NewSalt,
     Now,
@@ -353,6 +355,8 @@ PRIVATE: dict[type[Any], Callable[[World, Actor, Any], object]] = {
     Load: World._remembered,
     Save: World._remember,
     LockTimedOut: lambda *_: None,
+    InitialRefused: lambda *_: None,
+    LoginUnsaved: lambda *_: None,
     Publish: lambda *_: None,
 }
 """How to perform an effect that no other actor can notice, or only in its process's memory."""

@@ -9,9 +9,11 @@ from evertoken.core.effects import (
     Effect,
     Hash,
     Hold,
+    InitialRefused,
     Load,
     Lock,
     LockTimedOut,
+    LoginUnsaved,
     MayAdopt,
     NewSalt,
     Now,
@@ -71,6 +73,7 @@ class Script:
     lost_lock: bool = False
     hashed: bytes = b"hash"
     exclusive: bool = False
+    fallback: bool = False
     latency: float = 0.0
     ahead: float = 0.0
     during: dict[int, Entry] = field(default_factory=dict)
@@ -131,6 +134,7 @@ class Script:
             deadline=60.0,
             jitter_fraction=jitter_fraction,
             exclusive=self.exclusive,
+            fallback=self.fallback,
         )
 
     def _perform(self, effect: Effect) -> object:  # noqa: C901, PLR0911, PLR0912  one case for each effect
@@ -161,7 +165,7 @@ class Script:
                 return not self.lost_lock
             case Revoke():
                 return self.revoke_error
-            case LockTimedOut() | Publish():
+            case LockTimedOut() | InitialRefused() | LoginUnsaved() | Publish():
                 pass
         return None
 

@@ -77,17 +77,17 @@ def _failure(number: int) -> Failure:
 
 
 def _login(number: int) -> Login:
-    refresh_token, generation, being_spent, used, first = _choices(
-        number, (None, "", "r"), range(5), (False, True), range(10), range(10)
+    refresh_token, generation, being_spent, used, first, end = _choices(
+        number, (None, "", "r"), range(5), (False, True), range(10), range(10), (None, 0.0, 50.0)
     )
     initials = [Initial((first + each) % 5, "abcdefghij"[each]) for each in range(used)]
-    return Login(refresh_token, generation, being_spent, tuple(initials))
+    return Login(refresh_token, generation, being_spent, tuple(initials), end)
 
 
 generations = st.integers(0, 4)
 tokens = st.integers(0, 2 * 2 * 2 * 3 * 3 * 3 * 5 - 1).map(_token)
 failures = st.integers(0, 3 * 3 * 3 * 3 * 2 * 13 * 10 - 1).map(_failure)
-logins = st.integers(0, 3 * 5 * 2 * 10 * 10 - 1).map(_login)
+logins = st.integers(0, 3 * 5 * 2 * 10 * 10 * 3 - 1).map(_login)
 entries = st.builds(
     Entry,
     token=st.none() | tokens,

@@ -116,6 +116,7 @@ _logins = st.builds(
     generation=generations,
     being_spent=st.booleans(),
     initials=st.lists(st.builds(Initial, generations, _hex), max_size=10).map(tuple),
+    expires_at=st.none() | st.floats(0.0, LATEST),
 )
 
 entries = st.builds(

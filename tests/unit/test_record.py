@@ -255,7 +255,9 @@ def test_a_record_has_no_member_for_credentials() -> None:  # S47
         *("value", "generation", "issued_at", "expires_at", "scope", "refresh_token"),
         "issued_boot",
     }
-    assert set(body["login"]) == {"refresh_token", "generation", "being_spent", "initials"}
+    assert set(body["login"]) == {
+        *("refresh_token", "generation", "being_spent", "initials", "expires_at"),
+    }
     for each in body["failures"]:
         assert set(each) == {
             *("kind", "at", "until", "error", "count", "generation", "credentials_hash"),

@@ -150,11 +150,25 @@ renewal is a local failure. An exclusive grant sends nothing without its home st
 credentials, in separate slots. If they shared slots, an outage could evict a refusal and then be
 cleared itself, and `join` would depend on the order. No failure of any kind ends a live token.
 
-Exclusive grants (`exclusive`). No grant uses this yet. A rotating refresh token is sent only under
-the lock of its home, the farthest store, after a mark was saved there, and after the lock was
-checked once more. The lock is kept until the successor is saved. No lock helps if the process
-freezes between that check and the request, or is killed between the answer and the save: the login
-is lost unless the server allows a grace period.
+Exclusive grants (`exclusive`). A rotating refresh token is sent only under the lock of its home,
+the farthest store, after a mark was saved there, and after one more look at the lock. The lock is
+kept until the successor is saved. No lock helps a process that freezes between that look and the
+request, or that is killed between the answer and the save: the login is lost unless the server
+allows a grace period.
+
+    what comes                           what becomes of the login
+    -----------------------------------  -----------------------------------------------------------
+    a token                              its successor is saved before the token is used
+    no answer, or a garbled success      the same refresh token is sent once more, at once
+    `invalid_grant`, and a sibling has   the sibling's is adopted: our lock was lost
+      saved a newer login
+    `invalid_grant` for a new initial    that one is never sent again; the stored login is used, if
+      token, beside a login that works   the stored token is ours
+    `invalid_grant` otherwise            it has ended, for everyone, until there is another one. The
+                                         fallback starts that, where the grant has one
+    any other error                      it stays; the error is a failure like any other
+    the lock or the store fails          it stays, unsent: a local failure. The fallback asks
+                                         without the store, where the grant has one
 
 Modules: `instant`, `token`, `login`, `failure_kind`, `failure` and `entry` are values; `policy` and
 `state` decide; `effects` defines what a driver performs, `hold` the result of a lock, and `outcome`

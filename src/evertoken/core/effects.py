@@ -124,6 +124,26 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class InitialRefused:
+    """Log that the server does not take the initial refresh token, and the stored one is used.
+
+    Result: None.
+    """
+
+    error: TokenError
+
+
+@dataclass(frozen=True, slots=True)
+class LoginUnsaved:
+    """Log that a store has not taken the newest refresh token: the process alone has it.
+
+    Result: None.
+    """
+
+    store: int
+
+
+@dataclass(frozen=True, slots=True)
 class Revoke:
     """Revoke a token and its refresh token at the server. Result: `TokenError | None`."""
 
@@ -178,6 +198,8 @@ Effect = (
     | Load
     | Save
     | Request
+    | InitialRefused
+    | LoginUnsaved
     | Revoke
     | Hash
     | NewSalt
@@ -203,6 +225,8 @@ class Plan:
             it is ignored.
         jitter_fraction: this process's random number in [0, 1).
         exclusive: whether the grant has a rotating refresh token, kept in the farthest store.
+        fallback: whether an exclusive grant has other credentials, which start a new login. A
+            `Request` without a refresh token posts them.
     """
 
     stores: int
@@ -211,6 +235,7 @@ class Plan:
     deadline: float
     jitter_fraction: float
     exclusive: bool = False
+    fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,12 +84,12 @@ class Exchange:
 
     def exchange(self) -> Steps[Result]:
         """Send the request and remember the answer."""
-        answer = yield from self._answer()
+        answer = yield from self.answer()
         if isinstance(answer, Token):
             return (yield from self.granted(answer))
         return (yield from self.failed(answer))
 
-    def _answer(self) -> Steps[Token | TokenError]:
+    def answer(self) -> Steps[Token | TokenError]:
         """Post. A cold renewal retries, so that a passing error only delays the caller.
 
         Once a failure is known only the back-off decides, so that an outage does not triple

@@ -35,18 +35,22 @@ class Login:
             that the successor can be saved. If it is set while nobody holds the lock, the last use
             brought no successor: it failed, or its process died.
         initials: the initial tokens that started this login and those before it.
+        expires_at: when `refresh_token` ends, in Unix seconds by the clock of who obtained it;
+            None: the server did not say.
     """
 
     refresh_token: str | None = field(repr=False)
     generation: int
     being_spent: bool = False
     initials: tuple[Initial, ...] = field(default=(), repr=False)
+    expires_at: float | None = None
 
     @property
     def order(self) -> tuple[object, ...]:
         """Sorts from old to new; in one generation, an ended login or one being spent is newest."""
         ended = self.refresh_token is None
-        return self.generation, ended, self.being_spent, self.refresh_token or ""
+        end = -1.0 if self.expires_at is None else self.expires_at
+        return self.generation, ended, self.being_spent, self.refresh_token or "", end
 
 
 def digest_of(refresh_token: str) -> str:

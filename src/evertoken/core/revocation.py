@@ -25,13 +25,14 @@ from evertoken.core.entry import (
     next_generation,
 )
 from evertoken.core.outcome import Revocation
+from evertoken.core.token import Token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from evertoken.core.effects import Plan, Steps
+    from evertoken.core.login import Login
     from evertoken.core.state import Snapshot
-    from evertoken.core.token import Token
     from evertoken.errors import TokenError
 
 
@@ -59,10 +60,12 @@ def revocation(plan: Plan, snapshot: Snapshot) -> Steps[Revocation]:
     # a token or a login of other credentials must survive
     through = _newest(ours) if foreign else next_generation(known, seconds)
     known = join(known, _tombstone(ours, known, through))
+    login = known.login
     known = known if foreign else _without_login(known, seconds)
     for store in reversed(range(plan.stores)):
         yield Save(store, known)
-    return _ended(known, ours, through, (yield from _revoke(reading, ours)))
+    told = ours if foreign else _with_login(ours, login)
+    return _ended(known, told, through, (yield from _revoke(reading, told)))
 
 
 def _tombstone(ours: tuple[Token, ...], known: Entry, through: int) -> Entry:
@@ -114,6 +117,18 @@ def _without_login(entry: Entry, seconds: float) -> Entry:
         return entry
     ended = replace(entry.login, refresh_token=None, generation=next_generation(entry, seconds))
     return join(entry, Entry(login=ended))
+
+
+def _with_login(ours: tuple[Token, ...], login: Login | None) -> tuple[Token, ...]:
+    """`ours`, the newest of them with the refresh token of `login`: it outlives its tokens."""
+    newest = None if login is None else login.refresh_token
+    if newest is None or any(token.refresh_token == newest for token in ours):
+        return ours
+    if not ours:
+        return (Token("", 0.0, 0.0, refresh_token=newest),)
+    last = max(ours, key=lambda token: token.order)
+    others = (token for token in ours if token is not last)
+    return (replace(last, refresh_token=newest), *others)
 
 
 def _ended(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from evertoken.core.entry import NOTHING, Entry, demoted, join, join_at, next_generation
 from evertoken.core.instant import LONG_AGO, Instant
+from evertoken.errors import GrantRefused
 
 if TYPE_CHECKING:
     from evertoken.core.failure import Failure
@@ -154,8 +155,8 @@ def with_failure(
     due_at = now.after(failure.remaining(now))
     if snapshot.usable(now):
         due_at = due_at.earlier(snapshot.usable_until)
-    elif failure.refused:
-        # changed credentials end a cool-down, so they are read again before it is over
+    elif isinstance(failure.error, GrantRefused):
+        # changed credentials, or a new login, end a cool-down, so they are read again before that
         due_at = due_at.earlier(now.after(policy.recheck))
     return replace(without_fast_path(snapshot), due_at=due_at, failure=failure, blocked_since=None)
 

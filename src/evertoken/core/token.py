@@ -44,6 +44,15 @@ class TokenKey:
         """The user name that the token belongs to."""
         return self.username
 
+    @property
+    def account(self) -> str:
+        """The user name or, without one, the client id: as logs and errors name it."""
+        account = self.username or self.client_id or "a client without an id"
+        return account if account.isprintable() else ascii(account)[1:-1]
+
+    def __str__(self) -> str:
+        return f"{self.account} at {self.token_url}"
+
     def digest(self) -> str:
         """32 hexadecimal digits that identify this identity without revealing it.
 
@@ -69,6 +78,8 @@ class Token:
         refresh_token: not shown by `repr`.
         issued_boot: `issued_at` on the clock since boot, if it is known and still comparable.
         generation: its place in the order of all tokens of its identity; 0 if it has none yet.
+        refresh_expires_at: when `refresh_token` ends, in Unix seconds, if the server said so; no
+            store keeps it, but as part of a login.
     """
 
     value: str = field(repr=False)
@@ -78,6 +89,7 @@ class Token:
     refresh_token: str | None = field(default=None, repr=False)
     issued_boot: float | None = field(default=None, repr=False, compare=False)
     generation: int = 0
+    refresh_expires_at: float | None = field(default=None, compare=False)
 
     @property
     def lifetime(self) -> float:
@@ -94,7 +106,8 @@ class Token:
         reading = (False, 0.0) if self.issued_boot is None else (True, -self.issued_boot)
         content = self.value, self.scope or "", self.refresh_token or ""
         absent = self.scope is None, self.refresh_token is None
-        return self.generation, *content, *absent, -self.expires_at, -self.issued_at, *reading
+        end = -1.0 if self.refresh_expires_at is None else self.refresh_expires_at
+        return self.generation, *content, *absent, -self.expires_at, -self.issued_at, *reading, end
 
     def digest(self) -> str:
         """16 hexadecimal digits that identify this token without revealing it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import threading
@@ -12,7 +13,7 @@ from evertoken import credentials, ownership
 from evertoken.core import effects
 from evertoken.core.hold import Hold
 from evertoken.credentials import Credentials
-from evertoken.engine.naming import account_of, describe, named, url_of
+from evertoken.engine.naming import describe, named, url_of
 from evertoken.errors import RevocationFailed, TokenError, capture
 from evertoken.ports import ClockedStore, LeasedStore, name_of
 from evertoken.runtime import clock, process, reports
@@ -122,8 +123,12 @@ class Driver:
                 return self._stores[store].load(self._key)
             case effects.Save(store, entry):
                 return self._save(self._stores[store], entry)
-            case effects.Request(reading):
-                return self._request(reading)
+            case effects.Request(reading, refresh_token):
+                return self._request(reading, refresh_token)
+            case effects.InitialRefused(error):
+                reports.warning("the login of the store is used instead: %s", error)
+            case effects.LoginUnsaved(store):
+                self._complain_of_login(self._stores[store])
             case effects.Revoke(reading, token):
                 return self._revoke(reading, token)
             case effects.Hash(reading, salt):
@@ -162,7 +167,7 @@ class Driver:
         found = credentials.read(self._claim.grant)
         self._claim.recognise(found.key)
         fingerprint = found.fingerprint or ownership.fingerprint(found.source)
-        return effects.Reading(found.key, fingerprint, found)
+        return effects.Reading(found.key, fingerprint, found, found.initial)
 
     def _may_adopt(self, reading: Reading) -> bool:
         if reading.credentials is None:
@@ -194,9 +199,20 @@ class Driver:
             describe(self._key),
         )
 
-    def _request(self, reading: Reading) -> Token | TokenError:
+    def _complain_of_login(self, store: TokenStore) -> None:
+        reports.error(
+            "%s: the %s store has not taken the newest refresh token. This process has the only "
+            "copy: the login ends with the process, unless a later save succeeds",
+            describe(self._key),
+            name_of(store),
+        )
+
+    def _request(self, reading: Reading, refresh_token: str | None) -> Token | TokenError:
         posted = _posted(reading)
-        answer = capture(posted.request)
+        if refresh_token is None or posted.refresh is None:
+            answer = capture(posted.request)
+        else:
+            answer = capture(functools.partial(posted.refresh, refresh_token))
         if isinstance(answer, TokenError):
             return named(answer, account=account_of(reading.key), token_url=reading.key.token_url)
         # before any store has the token, since other credentials may own the previous one

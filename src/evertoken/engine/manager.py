@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from evertoken import events
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token, TokenKey
-    from evertoken.engine import ending
+    from evertoken.engine import ending, home
     from evertoken.errors import TokenError
     from evertoken.events import Event
     from evertoken.ports import Grant, TokenStore
@@ -37,6 +37,7 @@ else:
         lazy(f"evertoken.{name}")
         for name in ("events", "engine.ending", "runtime.pool", "runtime.tasks")
     )
+    home = lazy("evertoken.engine.home")
 
 
 class TokenManager:
@@ -83,6 +84,8 @@ class TokenManager:
         prove_credentials: bool = False,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
+        if getattr(grant, "exclusive", False) is True:
+            home.check(grant, store)
         if math.isnan(timeout) or timeout < 0:
             raise ValueError(f"timeout must be a number of seconds >= 0, not {timeout!r}")
         mistakes.require("grant", grant, "request")

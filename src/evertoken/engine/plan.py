@@ -35,8 +35,14 @@ def plan_of(
         lock_timeout=timeout / 2,
         deadline=seconds + REQUEST_SLACK,
         jitter_fraction=process.jitter_fraction(),
-        exclusive=getattr(grant, "exclusive", False) is True,
+        exclusive=is_exclusive(grant),
+        fallback=getattr(grant, "fallback", None) is not None,
     )
+
+
+def is_exclusive(grant: Grant) -> bool:
+    """Whether `grant` spends a rotating refresh token, which only one process may do at a time."""
+    return getattr(grant, "exclusive", False) is True
 
 
 def longest_step(plan: Plan) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from evertoken.errors import discreet
+from evertoken.errors import ConfigurationError, discreet
 from evertoken.grants.endpoint_grant import EndpointGrant, Own
 from evertoken.grants.options import EndpointOptions, token_endpoint
 
@@ -39,8 +39,8 @@ class ClientCredentialsGrant(EndpointGrant):
 
     Raises:
         InsecureURL: a URL is not https.
-        ValueError: no secret and no assertion, or both; or an option has a value that it cannot
-            have.
+        ConfigurationError: no secret and no assertion.
+        ValueError: both, or an option has a value that it cannot have.
         TypeError: a credential is not of a kind that can be read.
     """
 
@@ -60,7 +60,7 @@ class ClientCredentialsGrant(EndpointGrant):
     ) -> None:
         if not client_secret and client_assertion is None:
             # RFC 6749 section 4.4: a public client cannot prove who it is
-            raise ValueError("give a client_secret or a client_assertion")
+            raise ConfigurationError("give a client_secret or a client_assertion")
         super().__init__(
             token_endpoint(token_url, **options),
             client_id=client_id,

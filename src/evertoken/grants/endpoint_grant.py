@@ -76,6 +76,9 @@ class EndpointGrant:
     _SECRETS: ClassVar[tuple[str, ...]] = ("client_secret",)
     """The options that do not pickle as text."""
 
+    exclusive: ClassVar[bool] = False
+    """Whether it spends a rotating refresh token, which one process may do at a time."""
+
     _REMEDY: ClassVar[str]
     """What an error proposes if the server answers `invalid_grant`."""
 
@@ -110,7 +113,7 @@ class EndpointGrant:
         raise NotImplementedError
 
     @property
-    def _sources(self) -> tuple[Secret, ...]:
+    def _sources(self) -> tuple[Secret | None, ...]:
         """Where its own credentials come from."""
         raise NotImplementedError
 
@@ -185,14 +188,14 @@ class EndpointGrant:
             [*own.form, *scope, *extra], client, fields, [*own.secrets, *hidden], self._REMEDY
         )
         account = own.username or client.identity or "a client without an id"
+        ask = functools.partial(self._endpoint.ask, say=functools.partial(self._say, account))
         return credentials.Credentials(
             key=self._key(client.identity, own.username, fields),
             source=source,
             fingerprint=ownership.fingerprint_of(parts, source),
-            request=functools.partial(
-                self._endpoint.ask, request, say=functools.partial(self._say, account)
-            ),
+            request=functools.partial(ask, request),
             tag=functools.partial(self._tag, repr(parts).encode()),
+            refresh=(lambda token: ask(request.spending(token))) if self.exclusive else None,
         )
 
     @discreet

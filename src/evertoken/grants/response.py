@@ -55,6 +55,7 @@ class Granted:
 
     Attributes:
         lifetime: in seconds; None where the server did not say.
+        refresh_lifetime: of the refresh token, likewise.
         notes: what in the answer was not as it should be, to be said once.
     """
 
@@ -62,6 +63,7 @@ class Granted:
     lifetime: float | None
     scope: str | None
     refresh_token: str | None = field(repr=False)
+    refresh_lifetime: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -107,6 +109,7 @@ def parse(
         lifetime=lifetime,
         scope=_scope(members.get("scope"), secrets),
         refresh_token=refresh_token,
+        refresh_lifetime=_refresh_lifetime(members),
         notes=tuple(filter(None, (odd_type, no_time, no_token))),
     )
 
@@ -184,6 +187,21 @@ def _scope(value: object, secrets: Collection[str]) -> str | None:
     scope = " ".join(" ".join(words).split())
     usable = len(scope) <= LONGEST_SCOPE and SCOPE.fullmatch(scope)
     return scope if usable and not repeats(scope, secrets) else None
+
+
+def _refresh_lifetime(members: Members) -> float | None:
+    """Seconds that the refresh token lives, by the names that servers give them.
+
+    No standard has one: GitHub and Microsoft call it so, and Keycloak by the second name, where 0
+    stands for no end. It is only told, so a value that makes no sense is left out.
+    """
+    for name in ("refresh_token_expires_in", "refresh_expires_in"):
+        value = members.get(name)
+        if isinstance(value, str) and _NUMBER.fullmatch(value):
+            value = float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < TEN_YEARS:
+            return float(value)
+    return None
 
 
 def _refresh_token(members: Members) -> tuple[str | None, str]:

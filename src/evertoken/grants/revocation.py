@@ -47,7 +47,8 @@ def revoke(
         RevocationFailed: the server did not confirm one of them.
     """
     end = clock.since_boot() + endpoint.deadline
-    hints = [("access_token", token.value)]
+    # of a login whose access token is gone, the refresh token is left
+    hints = [("access_token", token.value)] if token.value else []
     if token.refresh_token:
         hints.insert(0, ("refresh_token", token.refresh_token))
     secrets = [value for _, value in hints]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from evertoken.core.token import Token
@@ -52,6 +52,11 @@ class TokenRequest:
     headers: Pairs = field(repr=False)
     secrets: list[str] = field(repr=False)
     remedy: str
+
+    def spending(self, refresh_token: str) -> TokenRequest:
+        """This request with a refresh token (RFC 6749 section 6)."""
+        form = [*self.form, ("refresh_token", refresh_token)]
+        return replace(self, form=form, secrets=[*self.secrets, refresh_token])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +115,7 @@ class TokenEndpoint:
             scope=granted.scope,
             refresh_token=granted.refresh_token,
             issued_boot=asked_at.boot,
+            refresh_expires_at=_later(asked_at.wall, granted.refresh_lifetime),
         )
 
     def revoke(self, token: Token, *, client: Callable[[], Client]) -> None:
@@ -152,3 +158,7 @@ class TokenEndpoint:
             seconds = self.default_lifetime
             say(f"the answer names no expires_in: {seconds:g} s are assumed")
         return min(seconds, self.max_lifetime or math.inf)
+
+
+def _later(moment: float, seconds: float | None) -> float | None:
+    return None if seconds is None else moment + seconds

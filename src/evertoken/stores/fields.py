@@ -49,6 +49,10 @@ class Fields:
         """All members except `name`."""
         return {key: value for key, value in self._members.items() if key != name}
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a member."""
+        return name in self._members
+
     def maybe(self, read: Callable[[str], T], name: str) -> T | None:
         """The member as read by `read`; None if it is null."""
         return None if self._member(name) is None else read(name)

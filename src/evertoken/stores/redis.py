@@ -132,6 +132,7 @@ class RedisStore:
         self._prefix = prefix
         self._codec = codec(encryption_key)
         self._server = _server(client, timeout=timeout)
+        self.lease = lease
         self._locks = Locks(self._server, lease=lease)
         self._logged = Once()
         self.ahead: float = 0.0

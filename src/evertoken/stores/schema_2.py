@@ -106,6 +106,7 @@ def _login_fields(login: Login) -> Json:
         "initials": [
             {"generation": each.generation, "digest": each.digest} for each in login.initials
         ],
+        "expires_at": login.expires_at,
     }
 
 
@@ -119,6 +120,8 @@ def _login(fields: Fields) -> Login:
             logins.Initial(each.generation("generation"), each.digest("digest"))
             for each in initials
         ),
+        # records of earlier versions have none
+        expires_at=fields.maybe(fields.time, "expires_at") if fields.has("expires_at") else None,
     )
 
 

@@ -20,12 +20,14 @@ class Pair:
 
     Attributes:
         expires_at: when the access token expires, in seconds on the server's clock.
+        family: shared by all pairs that came from one login.
     """
 
     access: str = field(repr=False)
     refresh: str = field(repr=False)
     scope: str
     expires_at: float
+    family: int = 0
 
 
 class Ledger:
@@ -40,13 +42,21 @@ class Ledger:
         self._lock = threading.Lock()  # guards all below
         self._pairs: dict[str, Pair] = {}  # by either token, valid or not
         self._live: set[str] = set()  # access and refresh tokens that have not been ended
+        self._spent: dict[str, float] = {}  # refresh tokens that were replaced, and when
         self._grants = 0
+        self._reuses = 0
 
     @property
     def grants(self) -> int:
         """The number of pairs issued."""
         with self._lock:
             return self._grants
+
+    @property
+    def reuses(self) -> int:
+        """How often a refresh token was used that had been replaced before, grace apart."""
+        with self._lock:
+            return self._reuses
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -59,14 +69,36 @@ class Ledger:
         with self._lock:
             return self._issue(scope, lifetime)
 
-    def rotate(self, refresh: str, lifetime: float) -> Pair | None:
-        """Replace the pair of `refresh` by a new one; None if the refresh token is not valid."""
+    def rotate(
+        self,
+        refresh: str,
+        lifetime: float,
+        *,
+        grace: float = 0.0,
+        protected: bool = False,
+        keeps_access: bool = False,
+    ) -> Pair | None:
+        """Replace the pair of `refresh` by a new one; None if the refresh token is not valid.
+
+        Args:
+            refresh: the refresh token.
+            lifetime: seconds of the new access token.
+            grace: seconds for which a replaced refresh token is still accepted.
+            protected: whether a later use ends all pairs of its family (RFC 9700 section
+                4.14.2).
+            keeps_access: whether the old access token stays valid until it expires.
+        """
         with self._lock:
-            old = self._pairs.get(refresh) if refresh in self._live else None
+            old = self._pairs.get(refresh)
             if old is None or refresh != old.refresh:
                 return None
-            self._live -= {old.access, old.refresh}
-            return self._issue(old.scope, lifetime)
+            if refresh in self._live:
+                self._live -= {old.refresh} if keeps_access else {old.access, old.refresh}
+                self._spent[refresh] = self._clock()
+            elif not self._in_grace(refresh, grace):
+                self._note_reuse(old, protected=protected)
+                return None
+            return self._issue(old.scope, lifetime, old.family)
 
     def accepts(self, access: str) -> bool:
         """Whether an access token is known, not revoked and not expired."""
@@ -92,8 +124,22 @@ class Ledger:
         with self._lock:
             self._live -= {pair.access for pair in self._pairs.values()}
 
-    def _issue(self, scope: str, lifetime: float) -> Pair:
-        pair = Pair(_token(), _token(), scope, self._clock() + lifetime)
+    def _in_grace(self, refresh: str, grace: float) -> bool:
+        since = self._spent.get(refresh)
+        return since is not None and self._clock() - since < grace
+
+    def _note_reuse(self, pair: Pair, *, protected: bool) -> None:
+        self._reuses += pair.refresh in self._spent
+        if protected:
+            family = [each for each in self._pairs.values() if each.family == pair.family]
+            self._live.difference_update(*({each.access, each.refresh} for each in family))
+            # what died is not taken in its grace period either
+            for each in family:
+                self._spent.pop(each.refresh, None)
+
+    def _issue(self, scope: str, lifetime: float, family: int | None = None) -> Pair:
+        ends = self._clock() + lifetime
+        pair = Pair(_token(), _token(), scope, ends, self._grants if family is None else family)
         self._pairs |= {pair.access: pair, pair.refresh: pair}
         self._live |= {pair.access, pair.refresh}
         self._grants += 1

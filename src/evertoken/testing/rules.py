@@ -40,6 +40,9 @@ class Settings(Protocol):
     omit: Collection[str]
     denial_status: Literal[401, 403]
     basic_auth: Literal["encoded", "raw"]
+    grace: float
+    reuse_protection: bool
+    refresh_keeps_access: bool
 
 
 Rule: TypeAlias = "Callable[[Settings, Ledger, Recorded], Answer]"
@@ -168,7 +171,13 @@ def _refresh_grant(settings: Settings, ledger: Ledger, request: Recorded) -> Ans
     refresh = _field(request, "refresh_token")
     if not refresh:
         return _missing("refresh token")
-    pair = ledger.rotate(refresh, _lifetime(settings.expires_in))
+    pair = ledger.rotate(
+        refresh,
+        _lifetime(settings.expires_in),
+        grace=settings.grace,
+        protected=settings.reuse_protection,
+        keeps_access=settings.refresh_keeps_access,
+    )
     return Answer.error("invalid_grant") if pair is None else _granted(settings, pair)
 
 

@@ -42,9 +42,8 @@ class TokenServer:
     Attributes:
         client_id, client_secret, username, password: the accepted credentials, in the body; the
             client's also by HTTP Basic, its secret also as a client assertion (RFC 7523). They are
-            random for each server, so that no two share an
-            identity. With an empty secret the client is public; with an empty id too, no client is
-            required.
+            random for each server, so that no two share an identity. With an empty secret the
+            client is public; with an empty id too, no client is required.
         expires_in: `expires_in` in the token response, any JSON value. If it is a number, or a
             string with one, the token really expires after as many seconds; otherwise it never
             does.
@@ -54,6 +53,11 @@ class TokenServer:
         denial_status: the API's status for an invalid token: 401 with `WWW-Authenticate`, or 403
             without it, as SquadRun documents.
         basic_auth: how it reads HTTP Basic: `"encoded"`, as in RFC 6749, or `"raw"`.
+        grace: seconds for which a replaced refresh token is still accepted.
+        reuse_protection: whether a later use of one ends its whole family of tokens (RFC 9700
+            section 4.14.2).
+        refresh_keeps_access: whether the access token before a refresh stays valid until it
+            expires.
         token_endpoint, revocation_endpoint, api, elsewhere: the `Endpoint`s, each scriptable. `api`
             is every path under `/api/`, `elsewhere` every other path.
     """
@@ -97,6 +101,9 @@ class TokenServer:
         self.omit: Collection[str] = ()
         self.denial_status: Literal[401, 403] = denial_status
         self.basic_auth: Literal["encoded", "raw"] = "encoded"
+        self.grace = 0.0
+        self.reuse_protection = False
+        self.refresh_keeps_access = False
         self._clock = clock or _wall_clock
         self._ssl_context = ssl_context
         self._ledger = Ledger(self._clock)
@@ -233,6 +240,13 @@ class TokenServer:
         """End every access token issued so far; refresh tokens stay valid."""
         self._ledger.expire_all()
 
+    def log_in(self) -> str:
+        """A refresh token of a new login, as a user has it after a browser or a device.
+
+        It counts as a grant.
+        """
+        return self._ledger.issue(self.scope, 0.0).refresh
+
     def change_password(self, new: str) -> None:
         """Accept only this password from now on; tokens stay valid."""
         self.password = new
@@ -253,6 +267,11 @@ class TokenServer:
     def grants(self) -> int:
         """The number of tokens issued, without those in a scripted `Answer`."""
         return self._ledger.grants
+
+    @property
+    def reuses(self) -> int:
+        """How often a refresh token was used that had been replaced before, grace apart."""
+        return self._ledger.reuses
 
     @property
     def secrets(self) -> frozenset[str]:
