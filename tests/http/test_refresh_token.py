@@ -142,9 +142,11 @@ def test_inside_a_process_a_name_alone_does_not_receive_the_token(
     server: TokenServer, tmp_path: Path
 ) -> None:  # S50
     memory, store = MemoryStore(), FileStore(tmp_path)
-    ann = TokenManager(grant_of(server, server.log_in()), store=store, memory=memory)
+    first = server.log_in()
+    ann = TokenManager(grant_of(server, lambda: first), store=store, memory=memory)
     ann.token()
     for forged in (
+        grant_of(server, lambda: "forged-by-callable"),
         grant_of(server, "forged-refresh-token"),
         grant_of(server, "forged-refresh-token", client_secret="a-guess"),
     ):
