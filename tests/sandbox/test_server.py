@@ -321,6 +321,51 @@ class TestAuthentication:
         assert stats.expired_tokens == 1
 
 
+class TestRefreshTokens:
+    @pytest.mark.parametrize("protected", [False, True])
+    def test_end_the_whole_login_on_reuse_where_that_is_chosen(self, *, protected: bool) -> None:
+        with serve(fast_hashing=True, refresh_rotation=protected) as sandbox:
+            first = granted(sandbox)
+            second: Pair = refresh(sandbox, first).json()
+            assert refresh(sandbox, first).status_code == 400
+            assert refresh(sandbox, second).status_code == (400 if protected else 200)
+
+    def test_are_taken_again_within_the_grace_period(self) -> None:
+        with serve(fast_hashing=True, refresh_rotation=True, grace=60) as sandbox:
+            first = granted(sandbox)
+            answers = [refresh(sandbox, first) for _ in range(2)]
+            newest: Pair = answers[-1].json()
+            assert [each.status_code for each in answers] == [200, 200]
+            assert refresh(sandbox, newest).status_code == 200
+
+    def test_never_come_to_a_service(self, sandbox: Sandbox) -> None:
+        secret = {"client_id": "test_service_id", "client_secret": "test_service_secret"}
+        answer = ask(sandbox, {"grant_type": "client_credentials", **secret})
+        assert answer.status_code == 200
+        assert "refresh_token" not in answer.json()
+        assert read(sandbox, answer.json()).status_code == 200
+
+
+class TestDevices:
+    def test_are_connected_by_the_user_s_code(self, sandbox: Sandbox) -> None:
+        client = {"client_id": "test_device_id"}
+        begun = ask(sandbox, client, "/oauth/device-authorization/").json()
+        poll = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:device_code",
+            "device_code": begun["device_code"],
+            **client,
+        }
+        pending = ask(sandbox, poll)
+        assert begun["verification_uri"] == f"{sandbox.base_url}/sandbox/device/"
+        assert (pending.status_code, pending.json()["error"]) == (400, "authorization_pending")
+        assert requests.get(begun["verification_uri_complete"], timeout=30).status_code == 200
+        assert requests.get(begun["verification_uri_complete"], timeout=30).status_code == 404
+        pair: Pair = ask(sandbox, poll).json()
+        assert read(sandbox, pair).status_code == 200
+        form = {"grant_type": "refresh_token", "refresh_token": pair["refresh_token"], **client}
+        assert ask(sandbox, form).status_code == 200
+
+
 class TestLeads:
     def test_are_stored_and_read_back_with_all_their_members(self, sandbox: Sandbox) -> None:
         pair = granted(sandbox)

@@ -13,7 +13,7 @@ from evertoken import credentials, ownership
 from evertoken.core import effects
 from evertoken.core.hold import Hold
 from evertoken.credentials import Credentials
-from evertoken.engine.naming import describe, named, url_of
+from evertoken.engine.naming import account_of, describe, named, url_of
 from evertoken.errors import RevocationFailed, TokenError, capture
 from evertoken.ports import ClockedStore, LeasedStore, name_of
 from evertoken.runtime import clock, process, reports

@@ -1,4 +1,4 @@
-"""Prepares the database: creates or migrates its tables, and creates the one account."""
+"""Prepares the database: creates or migrates its tables, and creates the accounts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from django.contrib.auth.hashers import make_password
 from django.core.management import call_command
 from django.db import connection, connections
 
-from evertoken.sandbox.environment import CLIENT_ID, CLIENT_SECRET, PASSWORD, USERNAME
+from evertoken.sandbox.environment import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    DEVICE_ID,
+    PASSWORD,
+    SERVICE_ID,
+    SERVICE_SECRET,
+    USERNAME,
+)
 
 
 def prepare() -> None:
@@ -22,7 +30,7 @@ def prepare() -> None:
         _create_tables()
     # a fresh database already has the final tables: the migrations are only recorded
     call_command("migrate", fake=fresh, interactive=False, verbosity=0)
-    _create_account()
+    _create_accounts()
     connections.close_all()
 
 
@@ -33,16 +41,21 @@ def _create_tables() -> None:
             editor.create_model(model)
 
 
-def _create_account() -> None:
+def _create_accounts() -> None:
     get_user_model().objects.update_or_create(
         username=USERNAME, defaults={"password": make_password(PASSWORD), "is_active": True}
     )
-    apps.get_model("oauth2_provider", "Application").objects.update_or_create(
-        client_id=CLIENT_ID,
-        defaults={
-            "name": "SquadRun sandbox",
-            "client_secret": make_password(CLIENT_SECRET),
-            "client_type": "confidential",
-            "authorization_grant_type": "password",
-        },
-    )
+    for client_id, secret, grant in (
+        (CLIENT_ID, CLIENT_SECRET, "password"),
+        (SERVICE_ID, SERVICE_SECRET, "client-credentials"),
+        (DEVICE_ID, "", "urn:ietf:params:oauth:grant-type:device_code"),
+    ):
+        apps.get_model("oauth2_provider", "Application").objects.update_or_create(
+            client_id=client_id,
+            defaults={
+                "name": "SquadRun sandbox",
+                "client_secret": make_password(secret) if secret else "",
+                "client_type": "confidential" if secret else "public",
+                "authorization_grant_type": grant,
+            },
+        )

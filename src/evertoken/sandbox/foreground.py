@@ -55,7 +55,7 @@ def _serve(options: Options, database: Path, listener: socket.socket) -> None:
     from evertoken.sandbox.site import application  # noqa: PLC0415  likewise
 
     server = create_server(
-        application(options, database),
+        application(options, database, _base_url(options, listener)),
         sockets=[listener],
         threads=_THREADS,
         connection_limit=_CONNECTIONS,
@@ -66,10 +66,14 @@ def _serve(options: Options, database: Path, listener: socket.socket) -> None:
     server.run()
 
 
-def _announce(options: Options, listener: socket.socket) -> None:
+def _base_url(options: Options, listener: socket.socket) -> str:
     host = options.host
     authority = f"[{host}]" if ":" in host else host
-    settings = environment(f"http://{authority}:{listener.getsockname()[1]}")
+    return f"http://{authority}:{listener.getsockname()[1]}"
+
+
+def _announce(options: Options, listener: socket.socket) -> None:
+    settings = environment(_base_url(options, listener))
     lines = [f"{name}={value}\n" for name, value in settings.items()]
     sys.stdout.write(f"{json.dumps(settings)}\n" if options.as_json else "".join(lines))
     sys.stdout.flush()

@@ -30,6 +30,9 @@ class Options:
         data: directory for the database; None for a temporary one, deleted at the end.
         fast_hashing: for tests: hash the password and the client secret with MD5 instead of PBKDF2.
             A grant then takes 5 ms, not 0.5 s.
+        refresh_rotation: reuse protection: the second use of a refresh token ends its whole login
+            (RFC 9700 section 4.14.2). Each use replaces it either way.
+        grace: whole seconds for which a replaced refresh token is still accepted.
         host: address to listen on. The credentials are public, so use a loopback address.
         verbose: log each request, without its query, on standard error.
         as_json: print the settings as one JSON object instead of lines.
@@ -44,6 +47,8 @@ class Options:
     rate_limit: int | None = None
     data: DataDirectory | None = None
     fast_hashing: bool = False
+    refresh_rotation: bool = False
+    grace: int = 0
     host: str = "127.0.0.1"
     verbose: bool = False
     as_json: bool = False
@@ -55,6 +60,8 @@ class Options:
             raise ValueError(
                 f"expires_in is 1 to {LONGEST_LIFETIME} seconds, not {self.expires_in}"
             )
+        if not 0 <= self.grace <= LONGEST_LIFETIME:
+            raise ValueError(f"grace is 0 to {LONGEST_LIFETIME} seconds, not {self.grace}")
         if self.auth_failure not in (401, 403):
             raise ValueError(f"auth_failure is 401 or 403, not {self.auth_failure}")
         if self.rate_limit is not None and self.rate_limit < 1:

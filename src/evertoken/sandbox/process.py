@@ -65,6 +65,8 @@ def serve(
     rate_limit: int | None = None,
     data: DataDirectory | None = None,
     fast_hashing: bool = False,
+    refresh_rotation: bool = False,
+    grace: int = 0,
     host: str = "127.0.0.1",
 ) -> Iterator[Sandbox]:
     """Serve a sandbox in a child process during a `with` block.
@@ -85,6 +87,8 @@ def serve(
         rate_limit=rate_limit,
         data=data,
         fast_hashing=fast_hashing,
+        refresh_rotation=refresh_rotation,
+        grace=grace,
         host=host,
     )
     require_extra()

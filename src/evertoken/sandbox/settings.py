@@ -16,7 +16,7 @@ _SESSION: Final = "rest_framework.authentication.SessionAuthentication"
 _BEARER: Final = "oauth2_provider.contrib.rest_framework.OAuth2Authentication"
 
 
-def django_settings(options: Options, database: Path) -> dict[str, object]:
+def django_settings(options: Options, database: Path, base_url: str) -> dict[str, object]:
     """All settings, as keyword arguments of `django.conf.settings.configure`."""
     return {
         "ALLOWED_HOSTS": ["*"],
@@ -33,7 +33,7 @@ def django_settings(options: Options, database: Path) -> dict[str, object]:
             "evertoken.sandbox.middleware.count_calls",
             "django.middleware.common.CommonMiddleware",  # 301 if the trailing slash is missing
         ],
-        "OAUTH2_PROVIDER": {"ACCESS_TOKEN_EXPIRE_SECONDS": options.expires_in},
+        "OAUTH2_PROVIDER": _oauth2_provider(options, base_url),
         "PASSWORD_HASHERS": [_MD5 if options.fast_hashing else _PBKDF2],
         "REST_FRAMEWORK": _rest_framework(options),
         "ROOT_URLCONF": "evertoken.sandbox.urls",
@@ -41,6 +41,19 @@ def django_settings(options: Options, database: Path) -> dict[str, object]:
         "TIME_ZONE": "UTC",
         "USE_I18N": False,
         "USE_TZ": True,
+    }
+
+
+def _oauth2_provider(options: Options, base_url: str) -> dict[str, object]:
+    page = f"{base_url}/sandbox/device/"
+    return {
+        "ACCESS_TOKEN_EXPIRE_SECONDS": options.expires_in,
+        "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": options.grace,
+        "REFRESH_TOKEN_REUSE_PROTECTION": options.refresh_rotation,
+        "OAUTH_DEVICE_VERIFICATION_URI": page,
+        "OAUTH_DEVICE_VERIFICATION_URI_COMPLETE": lambda code: f"{page}?user_code={code}",
+        "OAUTH2_VALIDATOR_CLASS": "evertoken.sandbox.validator.Validator",
+        "DEVICE_FLOW_INTERVAL": 1,
     }
 
 

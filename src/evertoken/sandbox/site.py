@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from evertoken.sandbox.options import Options
 
 
-def application(options: Options, database: Path) -> WSGIHandler:
+def application(options: Options, database: Path, base_url: str) -> WSGIHandler:
     """Configure Django, prepare the database, load the site.
 
     Raises:
@@ -32,7 +32,7 @@ def application(options: Options, database: Path) -> WSGIHandler:
     # The toolkit warns at each password grant that RFC 9700 discourages it. This server exists to
     # answer those, and under -W error the warning would turn them into a 500.
     warnings.filterwarnings("ignore", message=".*RFC 9700", category=DeprecationWarning)
-    settings.configure(**django_settings(options, database))
+    settings.configure(**django_settings(options, database, base_url))
     django.setup()
     try:
         prepare()

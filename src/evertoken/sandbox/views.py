@@ -8,8 +8,11 @@ from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from django.http import HttpRequest, JsonResponse
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from oauth2_provider.views import DeviceAuthorizationView
 from rest_framework.exceptions import Throttled
 from rest_framework.generics import ListAPIView
 from rest_framework.pagination import PageNumberPagination
@@ -18,6 +21,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import ListSerializer
 from rest_framework.views import APIView
 
+from evertoken.sandbox.environment import USERNAME
 from evertoken.sandbox.models import Lead
 from evertoken.sandbox.serializers import LeadReference, LeadSerializer
 from evertoken.sandbox.stats import counters
@@ -100,6 +104,30 @@ def throttled(view: View) -> View:
         )
 
     return guarded
+
+
+class DeviceAuthorization(DeviceAuthorizationView):  # type: ignore[misc]  # it has no types
+    """Begin a device login (RFC 8628 section 3.1)."""
+
+    def create_device_authorization_response(
+        self, request: HttpRequest
+    ) -> tuple[dict[str, str], dict[str, object] | str, int]:
+        """As the toolkit has it; version 3.4 fails over the scope that oauthlib 4 adds."""
+        headers, response, status = super().create_device_authorization_response(request)
+        if isinstance(response, dict):
+            response.pop("scope", None)
+        return headers, response, status
+
+
+def approve_device(request: HttpRequest) -> HttpResponse:
+    """What a user does in a browser: the device with this code may act for the one account."""
+    user = get_user_model().objects.get(username=USERNAME)
+    devices = apps.get_model("oauth2_provider", "DeviceGrant").objects.filter(
+        user_code=request.GET.get("user_code", ""), status="authorization-pending"
+    )
+    found = devices.update(user=user, status="authorized")
+    text = "the device is connected" if found else "no device waits with this code: ?user_code=…"
+    return HttpResponse(text, content_type="text/plain", status=200 if found else 404)
 
 
 def stats(_request: HttpRequest) -> JsonResponse:

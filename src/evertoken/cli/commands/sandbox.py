@@ -27,6 +27,18 @@ from evertoken.cli.exits import Command, Unusable
     help="Directory that keeps the database.  [default: a temporary one, deleted at the end]",
 )
 @click.option("--fast-hashing", is_flag=True, help="Grants in 5 ms, not 0.5 s: for tests.")
+@click.option(
+    "--refresh-rotation",
+    is_flag=True,
+    help="A refresh token that comes a second time ends its login.",
+)
+@click.option(
+    "--grace",
+    metavar="SECONDS",
+    default=0,
+    show_default=True,
+    help="Take a replaced refresh token for so long.",
+)
 @click.option("--verbose", is_flag=True, help="Log each request on standard error.")
 @options.as_json
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
@@ -37,6 +49,8 @@ def sandbox(  # noqa: PLR0917  click passes options by name
     rate_limit: str | None,
     data: str | None,
     fast_hashing: bool,  # noqa: FBT001  likewise
+    refresh_rotation: bool,  # noqa: FBT001  likewise
+    grace: int,
     verbose: bool,  # noqa: FBT001  likewise
     as_json: bool,  # noqa: FBT001  likewise
     debug: bool,  # noqa: ARG001, FBT001  likewise; Command looks at it
@@ -56,6 +70,8 @@ def sandbox(  # noqa: PLR0917  click passes options by name
                 rate_limit=_per_minute(rate_limit),
                 data=data,
                 fast_hashing=fast_hashing,
+                refresh_rotation=refresh_rotation,
+                grace=grace,
                 verbose=verbose,
                 as_json=as_json,
             )
