@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, Unpack
 
 from evertoken.engine.manager import TokenManager
 from evertoken.errors import ConfigurationError, discreet
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from evertoken.events import Event
     from evertoken.grants.client_auth import ClientAuth
     from evertoken.grants.credentials import Secret
+    from evertoken.grants.refresh_token import RefreshTokenGrant
     from evertoken.ports import TokenStore
     from evertoken.stores.memory import MemoryStore
 
@@ -32,6 +33,9 @@ RETRY_STATUSES = (401, 403)
 
 
 _ARGUMENTS = ("client_id", "client_secret", "username", "password")
+
+GrantName = Literal["password", "refresh"]
+"""How a token is renewed: with the password, or with the refresh token that came with the last."""
 
 T = TypeVar("T")
 
@@ -109,6 +113,7 @@ def manager(
     password: Secret | None = None,
     base_url: str | None = None,
     store: TokenStore | None = None,
+    grant: GrantName = "password",
     **options: Unpack[Options],
 ) -> TokenManager:
     """A manager for the SquadRun API.
@@ -119,29 +124,42 @@ def manager(
     are missing are a `ConfigurationError` of the first grant, which names them all: until then the
     environment may still be loaded.
 
+    `grant="refresh"` renews with the refresh token, and posts the password only for the first login
+    and if that ends. It needs a store. The default posts the password at each renewal: a refresh at
+    SquadRun ends the token that other processes hold at once, so that each of them sees a 401.
+
     `options` are those of `TokenManager` (`timeout`, `keep_fresh` …) and of `PasswordGrant`
     (`deadline`, `verify`, `cert`, `proxies`, `extra`, `headers`, `transport` …).
 
     Raises:
         InsecureURL: the base URL is not https.
-        ConfigurationError: an id, a user name or a password is given but empty.
+        ConfigurationError: an id, a user name or a password is given but empty, or
+            `grant="refresh"` has no store.
         ValueError: an option has a value that it cannot have.
     """
     base = _base(base_url)
     credentials = client_id, client_secret, username, password
     missing = tuple(name for name, it in zip(_ARGUMENTS, credentials, strict=True) if it is None)
-    grant = PasswordGrant(
+    client = _or_variable(client_id, "client_id", missing)
+    secret = _or_variable(client_secret, "client_secret", missing)
+    user = _or_variable(username, "username", missing)
+    passing = _of(GrantOptions, options)
+    if grant not in ("password", "refresh"):
+        raise ValueError(f'grant must be "password" or "refresh", not {grant!r}')
+    by_password = PasswordGrant(
         f"{base}/oauth/token/",
-        client_id=_or_variable(client_id, "client_id", missing),
-        client_secret=_or_variable(client_secret, "client_secret", missing),
-        username=_or_variable(username, "username", missing),
+        client_id=client,
+        client_secret=secret,
+        username=user,
         password=_or_variable(password, "password", missing),
         revoke_url=f"{base}/oauth/revoke_token/",
-        **_of(GrantOptions, options),
+        **passing,
     )
+    refreshing = grant == "refresh"
+    made = _refreshing(by_password, client, secret, user, passing) if refreshing else by_password
     # not `store or …`: one that counts its entries is false while it has none
     shared = _shared_directory() if store is None else store
-    return TokenManager(grant, store=shared, **_of(ManagerOptions, options))
+    return TokenManager(made, store=shared, **_of(ManagerOptions, options))
 
 
 @discreet
@@ -153,6 +171,7 @@ def auth(
     password: Secret | None = None,
     base_url: str | None = None,
     store: TokenStore | None = None,
+    grant: GrantName = "password",
     **options: Unpack[Options],
 ) -> BearerAuth:
     """`auth=` for the SquadRun API; takes what `manager` takes.
@@ -166,11 +185,32 @@ def auth(
         password=password,
         base_url=base_url,
         store=store,
+        grant=grant,
         **options,
     )
     from evertoken.auth import BearerAuth  # noqa: PLC0415  it loads requests, `manager` does not
 
     return BearerAuth(made, retry_statuses=RETRY_STATUSES)
+
+
+def _refreshing(
+    password: PasswordGrant,
+    client: Secret,
+    secret: Secret,
+    user: Secret,
+    options: GrantOptions,
+) -> RefreshTokenGrant:
+    from evertoken.grants.refresh_token import RefreshTokenGrant  # noqa: PLC0415  few use it
+
+    return RefreshTokenGrant(
+        password.token_url,
+        account=user,
+        client_id=client,
+        client_secret=secret,
+        revoke_url=password.revoke_url,
+        fallback=password,
+        **options,
+    )
 
 
 def _base(base_url: str | None) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from evertoken import BearerAuth
     from evertoken.runtime.waiters import Flow
+    from evertoken.testing import TokenServer
 
 CREDENTIALS = {
     "SQUADRUN_CLIENT_ID": "client-1",
@@ -310,3 +311,42 @@ def test_the_options_of_the_grant_and_of_the_manager_reach_them() -> None:
     assert (endpoint.lifetime, endpoint.max_lifetime, grant.scope) == (60, 50, "read")
     assert dict(grant.key.extra)["audience"] == "a"
     assert [name for name, _ in grant.key.extra] == ["audience", "x-tenant:"]
+
+
+# -- the refresh token -----------------------------------------------------------------------------
+
+
+def test_the_refresh_grant_renews_with_the_refresh_token_and_falls_back_on_the_password(
+    token_server: TokenServer, tmp_path: Path
+) -> None:
+    manager = squadrun.auth(
+        base_url=token_server.base_url,
+        client_id=token_server.client_id,
+        client_secret=token_server.client_secret,
+        username=token_server.username,
+        password=token_server.password,
+        store=FileStore(tmp_path),
+        memory=MemoryStore(),
+        grant="refresh",
+    ).manager
+    manager.token()
+    manager.refresh()
+    token_server.revoke_all()
+    manager.refresh()
+    kinds = [each.form["grant_type"][0] for each in token_server.token_endpoint.requests]
+    assert kinds == ["password", "refresh_token", "refresh_token", "password"]
+
+
+def test_the_refresh_grant_is_of_the_same_identity_as_the_password_grant() -> None:
+    refreshing = squadrun.manager(grant="refresh", store=MemoryStore())
+    assert refreshing.grant.key == squadrun.manager().grant.key
+
+
+def test_the_refresh_grant_needs_a_store() -> None:
+    with pytest.raises(ConfigurationError, match="needs a store"):
+        squadrun.manager(grant="refresh")
+
+
+def test_an_unknown_grant_is_refused() -> None:
+    with pytest.raises(ValueError, match='grant must be "password" or "refresh"'):
+        squadrun.manager(grant="magic")  # type: ignore[arg-type]  # what is refused
