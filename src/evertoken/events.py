@@ -108,6 +108,19 @@ class RejectedAgain(AccountEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class LoginEnding(AccountEvent):
+    """The refresh token of a login expires soon, and renewals do not prolong it: log in again.
+
+    Emitted once per process, up to three days ahead, if the server names the end.
+
+    Attributes:
+        expires_at: when the refresh token expires, in Unix seconds.
+    """
+
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoreDegraded(AccountEvent):
     """A store has stopped working; requests go on from memory.
 
@@ -135,6 +148,7 @@ Event = (
     | TokenRevoked
     | Replayed
     | RejectedAgain
+    | LoginEnding
     | StoreDegraded
     | StoreRecovered
 )

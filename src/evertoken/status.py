@@ -72,6 +72,8 @@ class Status:
         token_url: the token endpoint; None if the grant has none.
         failed_at: when the renewal of `last_error` failed, here or in the process that it was
             adopted from, in Unix seconds.
+        login_expires_at: when the refresh token of a login expires, in Unix seconds; None without a
+            login, or if the server did not say.
     """
 
     state: str
@@ -86,6 +88,7 @@ class Status:
     account: str | None = None
     token_url: str | None = None
     failed_at: float | None = None
+    login_expires_at: float | None = None
 
 
 def status_of(
@@ -113,7 +116,13 @@ def status_of(
         account=account,
         token_url=token_url,
         failed_at=None if failure is None else failure.at,
+        login_expires_at=_login_end(snapshot),
     )
+
+
+def _login_end(snapshot: Snapshot) -> float | None:
+    login = snapshot.entry.login
+    return None if login is None or login.refresh_token is None else login.expires_at
 
 
 def next_try(snapshot: Snapshot, failure: Failure, now: Instant) -> float:

@@ -21,6 +21,8 @@ from evertoken import (
     RefreshTokenGrant,
     TokenManager,
 )
+from evertoken.events import LoginEnding
+from evertoken.runtime import reports
 from evertoken.stores.redis import RedisStore
 from evertoken.testing import Answer, Cut
 from evertoken.testing.threads import in_threads
@@ -434,6 +436,40 @@ def test_the_end_of_the_refresh_token_is_kept_where_the_server_names_it(
     assert login_in(store, grant_of(server)).expires_at == pytest.approx(
         time.time() + 86_400, abs=WAIT
     )
+
+
+def test_the_end_of_a_login_is_told_once_ahead_where_renewals_do_not_prolong_it(
+    server: TokenServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    events: list[Event] = []
+    ends = time.time() + 86_400
+    manager = process_of(grant_of(server, server.log_in()), FileStore(tmp_path), events.append)
+    for _ in range(4):
+        server.extra = {"refresh_token_expires_in": ends - time.time()}
+        manager.refresh()
+    eventually(lambda: any(isinstance(each, LoginEnding) for each in events))
+    [told] = [each for each in events if isinstance(each, LoginEnding)]
+    assert told.expires_at == pytest.approx(ends, abs=WAIT)
+    assert (told.account, told.token_url) == ("ann", server.token_url)
+    assert manager.status().login_expires_at == pytest.approx(ends, abs=WAIT)
+    assert "log in again" in warned(caplog)[0].getMessage()
+
+
+@pytest.mark.parametrize("lifetime", [1800, 30 * 86_400])
+def test_an_end_that_renewals_prolong_or_that_is_far_away_is_not_told(
+    server: TokenServer, tmp_path: Path, lifetime: int
+) -> None:
+    events: list[Event] = []
+    frozen = 0.0
+    manager = process_of(grant_of(server, server.log_in()), FileStore(tmp_path), events.append)
+    for _ in range(3):
+        # what a later renewal would be told
+        server.extra = {"refresh_token_expires_in": lifetime + frozen}
+        manager.refresh()
+        frozen += 300 if lifetime == 1800 else 0
+    reports.catch_up(WAIT)
+    assert not any(isinstance(each, LoginEnding) for each in events)
+    assert manager.status().login_expires_at is not None
 
 
 @pytest.mark.parametrize("value", [0, -1, True, "soon", None, 1e300, [1]])

@@ -32,6 +32,7 @@ from evertoken import (
 from evertoken.core.effects import Hold
 from evertoken.core.entry import NOTHING, Entry, join
 from evertoken.events import (
+    LoginEnding,
     RejectedAgain,
     RenewalFailed,
     Replayed,
@@ -182,6 +183,8 @@ def told(event: Event) -> None:
             assert_type(reason, str)
         case StoreDegraded(store=store, reason=reason):
             assert_type((store, reason), tuple[str, str])
+        case LoginEnding(expires_at=when):
+            assert_type(when, float)
         case StoreRecovered(store=store, seconds=seconds):
             assert_type((store, seconds), tuple[str, float])
 

@@ -10,6 +10,7 @@ import pytest
 from evertoken import GrantRefused, GrantUnavailable
 from evertoken.events import (
     Event,
+    LoginEnding,
     RejectedAgain,
     RenewalFailed,
     Replayed,
@@ -31,6 +32,7 @@ EVENTS: list[Event] = [
     RejectedAgain("the API refused a second token"),
     StoreDegraded("file", "the disk is full"),
     StoreRecovered("file", 12.5),
+    LoginEnding(1_700_000_000.0),
 ]
 
 

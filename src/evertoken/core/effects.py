@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from evertoken.core.policy import RefreshPolicy
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token, TokenKey
+    from evertoken.errors import TokenError
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evertoken.engine.naming import describe
+from evertoken.engine.naming import describe, phrase
 from evertoken.lru import LRU
 from evertoken.ports import name_of
 from evertoken.runtime import process, reports
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from evertoken.core import failure as failures
     from evertoken.core.failure import Failure
     from evertoken.core.instant import Instant
+    from evertoken.core.login import Login
     from evertoken.core.outcome import Result
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token
@@ -52,6 +53,21 @@ once.
 """
 
 
+WARN_AHEAD = 3 * 24 * 3600.0
+"""Seconds before the end of a login at which it is reported: a weekend."""
+
+SAME_END = 60.0
+"""Seconds by which two ends of a login may differ and be the same: servers tell what is left."""
+
+
+def _ends() -> LRU[float]:
+    return LRU(1024)
+
+
+_ends_told = process.PerProcess(_ends)
+"""The end of a login that this process has reported last, by account."""
+
+
 def counted(counters: Counters, result: Result, before: Snapshot) -> Counters:
     """`counters` after a renewal; `before` is the snapshot that it found."""
     if result.token is not None:
@@ -77,9 +93,37 @@ def report_result(
     if result.failure is not None:
         source = GRANT if result.asked else STORE
         report_failure(result.failure, source, before, after, now, whose=whose, on_event=on_event)
+    if (login := after.entry.login) is not None:
+        report_login_end(login, before.entry.login, now, whose=whose, on_event=on_event)
     if result.token is not None and after.token is not before.token:
         source = GRANT if result.store is None else name_of(stores[result.store])
         report_token(result.token, source, result.seconds, after, whose=whose, on_event=on_event)
+
+
+def report_login_end(
+    login: Login,
+    before: Login | None,
+    now: Instant,
+    *,
+    whose: Whose,
+    on_event: Callable[[Event], None] | None,
+) -> None:
+    """Report that `login` ends soon, once, if the renewal after `before` has not prolonged it."""
+    ends, known = login.expires_at, None if before is None else before.expires_at
+    if ends is None or known is None or login.refresh_token is None:
+        return
+    account, _ = _accounts(whose)
+    told = _ends_told().get(account)
+    if ends > known + SAME_END or ends - now.wall > WARN_AHEAD:
+        return
+    if told is not None and abs(ends - told) <= SAME_END:
+        return
+    _ends_told().put(account, ends)
+    left = max(0.0, ends - now.wall)
+    text = "%s: the refresh token expires in %.1f h, and renewals do not prolong it: log in again"
+    reports.warning(text, phrase(whose), left / 3600)
+    if on_event is not None:
+        events.emit(on_event, events.LoginEnding(ends, **whose))
 
 
 def report_token(
