@@ -58,7 +58,9 @@ class Server:
         username, password = credentials
         if password != self.valid:
             self.refusals.append((credentials, time))
-            return GrantRefused(f"{username}: wrong password", status=400, error="invalid_grant")
+            # a refresh posts no password: it is the client's secret that is wrong
+            error = "invalid_grant" if refresh_token is None else "invalid_client"
+            return GrantRefused(f"{username}: wrong password", status=400, error=error)
         if refresh_token is not None:
             if refresh_token in self.spent:
                 self.reused += 1

@@ -32,6 +32,7 @@ from evertoken.core.effects import (
 from evertoken.core.entry import join_at
 from evertoken.core.instant import Instant
 from evertoken.errors import GrantUnavailable
+from interleavings import real_grant
 from interleavings.actors import Actor, Process, Unlock, Wait
 from interleavings.scenario import (
     ALICE,
@@ -233,8 +234,8 @@ class World:
     # -- effects that others can notice ------------------------------------------------------------
 
     def _sent(self, actor: Actor, effect: Request, fault: Fault | None) -> Token | TokenError:
-        credentials, spent = effect.reading.credentials, effect.refresh_token
-        assert isinstance(credentials, Credentials)
+        spent = effect.refresh_token
+        credentials = real_grant.posted(effect.reading, spent)
         if spent is not None:
             self._check_spent(actor, spent)
         username = credentials.username
@@ -392,8 +393,9 @@ def plan_of(number: int, policy: RefreshPolicy, *, exclusive: bool) -> Plan:
 
 @functools.cache
 def reading_of(credentials: Credentials, *, exclusive: bool) -> Reading:
-    """One reading of `credentials`."""
+    """One reading of `credentials`; that of a refresh token is the real grant's."""
     username = credentials.username
+    if not exclusive:
+        return Reading(key_of(username), credentials.fingerprint, credentials)
     first = "refresh-0" if username == ALICE else "refresh-0 of another"
-    initial = first if exclusive else None
-    return Reading(key_of(username), credentials.fingerprint, credentials, initial)
+    return real_grant.reading_of(credentials, first)
