@@ -20,8 +20,8 @@ from evertoken.core.effects import (
 from evertoken.core.entry import NOTHING, Entry
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.login import Initial, Login, digest_of
-from evertoken.core.outcome import Source
-from evertoken.core.state import EMPTY, apply_result, with_token
+from evertoken.core.outcome import Source, apply_result
+from evertoken.core.state import EMPTY, with_token
 from evertoken.errors import GrantRefused, GrantUnavailable, InvalidTokenResponse
 from support.core_script import POLICY, READING, Script
 from support.core_values import DAY, GENERATION, HOUR, NOW, ago, issued
