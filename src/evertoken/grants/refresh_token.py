@@ -19,11 +19,13 @@ class RefreshTokenGrant(LoginGrant):
     """Renews with the newest refresh token that the store knows: its manager needs a store.
 
     ```python
+    from evertoken import FileStore, RefreshTokenGrant, TokenManager
+
     grant = RefreshTokenGrant(
         "https://id.example.com/oauth/token/",
         account="ann",
         client_id="my-app",
-        refresh_token=read_first_token,
+        refresh_token="…",
     )
     manager = TokenManager(grant, store=FileStore("~/.local/state/my-app"))
     ```
