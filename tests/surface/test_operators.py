@@ -6,6 +6,7 @@ import contextlib
 import importlib.resources
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,6 @@ from support.prometheus import checked, scraping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from evertoken.testing import TokenServer
 
@@ -224,6 +224,18 @@ class TestAlerts:
                 lambda: prometheus.samples("count_over_time(evertoken_renewal_status[1m]) > 3")
             )
             assert prometheus.firing() == set()
+
+
+def test_the_page_quotes_records_that_are_logged() -> None:
+    page = (CONTRIB / "README.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"\| log record, at WARNING .*?\n\n", page, re.DOTALL)
+    package = Path(str(CONTRIB)).parent
+    source = "".join(file.read_text(encoding="utf-8") for file in package.rglob("*.py"))
+    quoted = [part.strip(" :") for it in re.findall(r"`([^`]+)`", table) for part in it.split("…")]
+
+    for part in filter(None, quoted):
+        # a number, a URL or an error stands in its place
+        assert re.search(re.sub(r"\\ |\d+", ".{1,20}", re.escape(part)), source), part
 
 
 def test_the_health_endpoint_tells_who_fails_why_and_until_when(

@@ -127,7 +127,7 @@ def _report(renewer: Renewer, before: Snapshot, after: Snapshot, store: str, now
     token, failure = after.token, after.failure
     whose, on_event = renewer.whose, renewer.on_event
     if token is not None and token is not before.token:
-        reporting.report_token(token, store, 0.0, after, whose=whose, on_event=on_event)
+        reporting.report_token(token, store, 0.0, whose=whose, on_event=on_event)
     if failure is not None:
         source = reporting.STORE
         reporting.report_failure(

@@ -358,9 +358,7 @@ class Renewer:
                 return
             self._rejection_reported_at = now.boot
         first = last == -math.inf
-        reporting.report_rejection(
-            snapshot, seconds, first=first, whose=self.whose, on_event=self.on_event
-        )
+        reporting.report_rejection(seconds, first=first, whose=self.whose, on_event=self.on_event)
 
     def report_health(self) -> None:
         """Report stores that stopped working, or work again, to the listener."""

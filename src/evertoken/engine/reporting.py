@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evertoken.engine.naming import describe, phrase
+from evertoken.engine.naming import phrase
 from evertoken.lru import LRU
 from evertoken.ports import name_of
 from evertoken.runtime import process, reports
@@ -97,7 +97,7 @@ def report_result(
         report_login_end(login, before.entry.login, now, whose=whose, on_event=on_event)
     if result.token is not None and after.token is not before.token:
         source = GRANT if result.store is None else name_of(stores[result.store])
-        report_token(result.token, source, result.seconds, after, whose=whose, on_event=on_event)
+        report_token(result.token, source, result.seconds, whose=whose, on_event=on_event)
 
 
 def report_login_end(
@@ -130,7 +130,6 @@ def report_token(
     token: Token,
     source: str,
     seconds: float,
-    snapshot: Snapshot,
     *,
     whose: Whose,
     on_event: Callable[[Event], None] | None,
@@ -139,16 +138,14 @@ def report_token(
     # from now on a failure is news again
     for account in _accounts(whose):
         _warned().pop(account)
-    name = "" if snapshot.key is None else describe(snapshot.key)
     text = "%s: token from %s in %.3f s, expires %.0f s after its issue"
-    reports.info(text, name, source, seconds, token.lifetime)
+    reports.info(text, phrase(whose), source, seconds, token.lifetime)
     if on_event is not None:
         event = events.TokenRenewed(source, seconds, token.lifetime, token.expires_at, **whose)
         events.emit(on_event, event)
 
 
 def report_rejection(
-    snapshot: Snapshot,
     seconds: float,
     *,
     first: bool,
@@ -159,12 +156,11 @@ def report_rejection(
 
     The `first` report is logged at WARNING, later ones at DEBUG; the event is always emitted.
     """
-    name = "" if snapshot.key is None else describe(snapshot.key)
     reason = (
-        f"{name}: the API rejected two tokens within {seconds:.0f} s; until then no other one is "
-        "requested. If other processes use this account, the server may allow one session per "
-        "user: share a store (FileStore, RedisStore) between them. Otherwise the cause is not the "
-        "token: check permissions, scope and audience."
+        f"{phrase(whose)}: the API rejected two tokens within {seconds:.0f} s; until then no other "
+        "one is requested. If other processes use this account, the server may allow one session "
+        "per user: share a store (FileStore, RedisStore) between them. Otherwise the cause is not "
+        "the token: check permissions, scope and audience."
     )
     (reports.warning if first else reports.debug)("%s", reason)
     if on_event is not None:
