@@ -22,7 +22,7 @@ MODULES = {
     "evertoken.status": ("Counters",),
     "evertoken.events": (
         *("TokenRenewed", "RenewalFailed", "TokenRefused", "TokenRevoked", "Replayed"),
-        *("RejectedAgain", "StoreDegraded", "StoreRecovered"),
+        *("RejectedAgain", "LoginEnding", "StoreDegraded", "StoreRecovered"),
     ),
     "evertoken.ports": (
         *("Grant", "TokenStore", "ClockedStore", "LeasedStore", "RemoteStore", "FallibleStore"),

@@ -31,7 +31,7 @@ from evertoken import TokenManager as Manager
 from evertoken.contrib.opentelemetry import OpenTelemetryEvents
 from evertoken.contrib.prometheus import PrometheusEvents
 from evertoken.core.entry import Entry
-from evertoken.events import RenewalFailed
+from evertoken.events import LoginEnding, RenewalFailed, TokenRevoked
 from evertoken.testing import Answer
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from evertoken.testing import TokenServer
 
 EXPIRY = "evertoken_token_expiry_seconds"
+LOGIN = "evertoken_login_expiry_seconds"
 
 
 class Heard:
@@ -186,6 +187,16 @@ class TestPrometheus:
         reject(token_server, PrometheusEvents(registry))
 
         assert series(registry, "evertoken_rejections_total") == {account(token_server): 1}
+
+    def test_tells_when_a_login_ends_until_it_is_revoked(self) -> None:
+        registry, url = CollectorRegistry(), "https://id.example/"
+        listener = PrometheusEvents(registry)
+        listener(LoginEnding(time.time() + 3600, account="ann", token_url=url))
+        (left,) = series(registry, LOGIN).values()
+        assert 3590 < left <= 3600
+        listener(TokenRevoked(confirmed=True, account="ann", token_url=url))
+
+        assert series(registry, LOGIN) == {}
 
     def test_tells_what_came_of_the_last_renewal(self, token_server: TokenServer) -> None:
         registry = CollectorRegistry()
@@ -425,6 +436,14 @@ class TestOpenTelemetry:
         assert telemetry.points("evertoken.rejections") == [
             ({"evertoken.account": name, "url.full": url}, 1)
         ]
+
+    def test_tells_when_a_login_ends(self, telemetry: Telemetry) -> None:
+        listener = telemetry.events("ann")
+        listener(LoginEnding(time.time() + 3600))
+        ((attributes, left),) = telemetry.points("evertoken.login.time_to_expiry")
+
+        assert attributes == {"evertoken.account": "ann"}
+        assert 3590 < left <= 3600
 
     def test_names_units(
         self, telemetry: Telemetry, token_server: TokenServer, tmp_path: Path

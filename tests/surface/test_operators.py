@@ -6,6 +6,7 @@ import contextlib
 import importlib.resources
 import json
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from evertoken import BearerAuth, FileStore, MemoryStore, TokenError, TokenManager
 from evertoken.contrib.prometheus import PrometheusEvents
-from evertoken.events import RejectedAgain
+from evertoken.events import LoginEnding, RejectedAgain
 from evertoken.runtime import reports
 from evertoken.testing import Answer
 from support.fleet import eventually
@@ -70,6 +71,8 @@ def registry(token_server: TokenServer, tmp_path: Path) -> Iterator[CollectorReg
         with contextlib.suppress(TokenError):
             kept[-1].token()
     reports.catch_up(20.0)
+    name, url = token_server.username, token_server.token_url
+    events(LoginEnding(time.time() + 3600, account=name, token_url=url))
     yield registry
     # until now, since the gauges live as long as the listener
     kept.clear()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from evertoken.events import (
+    LoginEnding,
     RenewalFailed,
     StoreDegraded,
     StoreRecovered,
@@ -28,6 +29,7 @@ REPLAYS = "Requests sent again with another token, by the status of the first an
 REJECTIONS = "Times that an API refused a second token within a minute."
 DEGRADATIONS = "Times that a store was found not to serve."
 EXPIRY = "Seconds until the newest token expires by its issuer's word; 0 without one."
+LOGIN = "Seconds until the login expires, once renewals no longer prolong it: log in again."
 STATUS = "What came of the last renewal: 1 for that outcome, 0 for the others."
 DEGRADED = "1 while a store does not serve, 0 once it serves again."
 
@@ -59,12 +61,14 @@ class Standing:
         noted_at: when that was, in Unix seconds.
         expires_at: when its newest token does, in Unix seconds; 0 without one.
         degraded: whether a store does not serve, by the store's name.
+        login_expires_at: when its login does, in Unix seconds; None unless that was announced.
     """
 
     outcome: str = ""
     noted_at: float = 0.0
     expires_at: float = 0.0
     degraded: Mapping[str, bool] = field(default_factory=dict)
+    login_expires_at: float | None = None
 
     def after(self, event: Event) -> Standing:
         """How it stands after `event`."""
@@ -72,7 +76,9 @@ class Standing:
             ails = isinstance(event, StoreDegraded)
             return replace(self, degraded={**self.degraded, event.store: ails})
         if isinstance(event, TokenRevoked):
-            return replace(self, expires_at=0.0)
+            return replace(self, expires_at=0.0, login_expires_at=None)
+        if isinstance(event, LoginEnding):
+            return replace(self, login_expires_at=event.expires_at)
         outcome = OUTCOMES.get(type(event))
         if outcome is None:
             return self
@@ -87,12 +93,25 @@ class Standing:
             for store in {**self.degraded, **other.degraded}
         }
         expires_at = max(self.expires_at, other.expires_at)
-        return replace(later, expires_at=expires_at, degraded=ails)
+        ends = [it for it in (self.login_expires_at, other.login_expires_at) if it is not None]
+        return replace(
+            later,
+            expires_at=expires_at,
+            degraded=ails,
+            login_expires_at=max(ends, default=None),
+        )
 
     @property
     def seconds_left(self) -> float:
         """Seconds until the newest token expires."""
         return max(0.0, self.expires_at - time.time())
+
+    @property
+    def login_seconds_left(self) -> float | None:
+        """Seconds until the login expires; None unless that was announced."""
+        if self.login_expires_at is None:
+            return None
+        return max(0.0, self.login_expires_at - time.time())
 
     def statuses(self) -> Iterator[tuple[str, bool]]:
         """Each outcome, and whether the last renewal had it; nothing before the first."""

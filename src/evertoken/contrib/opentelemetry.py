@@ -49,6 +49,7 @@ class OpenTelemetryEvents:
     | `evertoken.rejections` | counter, `{rejection}` | |
     | `evertoken.store.degradations` | counter, `{degradation}` | `evertoken.store` |
     | `evertoken.token.time_to_expiry` | gauge, `s` | |
+    | `evertoken.login.time_to_expiry` | gauge, `s` | |
     | `evertoken.renewal.status` | gauge, `1` | `evertoken.outcome` |
     | `evertoken.store.degraded` | gauge, `1` | `evertoken.store` |
 
@@ -128,6 +129,7 @@ class _Instruments:
             "evertoken.store.degradations", "{degradation}", measures.DEGRADATIONS
         )
         gauge("evertoken.token.time_to_expiry", [self._expiry], "s", measures.EXPIRY)
+        gauge("evertoken.login.time_to_expiry", [self._login_expiry], "s", measures.LOGIN)
         gauge("evertoken.renewal.status", [self._statuses], "1", measures.STATUS)
         gauge("evertoken.store.degraded", [self._degraded], "1", measures.DEGRADED)
 
@@ -142,6 +144,11 @@ class _Instruments:
     def _expiry(self, _options: CallbackOptions) -> Iterator[Observation]:
         for account, standing in self.listeners.standings().items():
             yield Observation(standing.seconds_left, _of(account))
+
+    def _login_expiry(self, _options: CallbackOptions) -> Iterator[Observation]:
+        for account, standing in self.listeners.standings().items():
+            if (left := standing.login_seconds_left) is not None:
+                yield Observation(left, _of(account))
 
     def _statuses(self, _options: CallbackOptions) -> Iterator[Observation]:
         for account, standing in self.listeners.standings().items():

@@ -40,12 +40,14 @@ class PrometheusEvents:
     | `evertoken_rejections_total` | |
     | `evertoken_store_degradations_total` | `store` |
     | `evertoken_token_expiry_seconds` | |
+    | `evertoken_login_expiry_seconds` | |
     | `evertoken_renewal_status` | `outcome` |
     | `evertoken_store_degraded` | `store` |
 
     `source` is `grant`, or the store that a token was adopted from; of a failure that was adopted,
-    `store`. The last three are gauges, read when they are scraped, for as long as the listener
-    lives: the time left, and 1 or 0 for each outcome and for each store that ever failed.
+    `store`. The last four are gauges, read when they are scraped, for as long as the listener
+    lives: the time left (of a login, once it is about to end), and 1 or 0 for each outcome and for
+    each store that ever failed.
 
     One listener may serve many managers, since every event names its account.
 
@@ -105,15 +107,18 @@ class _Metrics(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """How the accounts stand at this moment."""
         expiry = _gauge("token_expiry_seconds", measures.EXPIRY)
+        login = _gauge("login_expiry_seconds", measures.LOGIN)
         status = _gauge("renewal_status", measures.STATUS, "outcome")
         degraded = _gauge("store_degraded", measures.DEGRADED, "store")
         for account, standing in self.listeners.standings().items():
             expiry.add_metric(account, standing.seconds_left)
+            if (left := standing.login_seconds_left) is not None:
+                login.add_metric(account, left)
             for outcome, holds in standing.statuses():
                 status.add_metric([*account, outcome], int(holds))
             for store, ails in standing.degraded.items():
                 degraded.add_metric([*account, store], int(ails))
-        yield from (expiry, status, degraded)
+        yield from (expiry, login, status, degraded)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
