@@ -32,7 +32,7 @@ class LoginGrant(EndpointGrant):
     __slots__ = ("_account", "_refresh_token", "fallback")
 
     _SECRETS: ClassVar = ("refresh_token", "client_secret")
-    exclusive: ClassVar = True
+    exclusive: ClassVar[bool] = True
 
     _account: Secret
     _refresh_token: Secret | None

@@ -52,7 +52,7 @@ def _oauth2_provider(options: Options, base_url: str) -> dict[str, object]:
         "REFRESH_TOKEN_REUSE_PROTECTION": options.refresh_rotation,
         "OAUTH_DEVICE_VERIFICATION_URI": page,
         "OAUTH_DEVICE_VERIFICATION_URI_COMPLETE": lambda code: f"{page}?user_code={code}",
-        "OAUTH2_VALIDATOR_CLASS": "evertoken.sandbox.validator.Validator",
+        "OAUTH2_VALIDATOR_CLASS": "evertoken.sandbox.validator._Validator",
         "DEVICE_FLOW_INTERVAL": 1,
     }
 

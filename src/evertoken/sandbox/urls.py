@@ -10,7 +10,7 @@ from evertoken.sandbox import views
 urlpatterns: list[URLPattern] = [
     path("oauth/token/", views.throttled(TokenView.as_view())),
     path("oauth/revoke_token/", views.throttled(RevokeTokenView.as_view())),
-    path("oauth/device-authorization/", views.throttled(views.DeviceAuthorization.as_view())),
+    path("oauth/device-authorization/", views.throttled(views.device_authorization)),
     path("api/v4/leads/create/<str:campaign_id>/", views.CreateLeads.as_view()),
     path("api/v4/leads/responses/<str:campaign_id>/", views.LeadResponses.as_view()),
     path("api/v4/leads/disable/<str:campaign_id>/", views.DisableLeads.as_view()),

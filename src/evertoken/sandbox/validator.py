@@ -6,7 +6,7 @@ from oauth2_provider.models import get_device_grant_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
 
-class Validator(OAuth2Validator):  # type: ignore[misc]  # the toolkit has no types
+class _Validator(OAuth2Validator):  # type: ignore[misc]  # the toolkit has no types
     """The toolkit's own, for the device authorization grant too."""
 
     def validate_device_code(

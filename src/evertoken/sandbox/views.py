@@ -106,7 +106,7 @@ def throttled(view: View) -> View:
     return guarded
 
 
-class DeviceAuthorization(DeviceAuthorizationView):  # type: ignore[misc]  # it has no types
+class _DeviceAuthorization(DeviceAuthorizationView):  # type: ignore[misc]  # it has no types
     """Begin a device login (RFC 8628 section 3.1)."""
 
     def create_device_authorization_response(
@@ -117,6 +117,10 @@ class DeviceAuthorization(DeviceAuthorizationView):  # type: ignore[misc]  # it 
         if isinstance(response, dict):
             response.pop("scope", None)
         return headers, response, status
+
+
+device_authorization: View = _DeviceAuthorization.as_view()
+"""Begins a device login."""
 
 
 def approve_device(request: HttpRequest) -> HttpResponse:
