@@ -24,10 +24,20 @@ from evertoken.cli.settings import Kind, Settings, Source, checked, merged
 from evertoken.cli.wording import duration, next_try
 from evertoken.core.entry import Entry
 from evertoken.testing import Answer, TokenServer
-from support.console import COMMAND, account_of, complaint, environment, ran, running, without
+from support.console import (
+    COMMAND,
+    LONGEST,
+    account_of,
+    complaint,
+    environment,
+    ran,
+    running,
+    stream_of,
+    without,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # a keyring of the keyring library's own kind, in a file
@@ -292,6 +302,7 @@ class TestStatus:
             "issued_at": None,
             "expires_at": None,
             "scope": None,
+            "login_expires_at": None,
             "file": str(shell.store.path(shell.key)),
             "mode": None,
             "last_error": None,
@@ -775,6 +786,80 @@ class TestSecret:
         assert status == 0
         assert shell.server.password not in shown
         assert printed.read_text().startswith("Authorization: Bearer ")
+
+
+class TestOtherGrants:
+    def kinds(self, shell: Shell) -> list[str]:
+        """The grant types that were posted."""
+        return [each.form["grant_type"][0] for each in shell.server.token_endpoint.requests]
+
+    def log_in_by_device(self, shell: Shell, decide: Callable[[], None]) -> tuple[int, str]:
+        with running("login", "--device", **shell.variables) as process:
+            shell.server.device_endpoint.wait_for_requests(1, timeout=LONGEST)
+            told = stream_of(process.stderr).readline()
+            decide()
+            rest = stream_of(process.stderr).read()
+            return process.wait(LONGEST), told + rest
+
+    def test_a_device_s_login_is_renewed_with_its_refresh_token(self, shell: Shell) -> None:
+        status, told = self.log_in_by_device(shell, shell.server.approve_devices)
+
+        assert status == 0
+        assert told.startswith("Open https://device.example/?user_code=")
+        assert (
+            'grant = "refresh_token"' in (shell.home / "config/evertoken/config.toml").read_text()
+        )
+        before = answer(shell("token"))
+        assert answer(shell("refresh")) == "got a new token, valid for 10 h\n"
+        assert answer(shell("token")) != before
+        # without the polls
+        assert self.kinds(shell)[-2:] == ["refresh_token", "refresh_token"]
+        assert shell.server.reuses == 0
+        for secret in shell.server.secrets:
+            assert secret not in told
+
+    def test_a_login_that_was_declined_writes_nothing(self, shell: Shell) -> None:
+        status, told = self.log_in_by_device(shell, shell.server.deny_devices)
+
+        assert status == 1
+        assert "access_denied" in told
+        assert not (shell.home / "config").exists()
+
+    def test_a_device_s_login_that_has_ended_says_what_to_do(self, shell: Shell) -> None:
+        self.log_in_by_device(shell, shell.server.approve_devices)
+        shell.server.revoke_all()
+
+        assert "log in again" in shell("refresh").stderr
+        assert shell("token").returncode == 0  # the token that is held still serves
+        assert shell("refresh").returncode == 4
+
+    def test_the_end_of_a_login_is_in_the_status(self, shell: Shell) -> None:
+        shell.server.extra = {"refresh_token_expires_in": 86_400}
+        self.log_in_by_device(shell, shell.server.approve_devices)
+
+        told = json.loads(shell("status", "--json").stdout)
+        assert told["login_expires_at"] == pytest.approx(time.time() + 86_400, abs=60)
+        assert "login ends" in shell("status").stdout
+
+    def test_a_client_of_its_own_needs_no_user(self, shell: Shell) -> None:
+        nobody = {"SQUADRUN_USERNAME": "", "SQUADRUN_PASSWORD": ""}
+        done = shell("login", "--client-credentials", **nobody)
+
+        assert done.returncode == 0
+        assert "Set SQUADRUN_CLIENT_SECRET, or" in done.stderr
+        assert answer(shell("token", **nobody)).strip() in shell.server.secrets
+        assert answer(shell("refresh", **nobody))
+        assert self.kinds(shell) == ["client_credentials"] * 2
+        assert shell.server.client_id in shell("status", **nobody).stdout
+
+    def test_a_profile_names_its_grant(self, shell: Shell) -> None:
+        shell.profile('[default]\ngrant = "client_credentials"\n')
+        answer(shell("token"))
+        assert self.kinds(shell) == ["client_credentials"]
+        shell.profile('[default]\ngrant = "magic"\n')
+        assert (
+            "grant must be password, refresh_token or client_credentials" in shell("token").stderr
+        )
 
 
 class TestLogin:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from evertoken import urls
-from evertoken.cli import config, homes, request_options, secrets
+from evertoken.cli import config, grants, homes, request_options, secrets
 from evertoken.cli.exits import Unusable
 from evertoken.cli.settings import IDENTITY, Settings, checked, merged
 from evertoken.core import state
+from evertoken.core.entry import Entry
 from evertoken.core.policy import RefreshPolicy
 from evertoken.runtime import process
 from evertoken.stores.file import FileStore
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from evertoken.core.entry import Entry
     from evertoken.core.instant import Instant
     from evertoken.core.state import Snapshot
     from evertoken.core.token import TokenKey
@@ -94,30 +94,19 @@ class Account:
         Raises:
             Unusable: a setting or a secret is missing or wrong.
         """
-        from evertoken import squadrun  # noqa: PLC0415  not needed if the file has a token
-
         self.require_safe_url()
-        key, request = self.key, self.settings.request
+        key = self.key
         unset = secrets.unset(self.settings, ask=ask)
         if len(unset) > 1 and password:
             self._refuse(unset)
         read = functools.partial(secrets.read, self.settings, ask=ask)
         try:
-            return squadrun.manager(
-                base_url=self.settings.base_url,
-                client_id=key.client_id,
-                username=key.username,
-                client_secret=read("client_secret"),
-                password=read("password") if password else functools.partial(read, "password"),
-                store=self.store,
-                policy=POLICY,
-                client_auth=request.client_auth,
-                lifetime=request.lifetime,
-                extra=request.extra,
-                headers=request.headers,
-            )
+            grant = grants.grant_of(self.settings, key, read, password=password)
         except ValueError as error:
             raise Unusable(str(error)) from None
+        from evertoken.engine.manager import TokenManager  # noqa: PLC0415  not needed if the file has a token
+
+        return TokenManager(grant, store=self.store, policy=POLICY)
 
     def _refuse(self, missing: Iterable[str]) -> NoReturn:
         names = tuple(missing)
@@ -166,6 +155,8 @@ def standing(entry: Entry | None, now: Instant) -> Snapshot:
     """The snapshot of a manager that has loaded `entry` at `now`."""
     fraction = process.jitter_fraction()
     snapshot, token = state.EMPTY, None if entry is None else entry.token
+    if entry is not None and entry.login is not None:
+        snapshot = replace(snapshot, entry=Entry(login=entry.login))
     if token is not None and token.plausible(now):
         snapshot = state.with_token(snapshot, token, now, POLICY, jitter_fraction=fraction)
     for failure in () if entry is None else entry.failures:

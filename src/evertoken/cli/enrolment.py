@@ -9,51 +9,59 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evertoken.cli import config, secrets
+from evertoken.cli import config, device, secrets
 from evertoken.cli.exits import Unusable
-from evertoken.cli.settings import IDENTITY, PLAIN, SECRET, Kind, Settings, Source
+from evertoken.cli.settings import PLAIN, SECRET, Kind, Settings, Source
 from evertoken.cli.wording import duration
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from evertoken.cli.account import Account
 
 _ELSEWHERE = "name a client_secret_file and a password_file (or …_command) in the profile"
 
-_REMEDY = (
-    "The secrets are not kept: {}. Set SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD, or "
-    f"{_ELSEWHERE}."
-)
+
+def _remedy(obstacle: str, homeless: Iterable[str]) -> str:
+    variables = " and ".join(f"SQUADRUN_{name.upper()}" for name in homeless)
+    return f"The secrets are not kept: {obstacle}. Set {variables}, or {_ELSEWHERE}."
 
 
-def enrol(account: Account, *, plain_keyring: bool) -> None:
+def enrol(account: Account, *, plain_keyring: bool, way: str = "password") -> None:
     """Ask for the missing settings, request a token, and write the profile.
 
     Args:
         account: as given by options, variables and the profile.
         plain_keyring: use a keyring that keeps secrets in plain text, without asking.
+        way: how tokens are obtained from now on, one of `settings.GRANTS`.
 
     Raises:
         TokenError: the request failed; nothing was written.
         Unusable: a setting is missing and there is no terminal, or the file cannot be written.
     """
     account.require_safe_url()
+    account = replace(account, settings=replace(account.settings, grant=way))
     settings = _identified(account)
-    values = {name: _secret(settings, name) for name in SECRET}
+    wanted = set(settings.needed) | set(settings.secrets) - {"password"}
+    values = {name: _secret(settings, name) for name in SECRET if name in wanted}
     homeless = {name: value for name, value in values.items() if not _has_home(settings, name)}
     file = _plain_file() if homeless else None
     declined = "" if file is None or plain_keyring else _declined(file)
     given = {name: Source(Kind.TEXT, value) for name, value in values.items()}
-    granted = replace(account, settings=replace(settings, secrets=given)).manager().refresh()
+    account = replace(account, settings=replace(settings, secrets=given))
+    granted = (device.log_in(account) if way == "refresh_token" else account.manager()).refresh()
 
     obstacle = declined or _kept(settings, homeless)
     keyring = {"keyring": True} if homeless and not obstacle else {}
+    # an older profile of another kind may be what is replaced
+    kind = {} if way == "password" and not _stored(account, "grant") else {"grant": way}
     plain = {name: value for name in PLAIN if (value := getattr(settings, name))}
-    config.write(account.config, account.profile, {**plain, **keyring})
+    config.write(account.config, account.profile, {**plain, **kind, **keyring})
 
     click.echo(f"got a token, valid for {duration(granted.lifetime)}", err=True)
     click.echo(f"wrote [{account.profile}] to {account.config}", err=True)
     if obstacle:
-        click.echo(_REMEDY.format(obstacle), err=True)
+        click.echo(_remedy(obstacle, homeless), err=True)
     elif file is not None:
         click.echo(f"the keyring keeps the secrets in plain text in {file}", err=True)
 
@@ -89,15 +97,16 @@ def _kept(settings: Settings, values: dict[str, str]) -> str:
 
 
 def _identified(account: Account) -> Settings:
-    names = [name for name in IDENTITY if not getattr(account.settings, name)]
+    names = account.settings.missing
     if names and not sys.stdin.isatty():
         options = (f"--{name.replace('_', '-')}" for name in names)
         raise Unusable(f"no {' and no '.join(names)}: give {' and '.join(options)}")
-    return replace(
-        account.settings,
-        client_id=_told(account, "client_id", "Client id"),
-        username=_told(account, "username", "User name"),
-    )
+    client_id = _told(account, "client_id", "Client id")
+    if account.settings.grant == "client_credentials":
+        return replace(account.settings, client_id=client_id, username=None)
+    question = "Name of the account" if account.settings.grant == "refresh_token" else "User name"
+    username = _told(account, "username", question)
+    return replace(account.settings, client_id=client_id, username=username)
 
 
 def _told(account: Account, name: str, question: str) -> str:

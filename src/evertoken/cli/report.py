@@ -93,7 +93,7 @@ class Report:
     def _rows(self) -> dict[str, str]:
         settings = self.account.settings
         return {
-            "account": f"{settings.username} at {settings.base_url}",
+            "account": f"{settings.username or settings.client_id} at {settings.base_url}",
             "client": settings.client_id or "",
             "profile": f"{self.account.profile} ({_place(self.account.config)})",
             **rows(self.status),
@@ -118,6 +118,7 @@ def members(status: Status) -> dict[str, object]:
         "issued_at": status.issued_at,
         "expires_at": status.expires_at,
         "scope": status.scope,
+        "login_expires_at": status.login_expires_at,
         "last_error": None if status.last_error is None else str(status.last_error),
         "failed_at": status.failed_at,
         "retry_at": status.retry_at,
@@ -131,6 +132,8 @@ def rows(status: Status) -> dict[str, str]:
         found["time left"] = f"{duration(status.seconds_left)}, until {_clock(status.expires_at)}"
     if status.scope:
         found["scope"] = status.scope
+    if status.login_expires_at is not None:
+        found["login ends"] = _clock(status.login_expires_at)
     if status.last_error is not None:
         found["last error"] = str(status.last_error)
         found["since"] = _clock(status.failed_at)

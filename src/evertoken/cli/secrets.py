@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evertoken.cli.exits import Unusable
-from evertoken.cli.settings import SECRET, Kind
+from evertoken.cli.settings import Kind
 from evertoken.runtime.extras import how_to_install
 from evertoken.stores.private_folders import expanded
 
@@ -52,7 +52,7 @@ def unset(settings: Settings, *, ask: bool) -> tuple[str, ...]:
     """The secrets that no setting gives, if there is no terminal to ask on."""
     if ask and sys.stdin.isatty():
         return ()
-    return tuple(name for name in SECRET if name not in settings.secrets)
+    return tuple(name for name in settings.needed if name not in settings.secrets)
 
 
 def prompt(name: str) -> str:

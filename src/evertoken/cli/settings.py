@@ -19,6 +19,11 @@ BASE_URL = "https://app.squadrun.co"
 """As in `evertoken.squadrun`, which loads more than a token in a file needs."""
 
 TOKEN_PATH = "/oauth/token/"  # noqa: S105  a path
+DEVICE_PATH = "/oauth/device-authorization/"
+REVOCATION_PATH = "/oauth/revoke_token/"
+
+GRANTS = ("password", "refresh_token", "client_credentials")
+"""How a token is obtained: the values of the setting `grant`."""
 
 IDENTITY = ("client_id", "username")
 PLAIN = ("base_url", "client_id", "username", "token_dir")
@@ -36,7 +41,7 @@ class Kind(enum.Enum):
 
 _NAMED = (Kind.TEXT, Kind.FILE, Kind.COMMAND)
 _SOURCES = tuple(name + kind.value for name in SECRET for kind in _NAMED)
-_STORED = ({*PLAIN, *_SOURCES} - {*SECRET}) | {"keyring"}
+_STORED = ({*PLAIN, *_SOURCES} - {*SECRET}) | {"keyring", "grant"}
 """The settings that a profile may have."""
 
 SECRET_VARIABLES = frozenset(f"SQUADRUN_{name.upper()}" for name in _SOURCES)
@@ -58,6 +63,7 @@ class Settings:
     Attributes:
         secrets: the sources of `client_secret` and `password` that are set.
         request: options of the token request.
+        grant: one of `GRANTS`.
     """
 
     base_url: str = BASE_URL
@@ -66,11 +72,18 @@ class Settings:
     token_dir: str | None = None
     secrets: Mapping[str, Source] = field(default_factory=dict)
     request: RequestOptions = field(default_factory=RequestOptions)
+    grant: str = "password"
 
     @property
     def missing(self) -> tuple[str, ...]:
         """The settings of the identity that are not set."""
-        return tuple(name for name in IDENTITY if not getattr(self, name))
+        names = IDENTITY[:1] if self.grant == "client_credentials" else IDENTITY
+        return tuple(name for name in names if not getattr(self, name))
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The secrets that a grant needs; the client of a refresh token may be a public one."""
+        return {"password": SECRET, "client_credentials": ("client_secret",)}.get(self.grant, ())
 
     @property
     def key(self) -> TokenKey:
@@ -79,12 +92,12 @@ class Settings:
         Raises:
             ValueError: a setting is missing.
         """
-        if not (self.client_id and self.username):
+        if self.missing:
             raise ValueError(f"no {' and no '.join(self.missing)}")
         return additions.key_of(
             self.base_url + TOKEN_PATH,
             client_id=self.client_id,
-            username=self.username,
+            username=None if self.grant == "client_credentials" else self.username,
             extra=tuple(self.request.extra.items()),
             headers=self.request.headers.items(),
         )
@@ -115,6 +128,7 @@ def merged(
         client_id=plain["client_id"],
         username=plain["username"],
         token_dir=plain["token_dir"],
+        grant=profile.get("grant") or "password",
         secrets={name: source for name, source in found.items() if source is not None},
     )
 
@@ -141,9 +155,11 @@ def _text(name: str, value: object) -> str:
     if name not in _STORED:
         known = ", ".join((*sorted(_STORED), *request_options.NAMES))
         raise ValueError(f"unknown setting {name!r}; known are {known}")
-    if isinstance(value, str):
-        return value
-    raise ValueError(f"{name} must be text in quotes")
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text in quotes")  # noqa: TRY004  as all the others
+    if name == "grant" and value not in GRANTS:
+        raise ValueError(f"grant must be {', '.join(GRANTS[:-1])} or {GRANTS[-1]}")
+    return value
 
 
 def _source(name: str, layer: Mapping[str, str]) -> Source | None:

@@ -45,6 +45,7 @@ class Ledger:
         self._spent: dict[str, float] = {}  # refresh tokens that were replaced, and when
         self._grants = 0
         self._reuses = 0
+        self._devices: dict[str, str] = {}  # the OAuth error of each device code; "" once approved
 
     @property
     def grants(self) -> int:
@@ -99,6 +100,27 @@ class Ledger:
                 self._note_reuse(old, protected=protected)
                 return None
             return self._issue(old.scope, lifetime, old.family)
+
+    def begin_device(self) -> tuple[str, str]:
+        """A device code and a user code, which wait for an approval (RFC 8628 section 3.2)."""
+        with self._lock:
+            code = _token()
+            self._devices[code] = "authorization_pending"
+            return code, code[:8].upper()
+
+    def decide_devices(self, error: str) -> None:
+        """Answer all devices that wait: `error`, or "" for an approval."""
+        with self._lock:
+            waiting = (code for code, state in self._devices.items() if "pending" in state)
+            self._devices.update(dict.fromkeys(list(waiting), error))
+
+    def finish_device(self, code: str) -> str:
+        """The error for a device that polls; "" if it was approved, once."""
+        with self._lock:
+            state = self._devices.get(code, "invalid_grant")
+            if not state:
+                del self._devices[code]
+            return state
 
     def accepts(self, access: str) -> bool:
         """Whether an access token is known, not revoked and not expired."""

@@ -42,6 +42,7 @@ class Settings(Protocol):
     basic_auth: Literal["encoded", "raw"]
     grace: float
     reuse_protection: bool
+    device_interval: float
     refresh_keeps_access: bool
 
 
@@ -59,6 +60,24 @@ def token_answer(settings: Settings, ledger: Ledger, request: Recorded) -> Answe
     if objection := _repeated_field(request) or _unknown_client(settings, request):
         return objection
     return grant(settings, ledger, request)
+
+
+def device_answer(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
+    """The device authorization endpoint (RFC 8628 section 3.1)."""
+    if objection := _misdirected(request) or _unknown_client(settings, request):
+        return objection
+    device_code, user_code = ledger.begin_device()
+    page = "https://device.example/"
+    return Answer.json(
+        {
+            "device_code": device_code,
+            "user_code": user_code,
+            "verification_uri": page,
+            "verification_uri_complete": f"{page}?user_code={user_code}",
+            "expires_in": 600,
+            "interval": settings.device_interval,
+        }
+    )
 
 
 def revocation_answer(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
@@ -188,7 +207,14 @@ def _client_grant(settings: Settings, ledger: Ledger, request: Recorded) -> Answ
     return objection or _granted(settings, pair, refreshable=False)
 
 
+def _device_grant(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
+    if error := ledger.finish_device(_field(request, "device_code")):
+        return Answer.error(error)
+    return _granted(settings, ledger.issue(settings.scope, _lifetime(settings.expires_in)))
+
+
 _GRANTS = {
+    "urn:ietf:params:oauth:grant-type:device_code": _device_grant,
     "client_credentials": _client_grant,
     "password": _password_grant,
     "refresh_token": _refresh_grant,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TOKEN_PATH = "/oauth/token/"  # noqa: S105  a path
 _REVOCATION_PATH = "/oauth/revoke_token/"
+_DEVICE_PATH = "/oauth/device-authorization/"
 _API_PATH = "/api/v4/leads/"
 
 
@@ -56,10 +57,11 @@ class TokenServer:
         grace: seconds for which a replaced refresh token is still accepted.
         reuse_protection: whether a later use of one ends its whole family of tokens (RFC 9700
             section 4.14.2).
+        device_interval: seconds between two polls of a device (RFC 8628 section 3.2).
         refresh_keeps_access: whether the access token before a refresh stays valid until it
             expires.
-        token_endpoint, revocation_endpoint, api, elsewhere: the `Endpoint`s, each scriptable. `api`
-            is every path under `/api/`, `elsewhere` every other path.
+        token_endpoint, revocation_endpoint, device_endpoint, api, elsewhere: the `Endpoint`s, each
+            scriptable. `api` is every path under `/api/`, `elsewhere` every other path.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class TokenServer:
         self.basic_auth: Literal["encoded", "raw"] = "encoded"
         self.grace: float = 0.0
         self.reuse_protection: bool = False
+        self.device_interval: float = 0.05
         self.refresh_keeps_access: bool = False
         self._clock = clock or _wall_clock
         self._ssl_context = ssl_context
@@ -112,6 +115,7 @@ class TokenServer:
         self._port = 0
         self.token_endpoint: Endpoint = self._endpoint("token", rules.token_answer, latency)
         self.revocation_endpoint: Endpoint = self._endpoint("revocation", rules.revocation_answer)
+        self.device_endpoint: Endpoint = self._endpoint("device", rules.device_answer)
         self.api: Endpoint = self._endpoint("api", rules.api_answer)
         self.elsewhere: Endpoint = self._endpoint("elsewhere", rules.nowhere_answer)
 
@@ -161,6 +165,11 @@ class TokenServer:
     def revoke_url(self) -> str:
         """The URL of the revocation endpoint (RFC 7009)."""
         return self.base_url + _REVOCATION_PATH
+
+    @property
+    def device_url(self) -> str:
+        """The URL of the device authorization endpoint (RFC 8628)."""
+        return self.base_url + _DEVICE_PATH
 
     @property
     def api_url(self) -> str:
@@ -216,7 +225,7 @@ class TokenServer:
         The managers of this process that ask this server forget what they wait for, so that the
         next call renews. In production they would wait for their back-off or cool-down to end.
         """
-        for endpoint in (self.token_endpoint, self.revocation_endpoint, self.api, self.elsewhere):
+        for endpoint in self._endpoints:
             endpoint.recover()
         self.release()
         recovery.end_waits(self.token_url)
@@ -239,6 +248,14 @@ class TokenServer:
     def expire_all(self) -> None:
         """End every access token issued so far; refresh tokens stay valid."""
         self._ledger.expire_all()
+
+    def approve_devices(self) -> None:
+        """Let all devices that wait act for the user."""
+        self._ledger.decide_devices("")
+
+    def deny_devices(self) -> None:
+        """Refuse all devices that wait."""
+        self._ledger.decide_devices("access_denied")
 
     def log_in(self) -> str:
         """A refresh token of a new login, as a user has it after a browser or a device.
@@ -302,6 +319,11 @@ class TokenServer:
             raise RuntimeError("the server is closed: call start() first")
         return self._wire
 
+    @property
+    def _endpoints(self) -> tuple[Endpoint, ...]:
+        named = self.token_endpoint, self.revocation_endpoint, self.device_endpoint
+        return *named, self.api, self.elsewhere
+
     def _endpoint(self, name: str, rule: rules.Rule, latency: float = 0.0) -> Endpoint:
         return Endpoint(name, self._record, lambda it: rule(self, self._ledger, it), latency)
 
@@ -313,7 +335,11 @@ class TokenServer:
             return self.api
         # without the trailing slash it still belongs to that endpoint, which redirects it
         with_slash = path.rstrip("/") + "/"
-        known = {_TOKEN_PATH: self.token_endpoint, _REVOCATION_PATH: self.revocation_endpoint}
+        known = {
+            _TOKEN_PATH: self.token_endpoint,
+            _REVOCATION_PATH: self.revocation_endpoint,
+            _DEVICE_PATH: self.device_endpoint,
+        }
         return known.get(with_slash, self.elsewhere)
 
 

@@ -19,8 +19,20 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Use a keyring that keeps secrets in plain text, without asking.",
 )
+@click.option(
+    "--device",
+    "way",
+    flag_value="refresh_token",
+    help="Log in on another device (RFC 8628); renewals use the refresh token.",
+)
+@click.option(
+    "--client-credentials",
+    "way",
+    flag_value="client_credentials",
+    help="An account of the client itself, without a user.",
+)
 @options.account(new=True)
-def login(account: Account, *, plain_keyring: bool) -> None:
+def login(account: Account, *, plain_keyring: bool, way: str | None) -> None:
     """Ask for an account, try it, and write its profile.
 
     The secrets go to the keyring of the system, if there is one, and nowhere else. Settings given
@@ -30,4 +42,4 @@ def login(account: Account, *, plain_keyring: bool) -> None:
     # not for `--help`
     from evertoken.cli.enrolment import enrol  # noqa: PLC0415  not for --help
 
-    enrol(account, plain_keyring=plain_keyring)
+    enrol(account, plain_keyring=plain_keyring, way=way or "password")

@@ -22,7 +22,10 @@ def revoke(account: Account) -> None:
     within a second.
     """
     entry = account.store.load(account.key)
-    known = entry is not None and entry.token is not None
+    login = None if entry is None else entry.login
+    known = entry is not None and (
+        entry.token is not None or (login is not None and login.refresh_token is not None)
+    )
     if known:
         account.manager(password=False).revoke()
     click.echo("revoked" if known else "there is no token to revoke", err=True)
