@@ -59,7 +59,7 @@ class TestTokenEndpoint:
             ({"client_id": "wrong"}, 401, "invalid_client"),
             ({"client_secret": "wrong"}, 401, "invalid_client"),
             ({"client_secret": None}, 401, "invalid_client"),
-            ({"grant_type": "client_credentials"}, 400, "unsupported_grant_type"),
+            ({"grant_type": "magic"}, 400, "unsupported_grant_type"),
             ({"grant_type": None}, 400, "unsupported_grant_type"),
             ({"username": None}, 400, "invalid_request"),
             ({"password": ""}, 400, "invalid_request"),

@@ -12,7 +12,9 @@ import requests
 
 from evertoken import (
     BearerAuth,
+    ClientCredentialsGrant,
     FileStore,
+    FunctionGrant,
     GrantRefused,
     GrantUnavailable,
     InsecureURL,
@@ -21,6 +23,7 @@ from evertoken import (
     PasswordGrant,
     RefreshPolicy,
     RefreshTimeout,
+    RefreshTokenGrant,
     RevocationFailed,
     Status,
     Token,
@@ -76,6 +79,25 @@ def presets(directory: Path) -> BearerAuth:
     return BearerAuth(manager, origins=[squadrun.BASE_URL], retry_statuses=squadrun.RETRY_STATUSES)
 
 
+def other_grants(directory: Path) -> list[Grant]:
+    url = "https://auth.example/oauth/token/"
+    service = ClientCredentialsGrant(
+        url, client_id="id", client_assertion=directory / "token", scope="read", timeout=5
+    )
+    refreshing = RefreshTokenGrant(
+        url,
+        account="ann",
+        client_id="id",
+        refresh_token=lambda: "first",
+        fallback=service,
+        extra={"resource": "https://api.example"},
+    )
+    pair = FunctionGrant(lambda: ("token", 60), name="api", credentials=lambda: "pin")
+    whole = FunctionGrant(lambda: Token("token", issued_at=0.0, expires_at=60.0), name="api")
+    answer = FunctionGrant(lambda: requests.get(url, timeout=5), name="api", deadline=5)
+    return [service, refreshing, pair, whole, answer]
+
+
 def by_hand() -> None:
     grant = PasswordGrant(
         "https://auth.example/oauth/token/",
@@ -107,6 +129,7 @@ def by_hand() -> None:
         verify=ssl.create_default_context(),
     )
     assert_type(unusual.key.client_id, str | None)
+    squadrun.auth(grant="refresh", store=MemoryStore())
     squadrun.auth(transport=requests.Session, verify=False, cert="client.pem", deadline=5)
     with TokenManager(grant, store=None, memory=MemoryStore(maxsize=8), timeout=5) as manager:
         assert_type(manager, TokenManager)

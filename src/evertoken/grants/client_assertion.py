@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -35,7 +34,7 @@ class ClientAssertion:
         if not callable(source) and not isinstance(source, os.PathLike):
             raise TypeError("client_assertion must be a callable or the path of a file")
         self._source = source
-        self._mark = secrets.token_hex(16)
+        self._mark = os.urandom(16).hex()
 
     def __call__(self) -> str:
         """The assertion.
