@@ -1,0 +1,186 @@
+"""One login with a rotating refresh token, shared by processes that use other libraries.
+
+`python -m benchmarks.shared_peers [--processes 8] [--lifetimes 3]`. Each library is used as its
+documentation shows: a process loads the token from a file, and saves what it refreshed there. The
+server revokes the whole login when a refresh token comes a second time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from benchmarks.report import Table
+from benchmarks.shared_login import LATENCY, PACE, forked, grant_of
+from evertoken import BearerAuth, FileStore, TokenManager
+from evertoken.testing import TokenServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Session = Any  # each library has one of its own
+    Peer = Callable[[TokenServer, Path], Session]
+
+LIFETIME = 4.0
+"""Seconds of an access token."""
+
+
+def ever(server: TokenServer, at: Path) -> Session:
+    """This library."""
+    first = str(_saved(at)["refresh_token"])
+    session = requests.Session()
+    manager = TokenManager(grant_of(server, lambda: first), store=FileStore(at / "tokens"))
+    session.auth = BearerAuth(manager, origins=[server.base_url])
+    return session
+
+
+def requests_oauthlib(server: TokenServer, at: Path) -> Session:
+    """`auto_refresh_url` and `token_updater`."""
+    from requests_oauthlib import OAuth2Session  # noqa: PLC0415  a peer may not be installed
+
+    os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
+    client = {"client_id": server.client_id, "client_secret": server.client_secret}
+    return OAuth2Session(
+        server.client_id,
+        token=_saved(at),
+        auto_refresh_url=server.token_url,
+        auto_refresh_kwargs=client,
+        token_updater=lambda token: _save(at, token),
+    )
+
+
+def authlib(server: TokenServer, at: Path) -> Session:
+    """`update_token`."""
+    from authlib.integrations.requests_client import OAuth2Session  # noqa: PLC0415  likewise
+
+    os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
+    return OAuth2Session(
+        server.client_id,
+        server.client_secret,
+        token=_saved(at),
+        token_endpoint=server.token_url,
+        token_endpoint_auth_method="client_secret_post",
+        update_token=lambda token, **_: _save(at, token),
+        leeway=1,
+    )
+
+
+def requests_oauth2client(server: TokenServer, at: Path) -> Session:
+    """`OAuth2AccessTokenAuth`, which keeps the token in its process."""
+    from requests_oauth2client import (  # noqa: PLC0415  likewise
+        BearerToken,
+        ClientSecretPost,
+        OAuth2AccessTokenAuth,
+        OAuth2Client,
+    )
+
+    client = OAuth2Client(
+        server.token_url,
+        auth=ClientSecretPost(server.client_id, server.client_secret),
+        testing=True,
+    )
+    saved = _saved(at)
+    token = BearerToken(
+        access_token=str(saved["access_token"]),
+        refresh_token=str(saved["refresh_token"]),
+        expires_in=int(LIFETIME),
+    )
+    session = requests.Session()
+    session.auth = OAuth2AccessTokenAuth(client, token, leeway=1)
+    return session
+
+
+PEERS: dict[str, Peer] = {
+    "evertoken": ever,
+    "requests-oauthlib": requests_oauthlib,
+    "Authlib": authlib,
+    "requests-oauth2client": requests_oauth2client,
+}
+
+
+def _saved(at: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((at / "token.json").read_text())
+    return {**found, "expires_at": time.time() + LIFETIME}
+
+
+def _save(at: Path, token: dict[str, object]) -> None:
+    draft = at / f"draft-{os.getpid()}"
+    draft.write_text(json.dumps(token))
+    draft.replace(at / "token.json")
+
+
+def call_api(server: TokenServer, peer: Peer, at: Path, seconds: float, report: int) -> None:
+    """Call the API all the time; report the calls, those that failed, and when the first did."""
+    calls, failed, died = 0, 0, None
+    session, started = peer(server, at), time.monotonic()
+    while (now := time.monotonic() - started) < seconds:
+        try:
+            good = session.get(server.api_url, timeout=10).status_code == 200
+        except Exception:  # noqa: BLE001  each library has errors of its own
+            good = False
+        calls, failed = calls + 1, failed + (not good)
+        died = died if good or died is not None else now
+        time.sleep(PACE)
+    os.write(report, json.dumps([calls, failed, died]).encode() + b"\n")
+
+
+def measured(name: str, processes: int, lifetimes: int) -> list[str]:
+    """A row of the table."""
+    reader, writer = os.pipe()
+    with tempfile.TemporaryDirectory() as made, TokenServer(latency=LATENCY) as server:
+        at, server.expires_in = Path(made), LIFETIME
+        server.reuse_protection = server.refresh_keeps_access = True
+        form = {"grant_type": "password", "username": server.username}
+        form |= {"password": server.password, "client_id": server.client_id}
+        form["client_secret"] = server.client_secret
+        _save(at, requests.post(server.token_url, form, timeout=10).json())
+        seconds = (lifetimes + 0.5) * LIFETIME
+        children = [
+            forked(lambda: call_api(server, PEERS[name], at, seconds, writer))
+            for _ in range(processes)
+        ]
+        os.close(writer)
+        with os.fdopen(reader) as reports:
+            seen = [json.loads(line) for line in reports]
+        for child in children:
+            os.waitpid(child, 0)
+        posts = server.token_requests - 1
+    dead = [died for _, _, died in seen if died is not None]
+    calls, failed = (sum(each[it] for each in seen) for it in (0, 1))
+    first = f"{min(dead):.1f} s" if dead else "never"
+    return [
+        name,
+        f"{len(seen) - len(dead)} of {processes}",
+        str(posts),
+        f"{failed} of {calls}",
+        first,
+    ]
+
+
+def main() -> int:
+    """Print the table; 1 where a process with evertoken had a call that failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--lifetimes", type=int, default=3)
+    parser.add_argument("--only", action="append", choices=PEERS)
+    given = parser.parse_args()
+    rows = [
+        measured(name, given.processes, given.lifetimes)
+        for name in PEERS
+        if name in (given.only or PEERS)
+    ]
+    columns = ["", "alive at the end", "refresh posts", "failed calls", "first failure after"]
+    print(Table(f"{given.lifetimes} lifetimes of {LIFETIME:g} s", columns, rows).plain())
+    return int(rows[0][0] == "evertoken" and rows[0][4] != "never")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
