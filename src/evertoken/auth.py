@@ -123,7 +123,7 @@ class BearerAuth(AuthBase):
         # A snapshot's header has the scheme Bearer; for another scheme `_header` is always called.
         self._renewer: Renewer | _NeverFresh = manager.renewer if scheme == BEARER else _never_fresh
 
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+    def __call__(self, request: PreparedRequest, *_others: object) -> PreparedRequest:
         """Set `Authorization` (RFC 6750 section 2.1); waits only if no token is usable.
 
         Raises:

@@ -71,8 +71,12 @@ class Bearer(Generic[Response_contra]):
         covered = origins_of(given, allow_http=allow_http)
         return cls(manager, covered, tuple(retry_statuses), is_unauthorized, scheme, WarnOnce())
 
-    def admits(self, url: str) -> bool:
+    def admits(self, url: str, is_proxied: Callable[[str], bool] = proxies.in_environment) -> bool:
         """Whether the token goes to `url`. The first request to another origin logs a warning.
+
+        Args:
+            url: where the request goes.
+            is_proxied: whether the client sends an `http://` URL through a proxy.
 
         Raises:
             InsecureURL: it is an `http://` URL on loopback, and a proxy would receive the token.
@@ -81,9 +85,7 @@ class Bearer(Generic[Response_contra]):
             if origin_of(url) not in self.origins.names:
                 self._warn_of(url)
                 return False
-            if not urls.is_plain_loopback(url):
-                return True
-            if proxies.are_possible() and proxies.in_environment(url):
+            if urls.is_plain_loopback(url) and is_proxied(url):
                 raise InsecureURL(
                     f"the token for {origin_of(url)} would go to a proxy in plain text: exclude "
                     f"this host from the proxies of the environment ({proxies.exclusion_of(url)})"

@@ -36,6 +36,19 @@ def in_environment(url: str) -> bool:
     return are_possible() and chosen(url, get_environ_proxies(url, no_proxy=None))
 
 
+def in_environment_by_text(url: str) -> bool:
+    """The same for a client that compares a host with `NO_PROXY` as text, as httpx does.
+
+    To `requests`, but not to httpx, `127.0.0.0/8` excludes `127.0.0.1`.
+    """
+    if not are_possible():
+        return False
+    found = urllib.request.getproxies()
+    host = urlsplit(url).hostname or ""
+    excluded = [name.strip().lower() for name in found.get("no", "").split(",")]
+    return bool(found.get("http") or found.get("all")) and not {"*", host} & set(excluded)
+
+
 def chosen(url: str, given: Mapping[str, str]) -> bool:
     """Whether `requests` sends `url` through one of the `given` proxies."""
     return bool(select_proxy(url, dict(given)))

@@ -10,7 +10,7 @@ import trustme
 
 from evertoken import BearerAuth
 from evertoken.core import renewal
-from support.http_clients import Authority, manager_of
+from support.http_clients import Authority, clear_environment, manager_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,16 +19,11 @@ if TYPE_CHECKING:
     from evertoken import TokenManager
     from evertoken.testing import TokenServer
 
-_AMBIENT = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC")
-
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Remove the proxies, CA bundle and `.netrc` of the user who runs the tests."""
-    for name in (*_AMBIENT, *map(str.upper, _AMBIENT), *_BUNDLES):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    clear_environment(monkeypatch, tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+import importlib
+from abc import ABC, abstractmethod
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import aiohttp
-import httpx
-import httpx2
 import requests
 
-import evertoken.clients.aiohttp
-import evertoken.clients.httpx
-import evertoken.clients.httpx2
 from evertoken import BearerAuth
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from typing import IO
 
     from evertoken import TokenManager
 
+T = TypeVar("T")
+
 TIMEOUT = 20
+
+
+class Call(NamedTuple):
+    """One request.
+
+    Attributes:
+        method: its method.
+        url: its URL.
+        body: its body.
+        stream: whether the body is given as one that can be read only once.
+        file: uploaded as the field `file` of a form, instead of `body`.
+        headers: its header fields.
+    """
+
+    method: str
+    url: str
+    body: bytes | None = None
+    stream: bool = False
+    file: IO[bytes] | None = None
+    headers: dict[str, str] | None = None
+
+    @property
+    def files(self) -> dict[str, IO[bytes]] | None:
+        """`files=` of requests and of httpx."""
+        return None if self.file is None else {"file": self.file}
 
 
 class Reply(NamedTuple):
@@ -29,22 +54,43 @@ class Reply(NamedTuple):
     Attributes:
         status: the status.
         body: the whole body.
+        history: the `Authorization` of each request whose answer the client keeps as history.
+        resent: the body that the client shows for the last request; None: it shows none.
     """
 
     status: int
     body: bytes
+    history: list[str | None]
+    resent: bytes | None = None
 
 
-class AnyClient(Protocol):
-    """Sends requests with the auth for one HTTP client."""
+class AnyClient(ABC):
+    """Sends requests with an auth of its own kind.
 
-    @property
-    def family(self) -> type[Exception]:
-        """The client's base error."""
+    Attributes:
+        package: the client's.
+        auth_name: what its auth is called in errors.
+        family: the base of all errors of the client.
+        keeps_history: whether its responses show the one that was replayed.
+    """
 
+    package: str
+    auth_name: str
+    family: type[Exception]
+    keeps_history = True
+
+    @abstractmethod
     def auth(self, manager: TokenManager, **options: Any) -> Any:
         """The auth for this client."""
 
+    @abstractmethod
+    def sent(self, auth: Any, call: Call) -> Reply:
+        """Send one request, following redirects."""
+
+    @abstractmethod
+    def status_of_stream(self, auth: Any, url: str) -> int:
+        """The status of a streamed response, whose body is not read."""
+
     def send(
         self,
         auth: Any,
@@ -53,109 +99,194 @@ class AnyClient(Protocol):
         *,
         body: bytes | None = None,
         stream: bool = False,
+        file: IO[bytes] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Reply:
-        """Send one request, following redirects; `stream`: the body can be read only once."""
+        """Send `Call(…)`."""
+        return self.sent(auth, Call(method, url, body, stream, file, headers))
 
 
-class Requests:
-    family = requests.RequestException
+class Requests(AnyClient):
+    """Of requests, or of niquests, which has the same interface."""
+
+    package = "requests"
+    auth_name = "evertoken.BearerAuth"
+
+    def __init__(self, module: Any = requests, auth: Any = BearerAuth) -> None:
+        self.module = module
+        self.kind = auth
+        self.family = module.RequestException
 
     def auth(self, manager: TokenManager, **options: Any) -> Any:
-        return BearerAuth(manager, **options)
+        return self.kind(manager, **options)
 
-    def send(
-        self,
-        auth: Any,
-        method: str,
-        url: str,
-        *,
-        body: bytes | None = None,
-        stream: bool = False,
-        headers: dict[str, str] | None = None,
-    ) -> Reply:
-        data = parts(body) if stream else body
-        answer = requests.request(
-            method, url, auth=auth, data=data, headers=headers, timeout=TIMEOUT
+    def sent(self, auth: Any, call: Call) -> Reply:
+        answer = self.module.request(
+            call.method,
+            call.url,
+            auth=auth,
+            data=parts(call.body) if call.stream else call.body,
+            files=call.files,
+            headers=call.headers,
+            timeout=TIMEOUT,
         )
-        return Reply(answer.status_code, answer.content)
+        return reply_of(answer, answer.request.body)
+
+    def status_of_stream(self, auth: Any, url: str) -> int:
+        with self.module.Session() as session:
+            answer = session.get(url, auth=auth, timeout=TIMEOUT, stream=True)
+            status: int = answer.status_code
+            answer.close()
+            return status
 
 
-class Httpx:
-    """httpx or httpx2, in a thread."""
+class AsyncNiquests(Requests):
+    """Of niquests, in a task."""
 
-    def __init__(self, module: Any, auths: Any) -> None:
-        self.module = module
-        self.auths = auths
-        self.family = module.HTTPError
+    package = "niquests"
+    auth_name = "evertoken.clients.niquests.BearerAuth"
+
+    def sent(self, auth: Any, call: Call) -> Reply:
+        async def sent() -> Reply:
+            async with self.module.AsyncSession() as session:
+                answer = await session.request(
+                    call.method,
+                    call.url,
+                    auth=auth,
+                    data=async_parts(call.body) if call.stream else call.body,
+                    files=call.files,
+                    headers=call.headers,
+                    timeout=TIMEOUT,
+                )
+                return reply_of(answer, answer.request.body)
+
+        return asyncio.run(sent())
+
+    def status_of_stream(self, auth: Any, url: str) -> int:
+        async def status() -> int:
+            async with self.module.AsyncSession() as session:
+                answer = await session.get(url, auth=auth, timeout=TIMEOUT, stream=True)
+                status: int = answer.status_code
+                await answer.close()
+                return status
+
+        return asyncio.run(status())
+
+
+class Niquests(Requests):
+    """Of niquests, in a thread."""
+
+    package = "niquests"
+    auth_name = "evertoken.clients.niquests.BearerAuth"
+
+
+class Httpx(AnyClient):
+    """Of httpx or httpx2, in a thread."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        self.auth_name = f"evertoken.clients.{package}.BearerAuth"
+        self.module: Any = importlib.import_module(package)
+        self.auths: Any = importlib.import_module(f"evertoken.clients.{package}")
+        self.family = self.module.HTTPError
 
     def auth(self, manager: TokenManager, **options: Any) -> Any:
         return self.auths.BearerAuth(manager, **options)
 
-    def send(
-        self,
-        auth: Any,
-        method: str,
-        url: str,
-        *,
-        body: bytes | None = None,
-        stream: bool = False,
-        headers: dict[str, str] | None = None,
-    ) -> Reply:
-        content = parts(body) if stream else body
+    def sent(self, auth: Any, call: Call) -> Reply:
+        content = parts(call.body) if call.stream else call.body
         with self.module.Client(auth=auth, timeout=TIMEOUT, follow_redirects=True) as client:
-            answer = client.request(method, url, content=content, headers=headers)
-            return Reply(answer.status_code, answer.content)
+            answer = client.request(
+                call.method, call.url, content=content, files=call.files, headers=call.headers
+            )
+            return self._reply(answer)
+
+    def status_of_stream(self, auth: Any, url: str) -> int:
+        with (
+            self.module.Client(auth=auth, timeout=TIMEOUT) as client,
+            client.stream("GET", url) as answer,
+        ):
+            status: int = answer.status_code
+            return status
+
+    def _reply(self, answer: Any) -> Reply:
+        try:
+            return reply_of(answer, answer.request.content)
+        except self.module.RequestNotRead:
+            # of a stream, or of a request that httpx made from a redirect
+            return reply_of(answer, None)
 
 
 class AsyncHttpx(Httpx):
     """httpx or httpx2, in a task."""
 
-    def send(
-        self,
-        auth: Any,
-        method: str,
-        url: str,
-        *,
-        body: bytes | None = None,
-        stream: bool = False,
-        headers: dict[str, str] | None = None,
-    ) -> Reply:
+    def sent(self, auth: Any, call: Call) -> Reply:
         async def sent() -> Reply:
-            content = async_parts(body) if stream else body
+            content = async_parts(call.body) if call.stream else call.body
             client = self.module.AsyncClient(auth=auth, timeout=TIMEOUT, follow_redirects=True)
             async with client:
-                answer = await client.request(method, url, content=content, headers=headers)
-                return Reply(answer.status_code, answer.content)
+                answer = await client.request(
+                    call.method, call.url, content=content, files=call.files, headers=call.headers
+                )
+                return self._reply(answer)
 
         return asyncio.run(sent())
 
+    def status_of_stream(self, auth: Any, url: str) -> int:
+        async def status() -> int:
+            async with (
+                self.module.AsyncClient(auth=auth, timeout=TIMEOUT) as client,
+                client.stream("GET", url) as answer,
+            ):
+                status: int = answer.status_code
+                return status
 
-class Aiohttp:
-    family = aiohttp.ClientError
+        return asyncio.run(status())
+
+
+class Aiohttp(AnyClient):
+    package = "aiohttp"
+    auth_name = "evertoken.clients.aiohttp.bearer_auth"
+    keeps_history = False
+
+    def __init__(self) -> None:
+        self.module: Any = importlib.import_module("aiohttp")
+        self.auths: Any = importlib.import_module("evertoken.clients.aiohttp")
+        self.family = self.module.ClientError
 
     def auth(self, manager: TokenManager, **options: Any) -> Any:
-        return evertoken.clients.aiohttp.bearer_auth(manager, **options)
+        return self.auths.bearer_auth(manager, **options)
 
-    def send(
-        self,
-        auth: Any,
-        method: str,
-        url: str,
-        *,
-        body: bytes | None = None,
-        stream: bool = False,
-        headers: dict[str, str] | None = None,
-    ) -> Reply:
-        async def sent() -> Reply:
-            data = async_parts(body) if stream else body
+    def sent(self, auth: Any, call: Call) -> Reply:
+        async def read(answer: Any) -> Reply:
+            return Reply(answer.status, await answer.read(), [])
+
+        return self._run(auth, call, read)
+
+    def status_of_stream(self, auth: Any, url: str) -> int:
+        async def status(answer: Any) -> int:
+            return int(answer.status)
+
+        return self._run(auth, Call("GET", url), status)
+
+    def _run(self, auth: Any, call: Call, use: Callable[[Any], Coroutine[None, None, T]]) -> T:
+        async def sent() -> T:
+            data = async_parts(call.body) if call.stream else call.files or call.body
             async with (
-                aiohttp.ClientSession(middlewares=[auth]) as session,
-                session.request(method, url, data=data, headers=headers) as answer,
+                # as the other clients do by default
+                self.module.ClientSession(middlewares=[auth], trust_env=True) as session,
+                session.request(call.method, call.url, data=data, headers=call.headers) as answer,
             ):
-                return Reply(answer.status, await answer.read())
+                return await use(answer)
 
         return asyncio.run(sent())
+
+
+def reply_of(answer: Any, resent: object) -> Reply:
+    """The reply of a client with the interface of requests."""
+    history = [each.request.headers.get("Authorization") for each in answer.history]
+    shown = resent if isinstance(resent, bytes) else None
+    return Reply(answer.status_code, answer.content, history, shown)
 
 
 def parts(body: bytes | None) -> Iterator[bytes]:
@@ -168,11 +299,22 @@ async def async_parts(body: bytes | None) -> AsyncIterator[bytes]:
     yield body or b""
 
 
+def _niquests(kind: type[Requests]) -> AnyClient:
+    auths = importlib.import_module("evertoken.clients.niquests")
+    return kind(importlib.import_module("niquests"), auths.BearerAuth)
+
+
 CLIENTS: dict[str, Callable[[], AnyClient]] = {
     "requests": Requests,
-    "httpx": lambda: Httpx(httpx, evertoken.clients.httpx),
-    "httpx-async": lambda: AsyncHttpx(httpx, evertoken.clients.httpx),
-    "httpx2": lambda: Httpx(httpx2, evertoken.clients.httpx2),
-    "httpx2-async": lambda: AsyncHttpx(httpx2, evertoken.clients.httpx2),
+    "httpx": lambda: Httpx("httpx"),
+    "httpx-async": lambda: AsyncHttpx("httpx"),
+    "httpx2": lambda: Httpx("httpx2"),
+    "httpx2-async": lambda: AsyncHttpx("httpx2"),
     "aiohttp": Aiohttp,
 }
+# it changes what requests uses, so that it is installed in an environment of its own only
+if find_spec("niquests") is not None:
+    CLIENTS |= {
+        "niquests": lambda: _niquests(Niquests),
+        "niquests-async": lambda: _niquests(AsyncNiquests),
+    }

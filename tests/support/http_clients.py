@@ -10,7 +10,9 @@ from evertoken import MemoryStore, PasswordGrant, RefreshPolicy, TokenManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
+    import pytest
     import requests
     import trustme
     from requests import Response
@@ -23,6 +25,17 @@ if TYPE_CHECKING:
 
 WAIT = 20.0
 """Seconds that a test waits for something that should take much less."""
+
+
+_AMBIENT = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC")
+
+
+def clear_environment(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Remove the proxies, CA bundle and `.netrc` of the user who runs the tests."""
+    for name in (*_AMBIENT, *map(str.upper, _AMBIENT), *_BUNDLES):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
 
 
 def grant_of(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING
 
+from evertoken import adapters
 from evertoken.bearer import BEARER, Bearer
 from evertoken.client_errors import Family
 from evertoken.clients.exchange import Answer, Read, Send, exchange
@@ -17,7 +19,7 @@ with extras.needed("evertoken.clients.aiohttp", "aiohttp"):
     import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Coroutine, Iterable
 
     from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
 
@@ -73,15 +75,50 @@ def bearer_auth(
         allow_http=allow_http,
     )
 
-    async def middleware(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    return _Middleware(bearer, allow_http=allow_http)
+
+
+class _Middleware:
+    """What `bearer_auth` returns."""
+
+    __slots__ = ("_allow_http", "_bearer")
+
+    def __init__(self, bearer: Bearer[ClientResponse], *, allow_http: bool) -> None:
+        self._bearer = bearer
+        self._allow_http = allow_http
+
+    def __call__(
+        self, request: ClientRequest, handler: ClientHandlerType | None = None
+    ) -> Coroutine[None, None, ClientResponse]:
+        # other clients call an auth with the request alone
+        if handler is None or not isinstance(request, aiohttp.ClientRequest):
+            raise adapters.wrong_client(request, "aiohttp")
+        return self._sent(request, handler)
+
+    async def _sent(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         try:
-            return await _sent(bearer, request, handler)
+            return await _sent(self._bearer, request, handler)
         except TokenError as raised:
             error = raised.again()
         # outside the except block: `raised` would become its context
         raise FAMILY.of(error)
 
-    return middleware
+    def __repr__(self) -> str:
+        bearer = self._bearer
+        return f"bearer_auth({bearer.manager!r}, origins={sorted(bearer.origins.names)})"
+
+    def __reduce__(self) -> tuple[Callable[[], ClientMiddlewareType], tuple[()]]:
+        bearer = self._bearer
+        configured = functools.partial(
+            bearer_auth,
+            bearer.manager,
+            origins=bearer.origins.names,
+            retry_statuses=bearer.retry_statuses,
+            is_unauthorized=bearer.is_unauthorized,
+            scheme=bearer.scheme,
+            allow_http=self._allow_http,
+        )
+        return configured, ()
 
 
 async def _sent(
@@ -115,6 +152,11 @@ class _Client:
     def url(self, request: ClientRequest) -> str:
         return str(request.url)
 
+    def is_proxied(self, url: str) -> bool:
+        # of the session, of the call, or of the environment with `trust_env`
+        del url
+        return self._request.proxy is not None
+
     def sign(self, request: ClientRequest, header: str) -> None:
         request.headers["Authorization"] = header
 
@@ -125,10 +167,7 @@ class _Client:
         return Answer(response.status, str(request.url), sent, challenge)
 
     def repeated(self, response: ClientResponse, header: str) -> ClientRequest | None:
-        body = self._request.body
-        if isinstance(body, aiohttp.Payload) and (
-            body.consumed or isinstance(body, aiohttp.AsyncIterablePayload)
-        ):
+        if not _is_kept(self._request.body):
             return None
         response.release()
         self.sign(self._request, header)
@@ -148,6 +187,19 @@ class _Client:
         request.headers["Cookie"] = cookies.output(attrs=[], header="", sep=";").strip()
 
 
+def _is_kept(body: object) -> bool:
+    """Whether `body` can be sent twice."""
+    if isinstance(body, aiohttp.MultipartWriter):
+        return not body.consumed and all(_is_kept(part) for part, *_ in body)
+    if not isinstance(body, aiohttp.Payload):
+        return True
+    # the file has no public name; without it, a closed one makes the client raise
+    file = getattr(body, "_value", None)
+    is_gone = body.consumed or getattr(file, "closed", False)
+    return not is_gone and not isinstance(body, aiohttp.AsyncIterablePayload)
+
+
+# a type checker would accept any name of this module
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> type[TokenError]:

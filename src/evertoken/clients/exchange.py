@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
+from evertoken import urls
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -37,6 +39,9 @@ class Client(Protocol[RequestT, ResponseT_contra]):
     def url(self, request: RequestT) -> str:
         """The URL of `request`."""
 
+    def is_proxied(self, url: str) -> bool:
+        """Whether a request to the `http://` URL goes through a proxy, as far as that is known."""
+
     def sign(self, request: RequestT, header: str) -> None:
         """Set its `Authorization`."""
 
@@ -59,9 +64,6 @@ class Read(NamedTuple, Generic[ResponseT]):
     response: ResponseT
 
 
-Exchange = "Generator[Wait | Read[ResponseT] | RequestT, ResponseT | None, ResponseT]"
-
-
 def exchange(
     bearer: Bearer[ResponseT], client: Client[RequestT, ResponseT], request: RequestT
 ) -> Generator[Wait | Send[RequestT] | Read[ResponseT], ResponseT | None, ResponseT]:
@@ -77,7 +79,7 @@ def exchange(
     Raises:
         TokenError: no token is available, or a proxy would receive it.
     """
-    if not bearer.admits(client.url(request)):
+    if not bearer.admits(client.url(request), client.is_proxied):
         return _received((yield Send(request)))
     client.sign(request, (yield from bearer.header_flow()))
     response = _received((yield Send(request)))
@@ -92,6 +94,8 @@ def exchange(
         if bearer.lacks_scope(challenge) or not bearer.refuses(response, status, url):
             return response
         if sent is None:
+            if urls.is_plain_loopback(url) and client.is_proxied(url):
+                return response
             header: str | None = yield from bearer.header_flow()
         else:
             header = yield from bearer.replacement_flow(sent, status)

@@ -7,6 +7,7 @@ import functools
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
 
+from evertoken import adapters, proxies
 from evertoken.bearer import BEARER, Bearer
 from evertoken.clients.exchange import Answer, Read, Send, exchange
 from evertoken.errors import TokenError, discreet
@@ -37,6 +38,9 @@ class Request(Protocol):
     @property
     def headers(self) -> MutableMapping[str, str]:
         """Its header fields."""
+
+    def read(self) -> bytes:
+        """Its body, from then on kept."""
 
 
 class Response(Protocol):
@@ -147,6 +151,10 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
         """Where `request` goes."""
         return str(request.url)
 
+    def is_proxied(self, url: str) -> bool:
+        """Whether the environment has a proxy for `url`; one that a client was given is unknown."""
+        return proxies.in_environment_by_text(url)
+
     def sign(self, request: RequestT, header: str) -> None:
         """Set its `Authorization`."""
         request.headers["Authorization"] = header
@@ -173,6 +181,9 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
             stream=sent.stream,
             extensions=sent.extensions,
         )
+        if isinstance(sent.stream, self.client.ByteStream):
+            # otherwise `response.request.content` would raise
+            again.read()
         self.sign(again, header)
         self._take_cookies(again, response)
         return again
@@ -195,13 +206,9 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
         given.load(request.headers.get("Cookie", ""))
         request.headers["Cookie"] = given.output(attrs=[], header="", sep=";").strip()
 
-    def __call__(self, request: object) -> NoReturn:
-        """Raise the error for an auth that was passed to another client."""
-        client, here = type(request).__module__.partition(".")[0], type(self).__module__
-        raise TypeError(
-            f"{here}.BearerAuth is not for {client}: use evertoken.clients.{client}.BearerAuth, "
-            "or evertoken.BearerAuth for requests"
-        )
+    def __call__(self, request: object, *_others: object) -> NoReturn:
+        """Say that this auth was given to another client."""
+        raise adapters.wrong_client(request, self.client.__name__)
 
     def __repr__(self) -> str:
         return f"BearerAuth({self.manager!r}, origins={sorted(self._bearer.origins.names)})"
@@ -221,5 +228,9 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
 
 
 def _can_rewind(file: Any) -> bool:
-    # the client itself rewinds it before reading
-    return bool(getattr(file, "seekable", lambda: False)())
+    # the client itself rewinds it before it reads it
+    try:
+        return bool(file.seekable())
+    except (AttributeError, ValueError):
+        # ValueError: it was closed meanwhile
+        return False
