@@ -157,7 +157,7 @@ class BearerAuth(AuthBase):
             # what `headers[…] = …` does, without the call
             fields["authorization"] = ("Authorization", snapshot.header)
         else:
-            request.headers["Authorization"] = self._header()
+            request.headers["Authorization"] = self._header(request)
         hooks = request.hooks
         # a new list, since append() over-allocates, which costs a tenth of the whole path
         hooks["response"] = [self._handler, *hooks["response"]]
@@ -178,12 +178,15 @@ class BearerAuth(AuthBase):
         )
         return configured, ()
 
-    def _header(self) -> str:
+    def _header(self, request: PreparedRequest) -> str:
+        # its requests have all that those of `requests` have
+        if type(request).__module__.startswith("niquests."):
+            raise adapters.wrong_client(request)
         return _for_requests(lambda: waiters.run(self._handler.header_flow()))
 
     def _replace_auth(self, request: PreparedRequest) -> PreparedRequest:
         """Replace the header and the hook of an earlier auth, using only public names."""
-        request.headers["Authorization"] = self._header()
+        request.headers["Authorization"] = self._header(request)
         others = [hook for hook in request.hooks["response"] if not isinstance(hook, Hook)]
         # first, so that the caller's own hooks see the answer to the replay
         request.hooks["response"] = [self._handler, *others]

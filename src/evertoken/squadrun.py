@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import requests
+    from aiohttp import ClientMiddlewareType
 
     from evertoken.auth import BearerAuth
+    from evertoken.clients import httpx, httpx2, niquests
     from evertoken.core.policy import RefreshPolicy
     from evertoken.events import Event
     from evertoken.grants.client_auth import ClientAuth
@@ -190,6 +192,136 @@ def auth(
     )
     from evertoken.auth import BearerAuth  # noqa: PLC0415  it loads requests, `manager` does not
 
+    return BearerAuth(made, retry_statuses=RETRY_STATUSES)
+
+
+@discreet
+def httpx_auth(
+    *,
+    client_id: Secret | None = None,
+    client_secret: Secret | None = None,
+    username: Secret | None = None,
+    password: Secret | None = None,
+    base_url: str | None = None,
+    store: TokenStore | None = None,
+    grant: GrantName = "password",
+    **options: Unpack[Options],
+) -> httpx.BearerAuth:
+    """`auth=` of httpx clients for the SquadRun API, as `auth` (extra: `httpx`).
+
+    Raises:
+        ImportError: the extra is not installed.
+    """
+    from evertoken.clients.httpx import BearerAuth  # noqa: PLC0415  an extra
+
+    made = manager(
+        client_id=client_id,
+        client_secret=client_secret,
+        username=username,
+        password=password,
+        base_url=base_url,
+        store=store,
+        grant=grant,
+        **options,
+    )
+    return BearerAuth(made, retry_statuses=RETRY_STATUSES)
+
+
+@discreet
+def httpx2_auth(
+    *,
+    client_id: Secret | None = None,
+    client_secret: Secret | None = None,
+    username: Secret | None = None,
+    password: Secret | None = None,
+    base_url: str | None = None,
+    store: TokenStore | None = None,
+    grant: GrantName = "password",
+    **options: Unpack[Options],
+) -> httpx2.BearerAuth:
+    """`auth=` of httpx2 clients for the SquadRun API, as `auth` (extra: `httpx2`).
+
+    Raises:
+        ImportError: the extra is not installed.
+    """
+    from evertoken.clients.httpx2 import BearerAuth  # noqa: PLC0415  an extra
+
+    made = manager(
+        client_id=client_id,
+        client_secret=client_secret,
+        username=username,
+        password=password,
+        base_url=base_url,
+        store=store,
+        grant=grant,
+        **options,
+    )
+    return BearerAuth(made, retry_statuses=RETRY_STATUSES)
+
+
+@discreet
+def aiohttp_auth(
+    *,
+    client_id: Secret | None = None,
+    client_secret: Secret | None = None,
+    username: Secret | None = None,
+    password: Secret | None = None,
+    base_url: str | None = None,
+    store: TokenStore | None = None,
+    grant: GrantName = "password",
+    **options: Unpack[Options],
+) -> ClientMiddlewareType:
+    """A middleware of aiohttp sessions for the SquadRun API, as `auth` (extra: `aiohttp`).
+
+    Raises:
+        ImportError: the extra is not installed.
+    """
+    from evertoken.clients.aiohttp import bearer_auth  # noqa: PLC0415  an extra
+
+    made = manager(
+        client_id=client_id,
+        client_secret=client_secret,
+        username=username,
+        password=password,
+        base_url=base_url,
+        store=store,
+        grant=grant,
+        **options,
+    )
+    return bearer_auth(made, retry_statuses=RETRY_STATUSES)
+
+
+@discreet
+def niquests_auth(
+    *,
+    client_id: Secret | None = None,
+    client_secret: Secret | None = None,
+    username: Secret | None = None,
+    password: Secret | None = None,
+    base_url: str | None = None,
+    store: TokenStore | None = None,
+    grant: GrantName = "password",
+    **options: Unpack[Options],
+) -> niquests.BearerAuth:
+    """`auth=` of a `niquests.Session` for the SquadRun API, as `auth` (extra: `niquests`).
+
+    An `AsyncSession` needs `AsyncBearerAuth(manager(…), retry_statuses=RETRY_STATUSES)`.
+
+    Raises:
+        ImportError: the extra is not installed.
+    """
+    from evertoken.clients.niquests import BearerAuth  # noqa: PLC0415  an extra
+
+    made = manager(
+        client_id=client_id,
+        client_secret=client_secret,
+        username=username,
+        password=password,
+        base_url=base_url,
+        store=store,
+        grant=grant,
+        **options,
+    )
     return BearerAuth(made, retry_statuses=RETRY_STATUSES)
 
 

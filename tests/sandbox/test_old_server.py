@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +18,7 @@ from evertoken import (
     squadrun,
 )
 from support.fleet import eventually
+from support.own_environment import own_environment
 from support.planted import CLIENT_SECRET, PASSWORD
 
 if TYPE_CHECKING:
@@ -38,7 +36,6 @@ PACKAGES = (
     # the toolkit imports pkg_resources, which later setuptools lack
     "setuptools<81",
 )
-PIP = ("install", "--no-compile", "--disable-pip-version-check", "--quiet", "--retries=0")
 EXPIRES_IN = 1234
 CLIENT_ID = "old_client"
 USERNAME = "old_api_user"
@@ -77,21 +74,8 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def old_python() -> Iterator[Path]:
     """The Python of a virtual environment that has the old toolkit."""
-    # not in pytest's directories, which keep it for three more runs: it is large
-    with tempfile.TemporaryDirectory() as directory:
-        python = Path(directory, "bin", "python")
-        run_or_skip(sys.executable, "-m", "venv", directory)
-        run_or_skip(str(python), "-m", "pip", *PIP, *PACKAGES)
+    with own_environment(*PACKAGES, what="old Django OAuth Toolkit") as python:
         yield python
-
-
-def run_or_skip(*command: str) -> None:
-    """Skip with the last line of a failed command's output, without a host name."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  literals
-    if done.returncode:
-        lines = (done.stdout + done.stderr).splitlines() or [f"exit {done.returncode}"]
-        reason = re.split(r"\bhttp|host=", lines[-1], flags=re.IGNORECASE)[0]
-        pytest.skip(f"no old Django OAuth Toolkit here: {reason}")
 
 
 @pytest.fixture(scope="session")

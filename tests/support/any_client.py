@@ -72,12 +72,17 @@ class AnyClient(ABC):
         auth_name: what its auth is called in errors.
         family: the base of all errors of the client.
         keeps_history: whether its responses show the one that was replayed.
+        drops_the_token: whether it sends none on a redirect to another of the origins, so that one
+            is sent only once the origin has refused the request.
+        joins_cookies: whether a replay has new cookies beside a `Cookie` header of the caller's.
     """
 
     package: str
     auth_name: str
     family: type[Exception]
     keeps_history = True
+    drops_the_token = False
+    joins_cookies = True
 
     @abstractmethod
     def auth(self, manager: TokenManager, **options: Any) -> Any:
@@ -111,6 +116,7 @@ class Requests(AnyClient):
 
     package = "requests"
     auth_name = "evertoken.BearerAuth"
+    joins_cookies = False
 
     def __init__(self, module: Any = requests, auth: Any = BearerAuth) -> None:
         self.module = module
@@ -145,6 +151,7 @@ class AsyncNiquests(Requests):
 
     package = "niquests"
     auth_name = "evertoken.clients.niquests.BearerAuth"
+    drops_the_token = True
 
     def sent(self, auth: Any, call: Call) -> Reply:
         async def sent() -> Reply:
@@ -178,10 +185,13 @@ class Niquests(Requests):
 
     package = "niquests"
     auth_name = "evertoken.clients.niquests.BearerAuth"
+    drops_the_token = True
 
 
 class Httpx(AnyClient):
     """Of httpx or httpx2, in a thread."""
+
+    drops_the_token = True
 
     def __init__(self, package: str) -> None:
         self.package = package
@@ -299,9 +309,9 @@ async def async_parts(body: bytes | None) -> AsyncIterator[bytes]:
     yield body or b""
 
 
-def _niquests(kind: type[Requests]) -> AnyClient:
+def _niquests(kind: type[Requests], auth: str) -> AnyClient:
     auths = importlib.import_module("evertoken.clients.niquests")
-    return kind(importlib.import_module("niquests"), auths.BearerAuth)
+    return kind(importlib.import_module("niquests"), getattr(auths, auth))
 
 
 CLIENTS: dict[str, Callable[[], AnyClient]] = {
@@ -315,6 +325,6 @@ CLIENTS: dict[str, Callable[[], AnyClient]] = {
 # it changes what requests uses, so that it is installed in an environment of its own only
 if find_spec("niquests") is not None:
     CLIENTS |= {
-        "niquests": lambda: _niquests(Niquests),
-        "niquests-async": lambda: _niquests(AsyncNiquests),
+        "niquests": lambda: _niquests(Niquests, "BearerAuth"),
+        "niquests-async": lambda: _niquests(AsyncNiquests, "AsyncBearerAuth"),
     }

@@ -36,7 +36,10 @@ Every module, by the first line of its docstring. Do not edit this page: `{COMMA
 
 PUBLIC: dict[str, tuple[str, ...]] = {
     "evertoken": (),
-    "evertoken.squadrun": ("auth", "manager", "BASE_URL", "RETRY_STATUSES"),
+    "evertoken.squadrun": (
+        *("auth", "httpx_auth", "httpx2_auth", "aiohttp_auth", "niquests_auth", "manager"),
+        *("BASE_URL", "RETRY_STATUSES"),
+    ),
     "evertoken.stores.redis": ("RedisStore",),
     "evertoken.clients.httpx": ("BearerAuth",),
     "evertoken.clients.httpx2": ("BearerAuth",),

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 MODULES = {
     "evertoken": None,
-    "evertoken.squadrun": ("manager", "auth", "Variable", "BASE_URL", "RETRY_STATUSES"),
+    "evertoken.squadrun": (
+        *("manager", "auth", "httpx_auth", "httpx2_auth", "aiohttp_auth", "niquests_auth"),
+        *("Variable", "BASE_URL", "RETRY_STATUSES"),
+    ),
     "evertoken.managers": ("Account",),
     "evertoken.status": ("Counters",),
     "evertoken.events": (

@@ -43,6 +43,15 @@ if TYPE_CHECKING:
 
 PUBLIC_NAMES = Path(__file__).with_name("public_names.txt")
 
+PRESETS = [
+    squadrun.manager,
+    squadrun.auth,
+    squadrun.httpx_auth,
+    squadrun.httpx2_auth,
+    squadrun.aiohttp_auth,
+    squadrun.niquests_auth,
+]
+
 ERRORS = [
     GrantRefused,
     GrantUnavailable,
@@ -88,7 +97,7 @@ class TestNames:
 
 
 class TestSignatures:
-    @pytest.mark.parametrize("preset", [squadrun.manager, squadrun.auth])
+    @pytest.mark.parametrize("preset", PRESETS)
     def test_of_a_preset_pass_the_options_of_its_manager_and_its_grant_through(
         self, preset: Callable[..., object]
     ) -> None:
@@ -100,6 +109,14 @@ class TestSignatures:
         assert squadrun.ManagerOptions.__annotations__.keys() == of_manager
         assert squadrun.GrantOptions.__annotations__.keys() == of_grant
         assert squadrun.Options.__annotations__.keys() == of_manager | of_grant
+
+    @pytest.mark.parametrize("auth", PRESETS[1:])
+    def test_of_a_preset_for_a_client_are_those_of_its_manager(
+        self, auth: Callable[..., object]
+    ) -> None:
+        theirs, ours = inspect.signature(squadrun.manager), inspect.signature(auth)
+
+        assert ours.parameters == theirs.parameters
 
     def test_of_every_grant_at_a_token_endpoint_take_the_options_of_a_password_grant(self) -> None:
         own = {"client_id", "client_secret", "username", "password"}

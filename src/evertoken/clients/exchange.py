@@ -83,16 +83,35 @@ def exchange(
         return _received((yield Send(request)))
     client.sign(request, (yield from bearer.header_flow()))
     response = _received((yield Send(request)))
-    spent: set[bool] = set()
+    return (yield from settled(bearer, client, response, set()))
+
+
+def settled(
+    bearer: Bearer[ResponseT],
+    client: Client[RequestT, ResponseT],
+    response: ResponseT,
+    spent: set[bool],
+) -> Generator[Wait | Send[RequestT] | Read[ResponseT], ResponseT | None, ResponseT]:
+    """What follows `response`: a replay if it refuses the token, as `exchange` says.
+
+    Args:
+        bearer: decides.
+        client: sends.
+        response: the first one, or that of a further hop of a redirect.
+        spent: the replays that this call has had, of a request without a token (True) and with one.
+
+    Returns:
+        The response that the caller gets.
+    """
     while True:
         status, url, sent, challenge = client.answer(response)
         if not bearer.origins.cover(url) or (sent is None) in spent:
             return response
-        spent.add(sent is None)
         if bearer.needs_body(status):
             yield Read(response)
         if bearer.lacks_scope(challenge) or not bearer.refuses(response, status, url):
             return response
+        spent.add(sent is None)
         if sent is None:
             if urls.is_plain_loopback(url) and client.is_proxied(url):
                 return response

@@ -1,0 +1,318 @@
+"""`BearerAuth` and `AsyncBearerAuth` for niquests (extra: `niquests`)."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from evertoken import adapters, replay, urls
+from evertoken.bearer import BEARER, Bearer
+from evertoken.client_errors import Family
+from evertoken.clients.exchange import Answer, Read, Send, settled
+from evertoken.errors import TokenError, discreet
+from evertoken.runtime import extras, tasks, waiters
+from evertoken.runtime.waiters import Wait
+
+with extras.needed("evertoken.clients.niquests", "niquests"):
+    import niquests
+    from niquests.cookies import extract_cookies_to_jar, get_cookie_header
+    from niquests.utils import get_environ_proxies, select_proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator, Iterable
+
+    from niquests import PreparedRequest, Response
+
+    from evertoken.engine.manager import TokenManager
+    from evertoken.runtime.waiters import Flow
+
+    Steps = Generator[Wait | Send[PreparedRequest] | Read[Response], Response | None, Response]
+
+T = TypeVar("T")
+
+FAMILY = Family(__name__, niquests.RequestException, {"request": None, "response": None})
+
+
+class _Auth:
+    """The part that is the same for both kinds of session."""
+
+    @discreet
+    def __init__(
+        self,
+        manager: TokenManager,
+        *,
+        origins: Iterable[str] | None = None,
+        retry_statuses: Collection[int] = (401,),
+        is_unauthorized: Callable[[Response], object] | None = None,
+        scheme: str = BEARER,
+        allow_http: bool = False,
+    ) -> None:
+        self.manager = manager
+        self.allow_http = allow_http
+        self._bearer: Bearer[Response] = Bearer.of(
+            manager,
+            origins=origins,
+            retry_statuses=retry_statuses,
+            is_unauthorized=is_unauthorized,
+            scheme=scheme,
+            allow_http=allow_http,
+        )
+
+    def _header_flow(self, request: PreparedRequest) -> Flow[str | None]:
+        """The value of `Authorization` for `request`; None: it gets no token."""
+        if not isinstance(request, niquests.PreparedRequest):
+            raise adapters.wrong_client(request, "niquests")
+        if not self._bearer.admits(request.url or "", _CLIENT.is_proxied):
+            return None
+        return (yield from self._bearer.header_flow())
+
+    def _signed(
+        self, request: PreparedRequest, header: str | None, hook: Callable[..., object]
+    ) -> PreparedRequest:
+        if header is not None:
+            request.headers["Authorization"] = header
+            # first, so that the caller's own hooks see the answer to the replay
+            request.hooks["response"] = [hook, *request.hooks["response"]]
+        return request
+
+    def __repr__(self) -> str:
+        origins = sorted(self._bearer.origins.names)
+        return f"{type(self).__name__}({self.manager!r}, origins={origins})"
+
+    def __reduce__(self) -> tuple[Callable[[], _Auth], tuple[()]]:
+        bearer = self._bearer
+        configured = functools.partial(
+            type(self),
+            self.manager,
+            origins=bearer.origins.names,
+            retry_statuses=bearer.retry_statuses,
+            is_unauthorized=bearer.is_unauthorized,
+            scheme=bearer.scheme,
+            allow_http=self.allow_http,
+        )
+        return configured, ()
+
+
+class BearerAuth(_Auth):
+    """`auth=` of `niquests.Session`, bound to the token's origins.
+
+    Options and behaviour are those of `evertoken.BearerAuth`. What differs:
+
+    - niquests drops the token on a redirect to another origin. If that is one of `origins` and
+      refuses the request, the request is sent there once more, with the token.
+    - An answer that refuses the token is not read before the replay if it is larger than 64 KiB or
+      of unknown length; its connection is closed.
+    - A session with `multiplexed=True` is not for this auth: its answers come later.
+    - Errors of this auth are a `niquests.RequestException` as well as a `TokenError`.
+
+    ```python
+    with niquests.Session() as session:
+        session.auth = BearerAuth(manager, origins=["https://api.example.com"])
+        session.get("https://api.example.com/things")
+    ```
+    """
+
+    def __call__(self, request: PreparedRequest, *_others: object) -> PreparedRequest:
+        """Set `Authorization` (RFC 6750 section 2.1); waits only if no token is usable.
+
+        Raises:
+            TokenError: as `evertoken.BearerAuth` says.
+        """
+        header = _in_family(lambda: waiters.run(self._header_flow(request)))
+        return self._signed(request, header, _Call(self._bearer))
+
+
+class AsyncBearerAuth(_Auth):
+    """`auth=` of `niquests.AsyncSession`: as `BearerAuth`, and holds no event loop.
+
+    A `niquests.Session` never calls an asynchronous auth: its requests would have no token.
+
+    ```python
+    async with niquests.AsyncSession() as session:
+        session.auth = AsyncBearerAuth(manager, origins=["https://api.example.com"])
+        await session.get("https://api.example.com/things")
+    ```
+    """
+
+    async def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """As `BearerAuth`, without blocking the event loop."""
+        try:
+            header = await tasks.run(self._header_flow(request))
+        except TokenError as raised:
+            error = raised.again()
+        else:
+            # niquests awaits a method, but not an object that has one
+            return self._signed(request, header, _AsyncCall(self._bearer).__call__)
+        # outside the except block: `raised` would become its context
+        raise FAMILY.of(error)
+
+
+class _Nothing:
+    """The response hook of a pickled request: it does nothing."""
+
+    __slots__ = ()
+
+    def __call__(self, response: Response, **_kwargs: Any) -> Response:
+        return response
+
+
+class _Call(_Nothing):
+    """The response hook of one call, with at most one replay; all hops of a redirect share it."""
+
+    __slots__ = ("_bearer", "_spent")
+
+    def __init__(self, bearer: Bearer[Response]) -> None:
+        self._bearer = bearer
+        self._spent: set[bool] = set()
+
+    def __call__(self, response: Response, **kwargs: Any) -> Response:
+        """Return the answer that the caller gets; `kwargs` tell how the request was sent."""
+        if inspect.iscoroutinefunction(response.connection.send):
+            raise TypeError(f"{__name__}.BearerAuth is for Session: use AsyncBearerAuth")
+        with contextlib.closing(self._steps(response)) as steps:
+            answer: Response | None = None
+            while (step := _next(steps, answer)) is not None:
+                answer = None
+                if isinstance(step, Send):
+                    if _is_small(response):
+                        response.content  # noqa: B018  reads it, so that its connection is reused
+                    response.close()
+                    answer = response.connection.send(step.request, **_again(step.request, kwargs))
+                    answer.history = [*response.history, response]
+                    response = answer
+                elif isinstance(step, Wait):
+                    step.block()
+                else:
+                    response.content  # noqa: B018  reads it
+        return response
+
+    def _steps(self, response: Response) -> Steps:
+        return settled(self._bearer, _CLIENT, response, self._spent)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[type[_Nothing], tuple[()]]:
+        # a response pickles with its request and its hooks; the manager must not be included
+        return _Nothing, ()
+
+
+class _AsyncCall(_Call):
+    """The same for a task."""
+
+    __slots__ = ()
+
+    async def __call__(self, response: Any, **kwargs: Any) -> Any:
+        """As for a thread, without blocking the event loop."""
+        with contextlib.closing(self._steps(response)) as steps:
+            kind, answer = type(response), None
+            while (step := _next(steps, answer)) is not None:
+                answer, response.__class__ = None, kind
+                if isinstance(step, Send):
+                    if _is_small(response):
+                        await response.content
+                    await response.close()
+                    answer = await response.connection.send(
+                        step.request, **_again(step.request, kwargs)
+                    )
+                    answer.history = [*response.history, response]
+                    response = answer
+                elif isinstance(step, Wait):
+                    await tasks.pause(step)
+                else:
+                    await response.content
+                    # a predicate looks at it as at any other response
+                    response.__class__ = niquests.Response
+            response.__class__ = kind
+        return response
+
+
+class _Client:
+    """What an exchange needs to know of niquests."""
+
+    def url(self, request: PreparedRequest) -> str:
+        return request.url or ""
+
+    def is_proxied(self, url: str) -> bool:
+        # with its own functions: it reads the environment once for each process
+        return bool(select_proxy(url, get_environ_proxies(url)))
+
+    def sign(self, request: PreparedRequest, header: str) -> None:
+        request.headers["Authorization"] = header
+
+    def answer(self, response: Response) -> Answer:
+        request = response.request
+        sent = request.headers.get("Authorization")
+        challenge = response.headers.get("WWW-Authenticate", "")
+        return Answer(response.status_code, request.url or "", sent, challenge)
+
+    def repeated(self, response: Response, header: str) -> PreparedRequest | None:
+        request = response.request
+        if inspect.iscoroutinefunction(getattr(request.body, "seek", None)):
+            return None
+        if not replay.rewind(request):
+            return None
+        # a new one, so that `history` shows what was sent before
+        again = request.copy()
+        self.sign(again, header)
+        _take_cookies(again, response)
+        return again
+
+
+_CLIENT = _Client()
+
+
+def _take_cookies(request: PreparedRequest, response: Response) -> None:
+    """Send the cookies that `response` set; a `Cookie` header of the caller's is left alone."""
+    # it has no public name: without it, the replay has the cookies of the first request
+    jar = getattr(request, "_cookies", None)
+    if jar is None or "Set-Cookie" not in response.headers:
+        return
+    sent = request.headers.pop("Cookie", "")
+    if sent != (get_cookie_header(jar, request) or ""):
+        request.headers["Cookie"] = sent
+        return
+    extract_cookies_to_jar(jar, response.request, response.raw)
+    request.prepare_cookies(jar)
+
+
+def _is_small(response: Response) -> bool:
+    """Whether reading a refused answer costs less than another connection."""
+    length = response.headers.get("Content-Length", "")
+    return length.isdecimal() and int(length) <= replay.DRAINED
+
+
+def _again(request: PreparedRequest, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """How to send `request`: as the first one, but past a proxy that may not see the token."""
+    if urls.is_plain_loopback(request.url or ""):
+        return {**kwargs, "proxies": {}}
+    return kwargs
+
+
+def _next(
+    steps: Steps, answer: Response | None
+) -> Wait | Send[PreparedRequest] | Read[Response] | None:
+    """The next step; None at the end."""
+    try:
+        return _in_family(lambda: steps.send(answer))
+    except StopIteration:
+        return None
+
+
+def _in_family(call: Callable[[], T]) -> T:
+    """What `call` returns; a `TokenError` that it raises is a `niquests.RequestException` too."""
+    try:
+        return call()
+    except TokenError as raised:
+        error = raised.again()
+    # outside the except block: `raised` would become its context
+    raise FAMILY.of(error)
+
+
+# a type checker would accept any name of this module
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> type[TokenError]:
+        return FAMILY.named(name)
