@@ -55,6 +55,7 @@ def _create_accounts() -> None:
             defaults={
                 "name": "SquadRun sandbox",
                 "client_secret": make_password(secret) if secret else "",
+                "hash_client_secret": bool(secret),
                 "client_type": "confidential" if secret else "public",
                 "authorization_grant_type": grant,
             },
