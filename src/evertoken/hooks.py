@@ -77,7 +77,10 @@ class Handler(Hook, Bearer["Response"]):
             return response
         header = waiters.run(self.replacement_flow(sent, response.status_code))
         # only after the renewal, which the next call needs even if this body cannot be sent again
-        if header is None or not replay.rewind(request):
+        if header is None:
+            return response
+        if not replay.rewind(request):
+            self.warn_of_body(request.url or "")
             return response
         if urls.is_plain_loopback(request.url or ""):
             kwargs["proxies"] = {}
