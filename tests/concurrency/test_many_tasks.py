@@ -18,8 +18,6 @@ from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 if TYPE_CHECKING:
     from evertoken import TokenManager
 
-pytestmark = pytest.mark.slow
-
 
 def waiting_in(manager: TokenManager) -> int:
     """The number of callers that wait for the renewal in flight."""
