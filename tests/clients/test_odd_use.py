@@ -12,7 +12,7 @@ import pytest
 
 import evertoken.clients.httpx
 from evertoken.testing import Hang
-from support.any_client import CLIENTS, AnyClient
+from support.any_client import CLIENTS, AnyClient, Call
 from support.fleet import in_threads
 from support.http_clients import WAIT, manager_of
 from support.logs import warned
@@ -37,6 +37,28 @@ def test_one_auth_serves_several_loops_and_threads_at_once(
     assert statuses == [200] * 4
     assert client.send(auth, "GET", token_server.api_url).status == 200
     assert token_server.grants == 1
+
+
+@pytest.mark.parametrize(
+    "client", [it for it in CLIENTS if it == "aiohttp" or it.endswith("-async")], indirect=True
+)
+def test_the_loop_goes_on_while_a_call_waits_for_its_token(
+    client: AnyClient, token_server: TokenServer
+) -> None:
+    auth = client.auth(manager_of(token_server))
+
+    async def one_call() -> int:
+        token_server.answer_next(Hang())
+        call = asyncio.create_task(client.sent_in_task(auth, Call("GET", token_server.api_url)))
+        # a loop that is held would never come to the release
+        await asyncio.to_thread(token_server.wait_for_held)
+        token_server.release()
+        return (await call).status
+
+    # the first token, and one that replaces a dead token
+    for _ in range(2):
+        assert asyncio.run(one_call()) == 200
+        token_server.revoke_all()
 
 
 def test_a_body_that_cannot_be_sent_again_is_warned_of_with_the_remedy(

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import importlib
 from abc import ABC, abstractmethod
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import requests
 
 from evertoken import BearerAuth
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from typing import IO
 
     from evertoken import TokenManager
-
-T = TypeVar("T")
 
 TIMEOUT = 20
 
@@ -92,6 +91,10 @@ class AnyClient(ABC):
     def sent(self, auth: Any, call: Call) -> Reply:
         """Send one request, following redirects."""
 
+    async def sent_in_task(self, auth: Any, call: Call) -> Reply:
+        """The same, if the client is an asynchronous one."""
+        raise NotImplementedError
+
     @abstractmethod
     def status_of_stream(self, auth: Any, url: str) -> int:
         """The status of a streamed response, whose body is not read."""
@@ -154,20 +157,20 @@ class AsyncNiquests(Requests):
     drops_the_token = True
 
     def sent(self, auth: Any, call: Call) -> Reply:
-        async def sent() -> Reply:
-            async with self.module.AsyncSession() as session:
-                answer = await session.request(
-                    call.method,
-                    call.url,
-                    auth=auth,
-                    data=async_parts(call.body) if call.stream else call.body,
-                    files=call.files,
-                    headers=call.headers,
-                    timeout=TIMEOUT,
-                )
-                return reply_of(answer, answer.request.body)
+        return asyncio.run(self.sent_in_task(auth, call))
 
-        return asyncio.run(sent())
+    async def sent_in_task(self, auth: Any, call: Call) -> Reply:
+        async with self.module.AsyncSession() as session:
+            answer = await session.request(
+                call.method,
+                call.url,
+                auth=auth,
+                data=async_parts(call.body) if call.stream else call.body,
+                files=call.files,
+                headers=call.headers,
+                timeout=TIMEOUT,
+            )
+            return reply_of(answer, answer.request.body)
 
     def status_of_stream(self, auth: Any, url: str) -> int:
         async def status() -> int:
@@ -228,19 +231,19 @@ class Httpx(AnyClient):
 
 
 class AsyncHttpx(Httpx):
-    """httpx or httpx2, in a task."""
+    """In a task."""
 
     def sent(self, auth: Any, call: Call) -> Reply:
-        async def sent() -> Reply:
-            content = async_parts(call.body) if call.stream else call.body
-            client = self.module.AsyncClient(auth=auth, timeout=TIMEOUT, follow_redirects=True)
-            async with client:
-                answer = await client.request(
-                    call.method, call.url, content=content, files=call.files, headers=call.headers
-                )
-                return self._reply(answer)
+        return asyncio.run(self.sent_in_task(auth, call))
 
-        return asyncio.run(sent())
+    async def sent_in_task(self, auth: Any, call: Call) -> Reply:
+        content = async_parts(call.body) if call.stream else call.body
+        client = self.module.AsyncClient(auth=auth, timeout=TIMEOUT, follow_redirects=True)
+        async with client:
+            answer = await client.request(
+                call.method, call.url, content=content, files=call.files, headers=call.headers
+            )
+            return self._reply(answer)
 
     def status_of_stream(self, auth: Any, url: str) -> int:
         async def status() -> int:
@@ -268,28 +271,28 @@ class Aiohttp(AnyClient):
         return self.auths.bearer_auth(manager, **options)
 
     def sent(self, auth: Any, call: Call) -> Reply:
-        async def read(answer: Any) -> Reply:
+        return asyncio.run(self.sent_in_task(auth, call))
+
+    async def sent_in_task(self, auth: Any, call: Call) -> Reply:
+        async with self._answer(auth, call) as answer:
             return Reply(answer.status, await answer.read(), [])
 
-        return self._run(auth, call, read)
-
     def status_of_stream(self, auth: Any, url: str) -> int:
-        async def status(answer: Any) -> int:
-            return int(answer.status)
+        async def status() -> int:
+            async with self._answer(auth, Call("GET", url)) as answer:
+                return int(answer.status)
 
-        return self._run(auth, Call("GET", url), status)
+        return asyncio.run(status())
 
-    def _run(self, auth: Any, call: Call, use: Callable[[Any], Coroutine[None, None, T]]) -> T:
-        async def sent() -> T:
-            data = async_parts(call.body) if call.stream else call.files or call.body
-            async with (
-                # as the other clients do by default
-                self.module.ClientSession(middlewares=[auth], trust_env=True) as session,
-                session.request(call.method, call.url, data=data, headers=call.headers) as answer,
-            ):
-                return await use(answer)
-
-        return asyncio.run(sent())
+    @asynccontextmanager
+    async def _answer(self, auth: Any, call: Call) -> AsyncIterator[Any]:
+        data = async_parts(call.body) if call.stream else call.files or call.body
+        async with (
+            # as the other clients do by default
+            self.module.ClientSession(middlewares=[auth], trust_env=True) as session,
+            session.request(call.method, call.url, data=data, headers=call.headers) as answer,
+        ):
+            yield answer
 
 
 def reply_of(answer: Any, resent: object) -> Reply:
