@@ -261,3 +261,19 @@ def test_meaningless_options_are_rejected() -> None:
         FunctionGrant("text", name="billing")  # type: ignore[arg-type]  # what is refused
     with pytest.raises(ValueError, match="credentials"):
         grant(fixed, credentials="")
+
+
+def test_its_hash_tells_other_credentials_apart() -> None:  # S48
+    one, same, other = (
+        grant(fixed, credentials=pin).read().tag(b"salt") for pin in ("1234", "1234", "5678")
+    )
+    assert one == same != other
+
+
+def test_an_error_names_it_before_its_credentials_are_read() -> None:  # S64
+    def missing() -> str:
+        raise LookupError
+
+    manager = TokenManager(grant(fixed, credentials=missing), memory=MemoryStore())
+    with pytest.raises(GrantUnavailable, match=r"^billing at function:billing: could not read"):
+        manager.token()

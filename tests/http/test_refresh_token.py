@@ -523,3 +523,15 @@ def test_nothing_is_warned_about_in_a_sound_life(
     manager.token()
     manager.refresh()
     assert warned(caplog) == []
+
+
+def test_an_error_names_the_account_before_the_credentials_are_read(  # S64
+    server: TokenServer, tmp_path: Path
+) -> None:
+    def missing() -> str:
+        raise LookupError
+
+    manager = process_of(grant_of(server, "first", client_secret=missing), FileStore(tmp_path))
+    with pytest.raises(GrantUnavailable) as caught:
+        manager.refresh()
+    assert str(caught.value).startswith(f"ann at {server.token_url}: could not read the client")

@@ -38,6 +38,11 @@ class LoginGrant(EndpointGrant):
     _refresh_token: Secret | None
     fallback: Grant | None
 
+    @property
+    def account(self) -> str | None:
+        """The account if it is text: known before the credentials are read."""
+        return self._account if isinstance(self._account, str) else None
+
     def _own(self) -> Own:
         account = read("account", self._account)
         return Own(account, [("grant_type", "refresh_token")], [], (account,))

@@ -49,6 +49,11 @@ class NamedGrant:
         return f"function:{self.name}"
 
     @property
+    def account(self) -> str:
+        """The name, for errors and events before the credentials are read."""
+        return self.name
+
+    @property
     def key(self) -> TokenKey:
         """Whose token it is."""
         return TokenKey(self.token_url, username=self.name)
