@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from evertoken import mistakes
 from evertoken.core.policy import RefreshPolicy
-from evertoken.engine import obtaining
+from evertoken.engine import naming, obtaining
 from evertoken.engine.renewer import Renewer
-from evertoken.errors import RefreshTimeout, RevocationFailed, discreet
+from evertoken.errors import (
+    GrantUnavailable,
+    RefreshTimeout,
+    RevocationFailed,
+    TokenError,
+    discreet,
+)
 from evertoken.runtime import clock, waiters
 from evertoken.runtime.lazy import lazy
 from evertoken.stores.memory import process_wide
@@ -24,7 +30,6 @@ if TYPE_CHECKING:
     from evertoken.core.state import Snapshot
     from evertoken.core.token import Token, TokenKey
     from evertoken.engine import ending, home
-    from evertoken.errors import TokenError
     from evertoken.events import Event
     from evertoken.ports import Grant, TokenStore
     from evertoken.runtime import pool, tasks
@@ -213,8 +218,21 @@ class TokenManager:
         return await tasks.run(self._obtaining(timeout))
 
     def _obtaining(self, timeout: float | None) -> Flow[Snapshot]:
-        self._keep()
-        return obtaining.obtain(self.renewer, clock.now(), self._seconds(timeout))
+        try:
+            self._keep()
+            came, seconds = clock.now(), self._seconds(timeout)
+            return (yield from obtaining.obtain(self.renewer, came, seconds))
+        except TokenError:
+            raise
+        except OSError as error:
+            # modules are loaded at their first use: no file descriptor may be left to read one
+            raise self._unloadable(error) from None
+
+    def _unloadable(self, error: OSError) -> TokenError:
+        return naming.named(
+            GrantUnavailable(f"no token: {error.strerror or error}", transient=True, local=True),
+            **self.renewer.whose,
+        )
 
     def refresh(self, *, timeout: float | None = None) -> Token:
         """Renew now, even if the token is fresh, and even after a refusal.

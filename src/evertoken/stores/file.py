@@ -246,5 +246,10 @@ class FileStore:
             reports.info("token files in %s are used again", self.directory)
 
     def _warn_once(self, what: str, *, cause: str = "") -> None:
+        try:
+            warning = reports.warning
+        except OSError:
+            # the module is loaded at its first use, and no file descriptor is left to read it
+            return
         if self._logged.first(cause or what):
-            reports.warning("%s", what)
+            warning("%s", what)
