@@ -2,7 +2,7 @@
 
 `python -m benchmarks.endpoint` listens on loopback and prints its port. It is no OAuth server, only
 fast: what a request gets is written in its path, `/<run>/<expires_in>/<delay in ms>/<0 or 1: with
-a refresh token>/token/`, and `/ledger/<run>` tells what was asked.
+a refresh token>/token/`, and `/ledger/<run>` tells what was asked. `/api/<ms>/` answers everyone.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ BOOKS: defaultdict[str, Book] = defaultdict(Book)
 async def answer(path: str, form: Mapping[str, str]) -> tuple[int, object]:
     """Status and JSON for one request."""
     match path.strip("/").split("/"):
+        case ["api", milliseconds]:
+            if int(milliseconds):
+                await asyncio.sleep(int(milliseconds) / 1000)
+            return 200, {}
         case ["ledger", run]:
             return 200, BOOKS[run].shown()
         case ["down" | "up" as state, run]:

@@ -433,6 +433,15 @@ def test_a_401_whose_body_drips_does_not_hold_up_the_replay(
     assert client.send(client.auth(manager), "GET", token_server.api_url).status == 200
 
 
+def test_a_cookie_set_by_the_401_is_sent_although_there_was_none(
+    client: AnyClient, manager: TokenManager, token_server: TokenServer
+) -> None:
+    token_server.api.answer_next(Answer(401, {"Set-Cookie": "session=new; Path=/"}, b"denied"))
+    client.send(client.auth(manager), "GET", token_server.api_url)
+    cookies = [request.headers.get("Cookie") for request in token_server.api.requests]
+    assert cookies == [None, "session=new"]
+
+
 def test_a_cookie_set_by_the_401_is_sent_with_the_replay(
     client: AnyClient, manager: TokenManager, token_server: TokenServer
 ) -> None:
