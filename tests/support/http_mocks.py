@@ -97,8 +97,9 @@ def _recorded(method: str, url: str, status: int, body: str) -> dict[str, object
 def load_all() -> None:
     """Import each module of the library that can be imported here."""
     for found in pkgutil.walk_packages(evertoken.__path__, "evertoken.", onerror=lambda _: None):
-        # some need Django's settings, or start something when imported
-        if not found.name.startswith("evertoken.sandbox") and not found.name.endswith("__main__"):
+        # some need Django's settings, or niquests, or start something when imported
+        elsewhere = found.name.startswith(("evertoken.sandbox", "evertoken.clients.niquests"))
+        if not elsewhere and not found.name.endswith("__main__"):
             importlib.import_module(found.name)
 
 

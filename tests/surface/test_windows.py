@@ -57,8 +57,10 @@ HOMES_OF_POSIX = {
 MODULES = [
     module.name
     for module in pkgutil.walk_packages([str(SOURCE)], "evertoken.")
-    # those of the sandbox are imported by Django, and importing a `__main__` runs it
-    if not module.name.startswith("evertoken.sandbox.") and "__main__" not in module.name
+    # those of the sandbox are imported by Django, importing a `__main__` runs it, and niquests is
+    # not installed, since it brings another urllib3
+    if not module.name.startswith(("evertoken.sandbox.", "evertoken.clients.niquests"))
+    and "__main__" not in module.name
 ]
 
 SENDS = """
