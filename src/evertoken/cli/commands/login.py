@@ -37,7 +37,7 @@ def login(account: Account, *, plain_keyring: bool, way: str | None) -> None:
 
     The secrets go to the keyring of the system, if there is one, and nowhere else. Settings given
     by options and variables are not asked for; those of the profile are the defaults. If the server
-    refuses, nothing is written.
+    refuses, no profile is written.
     """
     # not for `--help`
     from evertoken.cli.enrolment import enrol  # noqa: PLC0415  not for --help
