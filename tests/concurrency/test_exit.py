@@ -111,7 +111,8 @@ def test_a_hanging_renewal_does_not_delay_the_exit(  # F6
     output, errors = child.communicate(timeout=20)
     took = time.monotonic() - float(output)
     assert (child.returncode, errors) == (0, "")
-    assert took < EXIT_WAIT + 1.0
+    # a request that hangs would hold it for its timeout, 10 s
+    assert took < EXIT_WAIT + 5.0
     assert is_free(server, tmp_path)
 
 
