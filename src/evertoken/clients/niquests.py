@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from evertoken.engine.manager import TokenManager
     from evertoken.runtime.waiters import Flow
 
-    Steps = Generator[Wait | Send[PreparedRequest] | Read[Response], Response | None, Response]
+    _Steps = Generator[Wait | Send[PreparedRequest] | Read[Response], Response | None, Response]
 
 T = TypeVar("T")
 
@@ -188,7 +188,7 @@ class _Call(_Nothing):
                     response.content  # noqa: B018  reads it
         return response
 
-    def _steps(self, response: Response) -> Steps:
+    def _steps(self, response: Response) -> _Steps:
         return settled(self._bearer, _CLIENT, response, self._spent)
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -292,7 +292,7 @@ def _again(request: PreparedRequest, kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _next(
-    steps: Steps, answer: Response | None
+    steps: _Steps, answer: Response | None
 ) -> Wait | Send[PreparedRequest] | Read[Response] | None:
     """The next step; None at the end."""
     try:
