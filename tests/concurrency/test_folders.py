@@ -83,7 +83,7 @@ def test_a_store_creates_private_folders_and_files_under_any_umask(  # S44, S56
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A home folder of `USER`, who cannot enter pytest's temporary folders."""
+    """A home folder of `USER`, outside pytest's temporary folders, which `USER` cannot enter."""
     if os.geteuid():
         pytest.skip("only root can act as another user")
     path = Path(tempfile.mkdtemp(prefix="evertoken-test-"))

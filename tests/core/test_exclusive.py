@@ -345,7 +345,7 @@ def test_a_refused_refresh_token_gives_way_to_the_token_of_a_sibling_that_spent_
     assert sent(world) == ["refresh-1"]
 
 
-def test_where_the_token_of_that_sibling_has_ended_its_refresh_token_is_sent_next() -> None:
+def test_the_refresh_token_of_a_sibling_is_sent_if_its_access_token_has_expired() -> None:
     world = script()
     world.answers = [REFUSED]
     world.during = {1: Entry(login=Login("refresh-9", GENERATION + 9))}

@@ -750,7 +750,7 @@ def test_a_record_names_its_owner_on_demand_alone() -> None:
     assert whose(encoded(TOKEN)) is None
 
 
-def test_whoever_knows_the_identity_reads_a_named_record_as_any_other() -> None:
+def test_a_record_that_names_its_owner_decodes_like_one_that_does_not() -> None:
     named = encode(FULL, KEY, boot=BOOT, named=True)
     assert named is not None
     assert content(read(named)) == content(read(encoded(FULL)))

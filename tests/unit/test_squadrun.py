@@ -122,7 +122,7 @@ def test_all_that_is_missing_is_named_at_once(environment: pytest.MonkeyPatch) -
     assert isinstance(caught.value, ValueError)
 
 
-def test_what_is_missing_is_an_error_of_requests_too_where_it_leaves_requests(
+def test_a_missing_setting_is_a_requests_error_when_it_leaves_requests(
     environment: pytest.MonkeyPatch,
 ) -> None:
     environment.delenv("SQUADRUN_PASSWORD")

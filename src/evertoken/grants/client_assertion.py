@@ -61,7 +61,7 @@ class ClientAssertion:
     def credential(self, assertion: str | None) -> str | None:
         """What tells these credentials from others.
 
-        The content of a file. A callable may sign anew at each call, and credentials that differ
+        The content of a file. A callable may sign at each call, and credentials that differ
         each time would be posted again during a cool-down: it counts as itself.
         """
         return self._mark if callable(self._source) else assertion

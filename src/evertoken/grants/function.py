@@ -47,7 +47,7 @@ class FunctionGrant(NamedGrant):
         credentials: text or a callable: what tells changed credentials from refused ones, so that a
             new password ends a cool-down at once. It is hashed, and never shown.
         revoke: called with a token to revoke it.
-        deadline: seconds after which a call is taken to hang, and the next caller asks anew.
+        deadline: seconds after which a call counts as hung, and the next caller starts another.
 
     Raises:
         ValueError, TypeError: `name` is empty, `fetch` is not callable.

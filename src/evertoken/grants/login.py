@@ -74,7 +74,7 @@ class LoginGrant(EndpointGrant):
             mine = replace(
                 mine,
                 initial=initial,
-                # inside a process, whoever only knows the account's name must not get its token
+                # code in this process that only knows the account's name must not get its token
                 fingerprint=ownership.sealed([mine.fingerprint or b"", ownership.seal(initial)]),
             )
         other = None if self.fallback is None else capture(functools.partial(_read, self.fallback))

@@ -101,7 +101,7 @@ class RedisStore:
 
     Raises:
         ValueError: a URL, prefix or key is malformed, or a number of seconds is not above 0.
-        TypeError: `client` is none of the above.
+        TypeError: `client` has another type.
         ImportError: an extra is not installed.
     """
 

@@ -37,7 +37,7 @@ from evertoken.cli.exits import Command, Unusable
     metavar="SECONDS",
     default=0,
     show_default=True,
-    help="Take a replaced refresh token for so long.",
+    help="Seconds for which a replaced refresh token is still accepted.",
 )
 @click.option("--verbose", is_flag=True, help="Log each request on standard error.")
 @options.as_json
