@@ -1,11 +1,10 @@
-"""The cost of an import: no extra is loaded, and little time is added to `requests`."""
+"""The cost of an import: which modules each way of use loads. `benchmarks.cold_start` times it."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -53,15 +52,6 @@ grant = PasswordGrant("https://a.example/", client_id="c", username="u", passwor
 manager = TokenManager(grant, store=FileStore(os.environ["TOKEN_FOLDER"]))
 assert manager.header() == f"Bearer {manager.token().value}" == "Bearer kept"
 """
-
-TIMED = """
-import time
-start = time.process_time()
-{program}
-print(time.process_time() - start)
-"""
-
-RUNS = 7
 
 
 def printed_by(program: str, **environment: str) -> str:
@@ -189,26 +179,3 @@ except ImportError as error:
 
         sentence = f"{module.removesuffix('.app')} needs the package {package}: "
         assert said.startswith(f"{package} {sentence}{how_to_install(extra)} (No module named ")
-
-
-class TestTime:
-    def test_is_little_compared_with_requests(self, tmp_path: Path) -> None:
-        programs = {"requests": "import requests", "bare": BARE, "all names": ALL}
-        # compile everything once, whatever the environment says about bytecode
-        kept = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
-        spent: dict[str, list[float]] = {name: [] for name in programs}
-        for _ in range(1 + RUNS):
-            for name, program in programs.items():
-                spent[name].append(float(printed_by(TIMED.format(program=program), **kept)))
-        # interleaved in each round, so that a busy moment affects all; the first round compiles
-        ratios = {
-            name: statistics.median(
-                mine / theirs for mine, theirs in zip(times[1:], spent["requests"][1:], strict=True)
-            )
-            for name, times in spent.items()
-        }
-        sys.stdout.write(f"median of {RUNS} against `import requests`: {ratios}\n")
-
-        # measured when this was written: a tenth, and 1.15
-        assert ratios["bare"] < 0.6
-        assert ratios["all names"] < 1.5
