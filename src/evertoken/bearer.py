@@ -149,7 +149,11 @@ class Bearer(Generic[Response_contra]):
         # the client itself raises for an invalid URL
         if (origin := origin_of(url)) is not None:
             ours = ", ".join(sorted(self.origins.names))
-            self.warn(origin, f"no token is sent to {origin}: it is not one of {ours}")
+            message = (
+                f"no token is sent to {origin}, only to {ours}: to send it there, name {origin} in "
+                "origins=, or as base_url= of the SquadRun presets"
+            )
+            self.warn(origin, message)
 
 
 def _token_url(manager: TokenManager) -> str:

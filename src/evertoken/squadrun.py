@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, TypeVar, Unpack
 
+from evertoken import urls
 from evertoken.engine.manager import TokenManager
 from evertoken.errors import ConfigurationError, discreet
 from evertoken.grants.password import PasswordGrant
@@ -40,6 +41,7 @@ GrantName = Literal["password", "refresh"]
 """How a token is renewed: with the password, or with the refresh token that came with the last."""
 
 T = TypeVar("T")
+AuthT_co = TypeVar("AuthT_co", covariant=True)
 
 
 class GrantOptions(TypedDict, total=False):
@@ -74,6 +76,18 @@ class Options(GrantOptions, ManagerOptions, total=False):
     """Both; `timeout` is the manager's."""
 
 
+class AccountOptions(Options, total=False):
+    """Everything that `manager` takes; the auths pass it on."""
+
+    client_id: Secret | None
+    client_secret: Secret | None
+    username: Secret | None
+    password: Secret | None
+    base_url: str | None
+    store: TokenStore | None
+    grant: GrantName
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """A credential that is read from the environment at each grant.
@@ -99,8 +113,8 @@ class Variable:
         others = (name for name in self.together if not os.environ.get(_variable(name)))
         missing = {**{name: _variable(name) for name in others}, self.argument: self.name}
         raise ConfigurationError(
-            f"no {' and no '.join(missing)}: pass {' and '.join(f'{name}=…' for name in missing)} "
-            f"or set {' and '.join(missing.values())}",
+            f"no {', '.join(missing)}: set {', '.join(missing.values())}, or give the "
+            f"argument{'s' if len(missing) > 1 else ''}",
             transient=True,
             local=True,
         )
@@ -138,7 +152,10 @@ def manager(
         ConfigurationError: an id, a user name or a password is given but empty, or
             `grant="refresh"` has no store.
         ValueError: an option has a value that it cannot have.
+        TypeError: there is no such option.
     """
+    if unknown := options.keys() - Options.__annotations__.keys():
+        raise TypeError(f"there is no option {' and no option '.join(sorted(unknown))}")
     base = _base(base_url)
     credentials = client_id, client_secret, username, password
     missing = tuple(name for name, it in zip(_ARGUMENTS, credentials, strict=True) if it is None)
@@ -165,48 +182,18 @@ def manager(
 
 
 @discreet
-def auth(
-    *,
-    client_id: Secret | None = None,
-    client_secret: Secret | None = None,
-    username: Secret | None = None,
-    password: Secret | None = None,
-    base_url: str | None = None,
-    store: TokenStore | None = None,
-    grant: GrantName = "password",
-    **options: Unpack[Options],
-) -> BearerAuth:
+def auth(**options: Unpack[AccountOptions]) -> BearerAuth:
     """`auth=` for the SquadRun API; takes what `manager` takes.
 
     A 401 and a 403 both mean a dead token here, and the token goes to the base URL's origin alone.
     """
-    made = manager(
-        client_id=client_id,
-        client_secret=client_secret,
-        username=username,
-        password=password,
-        base_url=base_url,
-        store=store,
-        grant=grant,
-        **options,
-    )
     from evertoken.auth import BearerAuth  # noqa: PLC0415  it loads requests, `manager` does not
 
-    return BearerAuth(made, retry_statuses=RETRY_STATUSES)
+    return _auth(BearerAuth, options)
 
 
 @discreet
-def httpx_auth(
-    *,
-    client_id: Secret | None = None,
-    client_secret: Secret | None = None,
-    username: Secret | None = None,
-    password: Secret | None = None,
-    base_url: str | None = None,
-    store: TokenStore | None = None,
-    grant: GrantName = "password",
-    **options: Unpack[Options],
-) -> httpx.BearerAuth:
+def httpx_auth(**options: Unpack[AccountOptions]) -> httpx.BearerAuth:
     """`auth=` of httpx clients for the SquadRun API, as `auth` (extra: `httpx`).
 
     Raises:
@@ -214,31 +201,11 @@ def httpx_auth(
     """
     from evertoken.clients.httpx import BearerAuth  # noqa: PLC0415  an extra
 
-    made = manager(
-        client_id=client_id,
-        client_secret=client_secret,
-        username=username,
-        password=password,
-        base_url=base_url,
-        store=store,
-        grant=grant,
-        **options,
-    )
-    return BearerAuth(made, retry_statuses=RETRY_STATUSES)
+    return _auth(BearerAuth, options)
 
 
 @discreet
-def httpx2_auth(
-    *,
-    client_id: Secret | None = None,
-    client_secret: Secret | None = None,
-    username: Secret | None = None,
-    password: Secret | None = None,
-    base_url: str | None = None,
-    store: TokenStore | None = None,
-    grant: GrantName = "password",
-    **options: Unpack[Options],
-) -> httpx2.BearerAuth:
+def httpx2_auth(**options: Unpack[AccountOptions]) -> httpx2.BearerAuth:
     """`auth=` of httpx2 clients for the SquadRun API, as `auth` (extra: `httpx2`).
 
     Raises:
@@ -246,31 +213,11 @@ def httpx2_auth(
     """
     from evertoken.clients.httpx2 import BearerAuth  # noqa: PLC0415  an extra
 
-    made = manager(
-        client_id=client_id,
-        client_secret=client_secret,
-        username=username,
-        password=password,
-        base_url=base_url,
-        store=store,
-        grant=grant,
-        **options,
-    )
-    return BearerAuth(made, retry_statuses=RETRY_STATUSES)
+    return _auth(BearerAuth, options)
 
 
 @discreet
-def aiohttp_auth(
-    *,
-    client_id: Secret | None = None,
-    client_secret: Secret | None = None,
-    username: Secret | None = None,
-    password: Secret | None = None,
-    base_url: str | None = None,
-    store: TokenStore | None = None,
-    grant: GrantName = "password",
-    **options: Unpack[Options],
-) -> ClientMiddlewareType:
+def aiohttp_auth(**options: Unpack[AccountOptions]) -> ClientMiddlewareType:
     """A middleware of aiohttp sessions for the SquadRun API, as `auth` (extra: `aiohttp`).
 
     Raises:
@@ -278,31 +225,11 @@ def aiohttp_auth(
     """
     from evertoken.clients.aiohttp import bearer_auth  # noqa: PLC0415  an extra
 
-    made = manager(
-        client_id=client_id,
-        client_secret=client_secret,
-        username=username,
-        password=password,
-        base_url=base_url,
-        store=store,
-        grant=grant,
-        **options,
-    )
-    return bearer_auth(made, retry_statuses=RETRY_STATUSES)
+    return _auth(bearer_auth, options)
 
 
 @discreet
-def niquests_auth(
-    *,
-    client_id: Secret | None = None,
-    client_secret: Secret | None = None,
-    username: Secret | None = None,
-    password: Secret | None = None,
-    base_url: str | None = None,
-    store: TokenStore | None = None,
-    grant: GrantName = "password",
-    **options: Unpack[Options],
-) -> niquests.BearerAuth:
+def niquests_auth(**options: Unpack[AccountOptions]) -> niquests.BearerAuth:
     """`auth=` of a `niquests.Session` for the SquadRun API, as `auth` (extra: `niquests`).
 
     An `AsyncSession` needs `AsyncBearerAuth(manager(…), retry_statuses=RETRY_STATUSES)`.
@@ -312,17 +239,15 @@ def niquests_auth(
     """
     from evertoken.clients.niquests import BearerAuth  # noqa: PLC0415  an extra
 
-    made = manager(
-        client_id=client_id,
-        client_secret=client_secret,
-        username=username,
-        password=password,
-        base_url=base_url,
-        store=store,
-        grant=grant,
-        **options,
-    )
-    return BearerAuth(made, retry_statuses=RETRY_STATUSES)
+    return _auth(BearerAuth, options)
+
+
+class _MakeAuth(Protocol[AuthT_co]):
+    def __call__(self, manager: TokenManager, *, retry_statuses: tuple[int, ...]) -> AuthT_co: ...
+
+
+def _auth(make: _MakeAuth[AuthT_co], options: AccountOptions) -> AuthT_co:
+    return make(manager(**options), retry_statuses=RETRY_STATUSES)
 
 
 def _refreshing(
@@ -346,7 +271,10 @@ def _refreshing(
 
 
 def _base(base_url: str | None) -> str:
-    return (base_url or os.environ.get("SQUADRUN_BASE_URL") or BASE_URL).rstrip("/")
+    variable = os.environ.get("SQUADRUN_BASE_URL")
+    base = (base_url or variable or BASE_URL).rstrip("/")
+    # here, since the grant would name its token_url, which the caller never gave
+    return urls.checked(base, what="base_url" if base_url else "SQUADRUN_BASE_URL")
 
 
 def _of(kind: Callable[..., T], options: Options) -> T:

@@ -369,3 +369,9 @@ def test_a_store_that_breaks_its_rules_fails_their_tests() -> None:
         "test_a_lock_is_busy_while_another_thread_holds_it",
         "test_it_shows_no_token",
     } <= failed
+
+
+def test_a_suite_whose_broken_medium_is_not_broken_fails() -> None:
+    outcomes = outcomes_of("unbroken_store.py")
+    failed = {name for name, outcome in outcomes.items() if outcome != "PASSED"}
+    assert failed == {"test_whatever_its_medium_does_it_raises_nothing"}

@@ -139,7 +139,8 @@ def test_a_foreign_origin_is_logged_once(
     (record,) = warned(caplog)
     assert (record.name, record.levelname) == ("evertoken", "WARNING")
     assert record.getMessage() == (
-        f"no token is sent to {foreign.base_url}: it is not one of {token_server.base_url}"
+        f"no token is sent to {foreign.base_url}, only to {token_server.base_url}: to send it "
+        f"there, name {foreign.base_url} in origins=, or as base_url= of the SquadRun presets"
     )
     assert token_server.requests == ()
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import griffe
 
+from . import surface
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -35,38 +37,9 @@ Every module, by the first line of its docstring. Do not edit this page: `{COMMA
 """
 
 PUBLIC: dict[str, tuple[str, ...]] = {
-    "evertoken": (),
-    "evertoken.squadrun": (
-        *("auth", "httpx_auth", "httpx2_auth", "aiohttp_auth", "niquests_auth", "manager"),
-        *("BASE_URL", "RETRY_STATUSES"),
-    ),
-    "evertoken.stores.redis": ("RedisStore",),
-    "evertoken.clients.httpx": ("BearerAuth",),
-    "evertoken.clients.httpx2": ("BearerAuth",),
-    "evertoken.clients.aiohttp": ("bearer_auth",),
-    "evertoken.events": (
-        "TokenRenewed",
-        "RenewalFailed",
-        "TokenRefused",
-        "TokenRevoked",
-        "Replayed",
-        "RejectedAgain",
-        "StoreDegraded",
-        "StoreRecovered",
-    ),
-    "evertoken.status": ("Counters",),
-    "evertoken.managers": ("Account",),
-    "evertoken.contrib.prometheus": ("PrometheusEvents",),
-    "evertoken.contrib.opentelemetry": ("OpenTelemetryEvents",),
-    "evertoken.ports": (
-        "Grant",
-        "TokenStore",
-        "ClockedStore",
-        "LeasedStore",
-        "RemoteStore",
-        "FallibleStore",
-    ),
-    "evertoken.testing": (),
+    **{module: names or () for module, names in surface.MODULES.items()},
+    # not installed beside requests, so `surface` cannot import it
+    "evertoken.clients.niquests": ("BearerAuth", "AsyncBearerAuth"),
     "evertoken.sandbox": (),
 }
 """The modules that users import from, and their public names; none: those of its `__all__`."""
@@ -99,10 +72,18 @@ def page() -> str:
     for path in PUBLIC:
         sections.append(f"## `{path}`\n")
         module = _at(package, path)
-        sections += (
+        entries = "\n".join(
             _entry(module[name], name, _heading(path, name)) for name in names_of(package, path)
         )
+        missing = re.findall(r"^import (niquests)$", entries, re.MULTILINE)[:1]
+        sections.append(_failing(entries, missing[0]) if missing else entries)
     return "\n".join(sections)
+
+
+def _failing(entries: str, package: str) -> str:
+    """`entries`, whose examples are marked as failing for want of `package`."""
+    error = f"ModuleNotFoundError: No module named '{package}'"
+    return entries.replace("```python", f"<!-- fails here: {error} -->\n```python")
 
 
 def _heading(path: str, name: str) -> str:

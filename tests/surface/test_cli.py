@@ -73,7 +73,7 @@ class TestHelp:
         assert {option for option in options if f"\n  {option} " in done.stdout} == options
 
     def test_of_the_version_is_one_line(self) -> None:
-        assert ran("--version").stdout == "evertoken, version 0.1.0\n"
+        assert ran("--version").stdout == "evertoken, version 0.2.0.dev0\n"
 
     def test_of_the_module_is_that_of_the_command(self) -> None:
         printed = subprocess.run(

@@ -344,7 +344,8 @@ class TestStatus:
         assert (failed.returncode, done.returncode) == (1, 3)
         assert "state       no token: the last try failed\n" in done.stdout
         assert "next try    in 3 min " in done.stdout
-        assert re.search(r"^since +\d{4}-\S+ \S+, until \d{4}-\S+ \S+$", done.stdout, re.MULTILINE)
+        moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}"
+        assert re.search(rf"^since +{moment}, until {moment}$", done.stdout, re.MULTILINE)
         assert "other credentials" not in done.stdout
 
     def test_is_a_line_for_each_thing_to_know(self, shell: Shell) -> None:
@@ -354,7 +355,7 @@ class TestStatus:
         assert [line[:12].strip() for line in lines] == [
             *("account", "client", "profile", "state", "time left", "token file", "its mode")
         ]
-        assert lines[0].endswith(f" {shell.server.username} at {shell.server.base_url}")
+        assert lines[0].endswith(f" {shell.server.username} at {shell.server.token_url}")
         assert lines[4].startswith("time left   9 h 59 min, until 20")
         assert lines[5].endswith(str(shell.store.path(shell.key)))
 
@@ -512,6 +513,8 @@ class TestRevoke:
         done = shell("revoke", SQUADRUN_CLIENT_SECRET="", SQUADRUN_PASSWORD="")
 
         assert (done.returncode, done.stderr) == (0, "there is no token to revoke\n")
+        told = shell("revoke", "--json", SQUADRUN_CLIENT_SECRET="", SQUADRUN_PASSWORD="")
+        assert json.loads(told.stdout) == {"revoked": False}
         assert shell.server.requests == ()
 
 
@@ -806,6 +809,7 @@ class TestOtherGrants:
 
         assert status == 0
         assert told.startswith("Open https://device.example/?user_code=")
+        assert " and check that it shows " in told
         assert (
             'grant = "refresh_token"' in (shell.home / "config/evertoken/config.toml").read_text()
         )
@@ -823,6 +827,7 @@ class TestOtherGrants:
 
         assert status == 1
         assert "access_denied" in told
+        assert f"Error: {shell.server.username} at {shell.server.token_url}: " in told
         assert not (shell.home / "config").exists()
 
     def test_a_device_s_login_that_has_ended_says_what_to_do(self, shell: Shell) -> None:
@@ -1024,7 +1029,41 @@ class TestLogin:
 
     def test_asks_nobody_where_nobody_sits(self, shell: Shell, blank: dict[str, str]) -> None:
         said = complaint(shell("login", **blank))
-        assert said == "Error: no client_id and no username: give --client-id and --username"
+        assert said == (
+            "Error: no client_id, username, client_secret, password, and no terminal to ask on: "
+            "give --client-id, --username, SQUADRUN_CLIENT_SECRET, SQUADRUN_PASSWORD"
+        )
+
+    def test_that_succeeds_ends_the_refusal_of_an_earlier_one_in_the_status(
+        self, shell: Shell
+    ) -> None:
+        assert shell("login", SQUADRUN_PASSWORD="wrong").returncode == 4
+        assert "last error" in shell("status").stdout
+        assert shell("login").returncode == 0
+
+        assert "last error" not in shell("status").stdout
+        assert "last error" not in shell("status", "--all").stdout
+        # a refusal that comes after the token is shown
+        assert shell("refresh", SQUADRUN_PASSWORD="wrong").returncode == 4
+        assert "last error" in shell("status").stdout
+
+    def test_by_two_grants_at_once_is_refused(self, shell: Shell) -> None:
+        done = shell("login", "--device", "--client-credentials")
+
+        assert done.returncode == 2
+        assert "--device and --client-credentials exclude each other" in done.stderr
+        assert shell.server.requests == ()
+
+    def test_that_kept_no_secret_is_not_recommended_again(self, shell: Shell) -> None:
+        done = shell("login", PYTHONPATH=without("keyring", at=shell.home))
+        assert done.returncode == 0
+
+        shell.server.revoke_all()
+        said = complaint(shell("refresh", SQUADRUN_PASSWORD=""))
+        assert said == (
+            "Error: no password: set SQUADRUN_PASSWORD, or password_file or password_command in a "
+            "profile; `evertoken login` keeps it where the system has a keyring"
+        )
 
 
 class TestEnd:
@@ -1210,4 +1249,4 @@ def test_a_duration_is_told_in_its_two_largest_units(seconds: float, words: str)
     ],
 )
 def test_the_next_try_is_not_told_too_early(seconds: float, *, refused: bool, words: str) -> None:
-    assert next_try(seconds, refused=refused) == words
+    assert next_try(seconds, "`evertoken refresh`", refused=refused) == words

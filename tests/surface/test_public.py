@@ -18,6 +18,7 @@ import requests
 import evertoken
 from evertoken import (
     BearerAuth,
+    ClientCredentialsGrant,
     ConfigurationError,
     GrantRefused,
     GrantUnavailable,
@@ -26,6 +27,7 @@ from evertoken import (
     PasswordGrant,
     RefreshPolicy,
     RefreshTimeout,
+    RefreshTokenGrant,
     RevocationFailed,
     Status,
     Token,
@@ -35,7 +37,7 @@ from evertoken import (
     ports,
     squadrun,
 )
-from evertoken.grants.options import EndpointOptions
+from evertoken.grants.options import EndpointOptions, token_endpoint
 from support import surface
 
 if TYPE_CHECKING:
@@ -43,8 +45,7 @@ if TYPE_CHECKING:
 
 PUBLIC_NAMES = Path(__file__).with_name("public_names.txt")
 
-PRESETS = [
-    squadrun.manager,
+AUTHS = [
     squadrun.auth,
     squadrun.httpx_auth,
     squadrun.httpx2_auth,
@@ -67,6 +68,12 @@ def options_of(called: Callable[..., object]) -> set[str]:
     """What may be given by keyword alone, `**options` apart."""
     parameters = inspect.signature(called).parameters.values()
     return {each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY}
+
+
+def passed_on_by(called: Callable[..., object]) -> str:
+    """The annotation of its `**options`."""
+    parameters = inspect.signature(called).parameters.values()
+    return next(str(each.annotation) for each in parameters if each.kind is Parameter.VAR_KEYWORD)
 
 
 class TestNames:
@@ -97,31 +104,31 @@ class TestNames:
 
 
 class TestSignatures:
-    @pytest.mark.parametrize("preset", PRESETS)
-    def test_of_a_preset_pass_the_options_of_its_manager_and_its_grant_through(
-        self, preset: Callable[..., object]
-    ) -> None:
+    def test_of_the_preset_pass_the_options_of_its_manager_and_its_grant_through(self) -> None:
         of_manager = options_of(TokenManager) - {"store"}
         # the manager has a timeout of its own, and the URLs are those of the preset
-        own = {"revoke_url", "timeout", "allow_http", *options_of(preset)}
-        of_grant = options_of(PasswordGrant) - own
+        of_grant = EndpointOptions.__annotations__.keys() - {"revoke_url", "timeout", "allow_http"}
 
         assert squadrun.ManagerOptions.__annotations__.keys() == of_manager
         assert squadrun.GrantOptions.__annotations__.keys() == of_grant
         assert squadrun.Options.__annotations__.keys() == of_manager | of_grant
 
-    @pytest.mark.parametrize("auth", PRESETS[1:])
+    @pytest.mark.parametrize("auth", AUTHS)
     def test_of_a_preset_for_a_client_are_those_of_its_manager(
         self, auth: Callable[..., object]
     ) -> None:
-        theirs, ours = inspect.signature(squadrun.manager), inspect.signature(auth)
+        options = squadrun.AccountOptions.__annotations__.keys()
 
-        assert ours.parameters == theirs.parameters
+        assert options - squadrun.Options.__annotations__ == options_of(squadrun.manager)
+        assert passed_on_by(squadrun.manager) == "Unpack[Options]"
+        assert passed_on_by(auth) == "Unpack[AccountOptions]"
 
-    def test_of_every_grant_at_a_token_endpoint_take_the_options_of_a_password_grant(self) -> None:
-        own = {"client_id", "client_secret", "username", "password"}
-
-        assert EndpointOptions.__annotations__.keys() == options_of(PasswordGrant) - own
+    @pytest.mark.parametrize("grant", [PasswordGrant, ClientCredentialsGrant, RefreshTokenGrant])
+    def test_of_every_grant_at_a_token_endpoint_are_the_same_beside_its_own(
+        self, grant: Callable[..., object]
+    ) -> None:
+        assert passed_on_by(grant) == "Unpack[EndpointOptions]"
+        assert EndpointOptions.__annotations__.keys() == options_of(token_endpoint)
 
     def test_of_a_token_hide_its_secrets(self) -> None:
         hidden = {each.name for each in dataclasses.fields(Token) if not each.repr}
@@ -157,7 +164,7 @@ class TestPackage:
         assert (importlib.resources.files("evertoken") / "py.typed").is_file()
 
     def test_has_its_version(self) -> None:
-        assert evertoken.__version__ == importlib.metadata.version("evertoken") == "0.1.0"
+        assert evertoken.__version__ == importlib.metadata.version("evertoken") == "0.2.0.dev0"
         assert "__version__" in dir(evertoken)
 
     def test_includes_its_licence(self) -> None:

@@ -22,6 +22,7 @@ from support.core_values import NOW, issued
 from support.values import pickled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from evertoken import BearerAuth
@@ -101,7 +102,7 @@ def test_a_missing_credential_names_its_argument_and_its_variable(
     with pytest.raises(ConfigurationError) as caught:
         # reads all four, as a grant does, and asks nobody
         squadrun.manager().grant.credentials_tag(b"salt")
-    assert str(caught.value) == f"no {argument}: pass {argument}=… or set {name}"
+    assert str(caught.value) == f"no {argument}: set {name}, or give the argument"
     assert "planted" not in repr(vars(caught.value))
     assert caught.value.__context__ is None
     # whoever sets it need not wait for the longest pause
@@ -115,9 +116,8 @@ def test_all_that_is_missing_is_named_at_once(environment: pytest.MonkeyPatch) -
     with pytest.raises(ConfigurationError) as caught:
         auth.manager.token()
     assert str(caught.value) == (
-        "agent-7 at https://app.squadrun.co/oauth/token/: no client_id and no client_secret and no "
-        "password: pass client_id=… and client_secret=… and password=… or set SQUADRUN_CLIENT_ID "
-        "and SQUADRUN_CLIENT_SECRET and SQUADRUN_PASSWORD"
+        "agent-7 at https://app.squadrun.co/oauth/token/: no client_id, client_secret, password: "
+        "set SQUADRUN_CLIENT_ID, SQUADRUN_CLIENT_SECRET, SQUADRUN_PASSWORD, or give the arguments"
     )
     assert isinstance(caught.value, ValueError)
 
@@ -180,10 +180,18 @@ def test_the_base_url_leads_to_all_others(
 
 @pytest.mark.parametrize("base_url", ["http://app.squadrun.co", "app.squadrun.co", "ftp://h/"])
 def test_an_insecure_base_url_is_refused_at_construction(base_url: str) -> None:  # S8
-    with pytest.raises(InsecureURL):
+    with pytest.raises(InsecureURL, match=r"^base_url must be "):
         squadrun.auth(base_url=base_url)
-    with pytest.raises(InsecureURL):
+    with pytest.raises(InsecureURL, match=r"^base_url must be "):
         squadrun.manager(base_url=base_url)
+
+
+def test_an_insecure_base_url_of_the_environment_is_refused_by_the_variables_name(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("SQUADRUN_BASE_URL", "app.squadrun.co")
+    with pytest.raises(InsecureURL, match=r"^SQUADRUN_BASE_URL must be "):
+        squadrun.auth()
 
 
 # -- what goes out, and what it is answered --------------------------------------------------------
@@ -257,6 +265,12 @@ def test_the_options_of_the_manager_pass_through() -> None:
         assert (made.policy, made.timeout, made.on_event) == (policy, 5, print)
         assert memory in made.renewer.stores
         assert not made.keep_fresh
+
+
+@pytest.mark.parametrize("make", [squadrun.auth, squadrun.manager, squadrun.httpx_auth])
+def test_a_misspelt_option_is_refused(make: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match="there is no option keepfresh and no option verfy"):
+        make(verfy="/ca.pem", keepfresh=True, timeout=5)
 
 
 # -- travelling ------------------------------------------------------------------------------------

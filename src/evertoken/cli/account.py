@@ -160,8 +160,10 @@ def standing(entry: Entry | None, now: Instant) -> Snapshot:
     if token is not None and token.plausible(now):
         snapshot = state.with_token(snapshot, token, now, POLICY, jitter_fraction=fraction)
     for failure in () if entry is None else entry.failures:
-        # the newest failure: an older refusal may be of other credentials
-        if POLICY.in_force(failure, token, now):
+        # A newer token shows that a refusal was of other credentials. The newest failure counts: an
+        # older refusal may be of other credentials, too.
+        newer = token is not None and token.generation > failure.generation
+        if POLICY.in_force(failure, token, now) and not (failure.refused and newer):
             return state.with_failure(snapshot, failure, now, POLICY)
     return snapshot
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,19 @@ import click
 from evertoken.cli import grants, secrets
 from evertoken.cli.account import POLICY
 from evertoken.cli.exits import Failed
-from evertoken.cli.settings import DEVICE_PATH, TOKEN_PATH
+from evertoken.cli.settings import DEVICE_PATH
 from evertoken.engine.manager import TokenManager
+from evertoken.engine.naming import account_of, named
+from evertoken.errors import TokenError
 from evertoken.grants import device
 from evertoken.grants.client_auth import Client
 from evertoken.runtime import clock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from evertoken.cli.account import Account
+    from evertoken.grants.device import DeviceLogin
 
 
 def log_in(account: Account) -> TokenManager:
@@ -31,11 +37,32 @@ def log_in(account: Account) -> TokenManager:
     read = functools.partial(secrets.read, settings, ask=False)
     secret = read("client_secret") if "client_secret" in settings.secrets else None
     client = Client(key.client_id, secret, settings.request.client_auth)
-    begun = device.begin(settings.base_url + DEVICE_PATH, client)
-    click.echo(f"Open {begun.page_with_code or begun.page} and enter {begun.user_code}", err=True)
-    token_url = settings.base_url + TOKEN_PATH
-    granted = device.wait(token_url, client, begun, sleep=clock.sleep)
+    with _naming(account_of(key), settings.base_url + DEVICE_PATH):
+        begun = device.begin(settings.base_url + DEVICE_PATH, client)
+    click.echo(_what_to_do(begun), err=True)
+    with _naming(account_of(key), key.token_url):
+        granted = device.wait(key.token_url, client, begun, sleep=clock.sleep)
     if granted.refresh_token is None:
         raise Failed("the server gave no refresh token: a token of this login cannot be renewed")
     grant = grants.grant_of(settings, key, read, refresh_token=granted.refresh_token)
     return TokenManager(grant, store=account.store, policy=POLICY)
+
+
+def _what_to_do(begun: DeviceLogin) -> str:
+    """Which page to open; one that has the code is compared with it (RFC 8628 section 3.3.1)."""
+    if begun.page_with_code:
+        return f"Open {begun.page_with_code} and check that it shows {begun.user_code}"
+    return f"Open {begun.page} and enter {begun.user_code}"
+
+
+@contextlib.contextmanager
+def _naming(who: str, url: str) -> Iterator[None]:
+    """Errors of the block name the account and the URL."""
+    try:
+        yield
+    except TokenError as raised:
+        error = named(raised.again(), account=who, token_url=url)
+    else:
+        return
+    # outside the except block: `raised` would become its context
+    raise error

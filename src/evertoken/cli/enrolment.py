@@ -41,6 +41,7 @@ def enrol(account: Account, *, plain_keyring: bool, way: str = "password") -> No
     """
     account.require_safe_url()
     account = replace(account, settings=replace(account.settings, grant=way))
+    _require_terminal(account.settings)
     settings = _identified(account)
     wanted = set(settings.needed) | set(settings.secrets) - {"password"}
     values = {name: _secret(settings, name) for name in SECRET if name in wanted}
@@ -96,11 +97,25 @@ def _kept(settings: Settings, values: dict[str, str]) -> str:
     return ""
 
 
+def _require_terminal(settings: Settings) -> None:
+    """Check that there is a terminal to ask on, or nothing to ask for.
+
+    Raises:
+        Unusable: neither; the message names all that is missing.
+    """
+    missing = (*settings.missing, *secrets.unset(settings, ask=True))
+    if missing and not sys.stdin.isatty():
+        sources = map(_source, missing)
+        raise Unusable(
+            f"no {', '.join(missing)}, and no terminal to ask on: give {', '.join(sources)}"
+        )
+
+
+def _source(name: str) -> str:
+    return f"SQUADRUN_{name.upper()}" if name in SECRET else f"--{name.replace('_', '-')}"
+
+
 def _identified(account: Account) -> Settings:
-    names = account.settings.missing
-    if names and not sys.stdin.isatty():
-        options = (f"--{name.replace('_', '-')}" for name in names)
-        raise Unusable(f"no {' and no '.join(names)}: give {' and '.join(options)}")
     client_id = _told(account, "client_id", "Client id")
     if account.settings.grant == "client_credentials":
         return replace(account.settings, client_id=client_id, username=None)

@@ -11,6 +11,7 @@ import click
 from evertoken.cli import report
 from evertoken.cli.account import standing
 from evertoken.cli.exits import NO_TOKEN, REFUSED
+from evertoken.engine.naming import phrase
 from evertoken.runtime import clock
 from evertoken.status import Counters, Status, status_of
 from evertoken.stores.token_folder import TokenFile, token_files
@@ -55,13 +56,14 @@ class Found:
         owner = self.file.owner
         rows = {"account": UNNAMED}
         if owner is not None:
-            rows["account"] = f"{owner.username or owner.client_id or ''} at {owner.token_url}"
+            account = owner.username or owner.client_id
+            rows["account"] = phrase({"account": account, "token_url": owner.token_url})
             rows["client"] = owner.client_id or ""
         if self.status is None:
             # it does not name an account
             rows = {"state": f"not used: {self.file.flaw}"}
         else:
-            rows |= report.rows(self.status)
+            rows |= report.rows(self.status, command="`evertoken refresh` with its profile")
         return {**rows, "token file": self.file.path}
 
 

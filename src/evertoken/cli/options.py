@@ -20,11 +20,21 @@ if TYPE_CHECKING:
 
 _SHARED = (
     click.option("--profile", metavar="NAME", help="Profile to use.  [default: default]"),
-    click.option("--config", metavar="FILE", help="Config file, in TOML."),
-    click.option("--base-url", metavar="URL", help="URL of the API."),
+    click.option(
+        "--config",
+        metavar="FILE",
+        help="Config file, in TOML.  [default: ~/.config/evertoken/config.toml]",
+    ),
+    click.option(
+        "--base-url", metavar="URL", help="URL of the API.  [default: https://app.squadrun.co]"
+    ),
     click.option("--client-id", metavar="ID", help="Client id."),
     click.option("--username", metavar="NAME", help="User name."),
-    click.option("--token-dir", metavar="DIRECTORY", help="Folder of the tokens."),
+    click.option(
+        "--token-dir",
+        metavar="DIRECTORY",
+        help="Folder of the tokens.  [default: ~/.local/state/evertoken]",
+    ),
     click.option("--verbose", is_flag=True, help="Log to standard error."),
     click.option("--debug", is_flag=True, help="Log everything, with tracebacks."),
 )

@@ -13,6 +13,7 @@ import click
 
 from evertoken.cli.exits import NO_TOKEN, REFUSED
 from evertoken.cli.wording import duration, next_try
+from evertoken.engine.naming import describe
 from evertoken.runtime import clock
 from evertoken.status import Counters, Status, status_of
 
@@ -93,7 +94,7 @@ class Report:
     def _rows(self) -> dict[str, str]:
         settings = self.account.settings
         return {
-            "account": f"{settings.username or settings.client_id} at {settings.base_url}",
+            "account": describe(self.account.key),
             "client": settings.client_id or "",
             "profile": f"{self.account.profile} ({_place(self.account.config)})",
             **rows(self.status),
@@ -125,8 +126,13 @@ def members(status: Status) -> dict[str, object]:
     }
 
 
-def rows(status: Status) -> dict[str, str]:
-    """`status` as the lines of a table."""
+def rows(status: Status, *, command: str = "`evertoken refresh`") -> dict[str, str]:
+    """`status` as the lines of a table.
+
+    Args:
+        status: of an account.
+        command: what asks for a token of that account at once.
+    """
     found = {"state": MEANING[status.state]}
     if status.seconds_left > 0:
         found["time left"] = f"{duration(status.seconds_left)}, until {_clock(status.expires_at)}"
@@ -140,7 +146,7 @@ def rows(status: Status) -> dict[str, str]:
     if status.retry_at is not None:
         found["since"] += f", until {_clock(status.retry_at)}"
         left = status.retry_at - time.time()
-        found["next try"] = next_try(left, refused=status.state == "refused")
+        found["next try"] = next_try(left, command, refused=status.state == "refused")
     return found
 
 
@@ -162,4 +168,5 @@ def _mode(file: Path) -> int | None:
 
 
 def _clock(moment: float | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    # with the offset: logs of servers are often in UTC
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(moment))

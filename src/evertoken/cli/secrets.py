@@ -97,7 +97,8 @@ def _is_plain(backend: object) -> bool:
 def _prompted(name: str, *, ask: bool) -> str:
     if ask and sys.stdin.isatty():
         return prompt(name)
-    raise Unusable(f"no {name}: {_elsewhere(name)}, or run `evertoken login`")
+    kept = "`evertoken login` keeps it where the system has a keyring"
+    raise Unusable(f"no {name}: {_elsewhere(name)}; {kept}")
 
 
 def _elsewhere(name: str) -> str:

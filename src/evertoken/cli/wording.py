@@ -19,7 +19,7 @@ def duration(seconds: float) -> str:
     return " ".join(f"{count} {unit}" for count, unit in shown if count) or "0 s"
 
 
-def next_try(seconds: float, *, refused: bool) -> str:
-    """When the next request may be sent: in `seconds`, rounded up, or sooner."""
+def next_try(seconds: float, command: str, *, refused: bool) -> str:
+    """When the next request may be sent: in `seconds`, rounded up, or now by `command`."""
     sooner = "with other credentials at once, or " if refused else ""
-    return f"in {duration(math.ceil(seconds))}; {sooner}now by `evertoken refresh`"
+    return f"in {duration(math.ceil(seconds))}; {sooner}now by {command}"

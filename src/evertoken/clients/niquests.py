@@ -108,8 +108,12 @@ class BearerAuth(_Auth):
     - Errors of this auth are a `niquests.RequestException` as well as a `TokenError`.
 
     ```python
+    import niquests
+    from evertoken import squadrun
+    from evertoken.clients.niquests import BearerAuth
+
     with niquests.Session() as session:
-        session.auth = BearerAuth(manager, origins=["https://api.example.com"])
+        session.auth = BearerAuth(squadrun.manager(), origins=["https://api.example.com"])
         session.get("https://api.example.com/things")
     ```
     """
@@ -130,9 +134,19 @@ class AsyncBearerAuth(_Auth):
     A `niquests.Session` never calls an asynchronous auth: its requests would have no token.
 
     ```python
-    async with niquests.AsyncSession() as session:
-        session.auth = AsyncBearerAuth(manager, origins=["https://api.example.com"])
-        await session.get("https://api.example.com/things")
+    import asyncio
+    import niquests
+    from evertoken import squadrun
+    from evertoken.clients.niquests import AsyncBearerAuth
+
+
+    async def main() -> None:
+        async with niquests.AsyncSession() as session:
+            session.auth = AsyncBearerAuth(squadrun.manager(), origins=["https://api.example.com"])
+            await session.get("https://api.example.com/things")
+
+
+    asyncio.run(main())
     ```
     """
 

@@ -6,7 +6,7 @@ SquadRun's API offers no other, and its password is that of an account made for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from evertoken.errors import discreet
 from evertoken.grants.credentials import given, read, require
@@ -14,13 +14,8 @@ from evertoken.grants.endpoint_grant import EndpointGrant, Own
 from evertoken.grants.options import token_endpoint
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Mapping
-
-    import requests
-
-    from evertoken.grants.client_auth import ClientAuth
     from evertoken.grants.credentials import Secret
+    from evertoken.grants.options import EndpointOptions
 
 
 class PasswordGrant(EndpointGrant):
@@ -96,43 +91,13 @@ class PasswordGrant(EndpointGrant):
         client_secret: Secret | None = None,
         username: Secret,
         password: Secret,
-        scope: str | None = None,
-        extra: Mapping[str, Secret] | None = None,
-        headers: Mapping[str, Secret] | None = None,
-        revoke_url: str | None = None,
-        client_auth: ClientAuth = "body",
-        timeout: float = 10.0,
-        deadline: float = 30.0,
-        default_lifetime: float = 300.0,
-        lifetime: float | None = None,
-        max_lifetime: float | None = None,
-        verify: bool | str | ssl.SSLContext = True,
-        cert: str | tuple[str, str] | None = None,
-        proxies: Mapping[str, str] | None = None,
-        transport: Callable[[], requests.Session] | None = None,
-        allow_http: bool = False,
+        **options: Unpack[EndpointOptions],
     ) -> None:
-        endpoint = token_endpoint(
-            token_url,
-            revoke_url=revoke_url,
-            scope=scope,
-            extra=extra,
-            headers=headers,
-            client_auth=client_auth,
-            default_lifetime=default_lifetime,
-            lifetime=lifetime,
-            max_lifetime=max_lifetime,
-            timeout=timeout,
-            deadline=deadline,
-            verify=verify,
-            cert=cert,
-            proxies=proxies,
-            transport=transport,
-            allow_http=allow_http,
-        )
         # all at once: an environment that was not loaded leaves several of them empty
         require({"username": username, "password": password})
-        super().__init__(endpoint, client_id=client_id, client_secret=client_secret)
+        super().__init__(
+            token_endpoint(token_url, **options), client_id=client_id, client_secret=client_secret
+        )
         self._username = given("username", username)
         self._password = given("password", password)
 

@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--device",
-    "way",
-    flag_value="refresh_token",
+    is_flag=True,
     help="Log in on another device (RFC 8628); renewals use the refresh token.",
 )
 @click.option(
     "--client-credentials",
-    "way",
-    flag_value="client_credentials",
+    is_flag=True,
     help="An account of the client itself, without a user.",
 )
 @options.account(new=True)
-def login(account: Account, *, plain_keyring: bool, way: str | None) -> None:
+def login(account: Account, *, plain_keyring: bool, device: bool, client_credentials: bool) -> None:
     """Ask for an account, try it, and write its profile.
 
     The secrets go to the keyring of the system, if there is one, and nowhere else. Settings given
     by options and variables are not asked for; those of the profile are the defaults. If the server
     refuses, no profile is written.
     """
-    # not for `--help`
+    if device and client_credentials:
+        raise click.UsageError("--device and --client-credentials exclude each other")
+    way = "refresh_token" if device else "client_credentials" if client_credentials else "password"
     from evertoken.cli.enrolment import enrol  # noqa: PLC0415  not for --help
 
-    enrol(account, plain_keyring=plain_keyring, way=way or "password")
+    enrol(account, plain_keyring=plain_keyring, way=way)

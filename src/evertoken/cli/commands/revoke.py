@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import click
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
+@options.as_json
 @options.account()
-def revoke(account: Account) -> None:
+def revoke(account: Account, *, as_json: bool) -> None:
     """Revoke the token at the server and here.
 
     It is dropped here whatever the server answers. All processes that share the token file drop it
@@ -28,4 +30,7 @@ def revoke(account: Account) -> None:
     )
     if known:
         account.manager(password=False).revoke()
-    click.echo("revoked" if known else "there is no token to revoke", err=True)
+    if as_json:
+        click.echo(json.dumps({"revoked": known}))
+    else:
+        click.echo("revoked" if known else "there is no token to revoke", err=True)
