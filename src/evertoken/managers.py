@@ -43,6 +43,14 @@ class Account:
         """The value of `Authorization`, as `TokenManager.header` returns it."""
         return self.auth.manager.header(timeout=timeout)
 
+    async def atoken(self, *, timeout: float | None = None) -> Token:
+        """A usable token, as `TokenManager.atoken` returns it."""
+        return await self.auth.manager.atoken(timeout=timeout)
+
+    async def aheader(self, *, timeout: float | None = None) -> str:
+        """The value of `Authorization`, as `TokenManager.aheader` returns it."""
+        return await self.auth.manager.aheader(timeout=timeout)
+
 
 class TokenManagers:
     """Managers by account, each made at its first use.

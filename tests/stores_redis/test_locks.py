@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evertoken.core.hold import Hold
+from evertoken.runtime import clock
 from evertoken.stores.redis import RedisStore
-from evertoken.stores.redis_lock import FIRST_POLL, LONGEST_POLL
+from evertoken.stores.redis_lock import FIRST_POLL, LONGEST_POLL, SAME_WAIT
 from support.fleet import eventually
 from support.logs import warned
 from support.valkey import Valkey
@@ -128,13 +129,31 @@ def test_a_waiter_tries_less_and_less_often(
     with store.lock(key, timeout=0.5) as held:
         assert held is Hold.BUSY
     assert naps == [pytest.approx(0.5, abs=0.1)]
-    assert store._locks._polls.get(lock_of(key)) == LONGEST_POLL
+    interval, _ = store._locks._polls.get(lock_of(key)) or (None, None)
+    assert interval == LONGEST_POLL
     valkey.client.delete(lock_of(key))
     with store.lock(key, timeout=0) as held:
         assert held is Hold.HELD
     assert store._locks._polls.get(lock_of(key)) is None, (
         "the next wait starts at the shortest interval"
     )
+
+
+def test_a_process_that_never_gets_the_lock_waits_no_longer_each_time(
+    valkey: Valkey, key: TokenKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valkey.client.set(lock_of(key), "held", px=60_000)
+    store, shortest = RedisStore(valkey.url), FIRST_POLL * 1.5
+    for _ in range(20):
+        # as a renewal tries that can be put off
+        with store.lock(key, timeout=0) as held:
+            assert held is Hold.BUSY
+    assert store._locks._next_poll(lock_of(key)) <= shortest
+    for _ in range(20):
+        store._locks._next_poll(lock_of(key))
+    later = clock.since_boot() + SAME_WAIT + 1
+    monkeypatch.setattr(clock, "since_boot", lambda: later)
+    assert store._locks._next_poll(lock_of(key)) <= shortest
 
 
 def test_a_waiter_does_not_flood_the_server(valkey: Valkey, key: TokenKey) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import random
@@ -137,6 +138,15 @@ class TestAccount:
 
         assert managers["acme"].token(timeout=5).value == "token-of-acme"
         assert managers["acme"].header() == "Bearer token-of-acme"
+
+    def test_provides_its_token_to_a_task(self) -> None:
+        managers = TokenManagers(Factory())
+
+        async def both() -> tuple[str, str]:
+            token = await managers["acme"].atoken(timeout=5)
+            return token.value, await managers["acme"].aheader(timeout=5)
+
+        assert asyncio.run(both()) == ("token-of-acme", "Bearer token-of-acme")
 
     def test_is_not_made_by_a_membership_test(self) -> None:
         factory = Factory()

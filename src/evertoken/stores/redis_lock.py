@@ -25,6 +25,9 @@ FIRST_POLL = 0.05
 LONGEST_POLL = 1.0
 """Seconds up to which the interval grows: 10,000 waiters try at most 10,000 times a second."""
 
+SAME_WAIT = 3.0
+"""Seconds between two tries of one wait: at most the longest poll with jitter, and an answer."""
+
 MAX_WAITED_FOR = 1024
 """The number of locks whose interval is remembered; any other starts at `FIRST_POLL`."""
 
@@ -68,7 +71,7 @@ class Locks:
         self._lease = lease
         self._unsettled: LRU[_Claim] = LRU(MAX_UNSETTLED)
         self._held: dict[str, _Claim] = {}
-        self._polls: LRU[float] = LRU(MAX_WAITED_FOR)
+        self._polls: LRU[tuple[float, float]] = LRU(MAX_WAITED_FOR)
         self._logged = Once()
 
     def renew_in_child(self) -> None:
@@ -112,10 +115,12 @@ class Locks:
     def _acquire(self, claim: _Claim, timeout: float) -> Hold:
         end = clock.since_boot() + timeout
         while (answer := self._try(claim)) is False:
-            pause = self._next_poll(claim.name)
             left = end - clock.since_boot()
+            if left <= 0:
+                return Hold.BUSY
+            pause = self._next_poll(claim.name)
             # Event.wait, since time.sleep fails with EINVAL under libfaketime
-            threading.Event().wait(max(0.0, min(pause, left)))
+            threading.Event().wait(min(pause, left))
             if pause >= left:
                 return Hold.BUSY
         if answer is True:
@@ -142,9 +147,13 @@ class Locks:
         return NoAnswer.REFUSED
 
     def _next_poll(self, name: str) -> float:
-        """The pause until a waiter's next try; it keeps growing across calls that timed out."""
-        pause = self._polls.get(name) or FIRST_POLL
-        self._polls.put(name, min(pause * 1.5, LONGEST_POLL))
+        """The pause until a waiter's next try; it keeps growing across the calls of one wait."""
+        now = clock.since_boot()
+        pause, at = self._polls.get(name) or (FIRST_POLL, now)
+        if now - at > SAME_WAIT:
+            # Otherwise a process that only ever waits for others would wait longer each time.
+            pause = FIRST_POLL
+        self._polls.put(name, (min(pause * 1.5, LONGEST_POLL), now))
         # jitter, only upwards: processes that began together must not try together
         return pause * (1 + random.random() / 2)  # noqa: S311  it spreads load
 
