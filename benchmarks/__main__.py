@@ -36,6 +36,8 @@ NAMES = (
     "refusal",
     "memory",
     "identities",
+    "asynchronous",
+    "shared_peers",
     "accounts",
 )
 

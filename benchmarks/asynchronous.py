@@ -8,7 +8,7 @@ import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness import alone
@@ -151,12 +151,22 @@ def ways() -> list[Way]:
 
 @dataclass(slots=True)
 class Found:
-    """What one way showed: ratios beside its control, and milliseconds."""
+    """What one way showed: ratios beside its control, and milliseconds.
 
-    herd: list[float]
-    cost: list[float]
-    gap: list[float]
-    slowest: list[float]
+    Attributes:
+        herd: many calls at once, ratios.
+        cost: one call, ratios.
+        gap: the longest time for which the loop was held, of each renewal.
+        slowest: the slowest call, of each renewal.
+        beats: seconds, and the milliseconds for which the loop was held then, of the last one.
+        grants: of all renewals.
+    """
+
+    herd: list[float] = field(default_factory=list)
+    cost: list[float] = field(default_factory=list)
+    gap: list[float] = field(default_factory=list)
+    slowest: list[float] = field(default_factory=list)
+    beats: list[tuple[float, float]] = field(default_factory=list)
     grants: int = 0
 
 
@@ -174,7 +184,7 @@ def measure(run: Run) -> Result:
                 missing[way.title] = str(error)
                 continue
         chosen.append(way)
-        found[way.title] = Found([], [], [], [])
+        found[way.title] = Found()
     controls = {way.title: way for way in chosen}
     for _ in range(rounds):
         for way in chosen:
@@ -183,7 +193,13 @@ def measure(run: Run) -> Result:
         # a smoke run only looks whether they renew, which all can do at once
         with ThreadPoolExecutor(run.pick(len(chosen), 1, 1)) as pool:
             list(pool.map(lambda way: asyncio.run(_renewal(run, way, found[way.title])), chosen))
-    return Result("asynchronous", TOLD, [_table(chosen, found)], {"missing": missing})
+    beats = {title: found[title].beats for title in HEARTS if title in found}
+    data = {"missing": missing, "beats": beats}
+    return Result("asynchronous", TOLD, [_table(chosen, found)], data)
+
+
+HEARTS = ("evertoken, httpx", "httpx-auth, httpx", "Authlib, httpx2")
+"""The picture shows these."""
 
 
 TOLD = (
@@ -239,13 +255,15 @@ async def _timed(work: Awaitable[object]) -> float:
 async def _renewal(run: Run, way: Way, found: Found) -> None:
     seconds = run.pick(3.6, 4.5, 9.0)
     site = _site(run, way, EXPIRES_IN)
-    gaps: list[float] = []
+    beats: list[tuple[float, float]] = []
 
     async def heart() -> None:
+        began = time.perf_counter()
         while True:
             start = time.perf_counter()
             await asyncio.sleep(0.001)
-            gaps.append(1000 * (time.perf_counter() - start) - 1)
+            held = 1000 * (time.perf_counter() - start) - 1
+            beats.append((round(start - began, 3), round(max(held, 0.01), 2)))
 
     async with AsyncExitStack() as stack:
         call = await stack.enter_async_context(asynccontextmanager(way.open)(site))
@@ -259,7 +277,8 @@ async def _renewal(run: Run, way: Way, found: Found) -> None:
             slowest = max(slowest, 1000 * (time.perf_counter() - start))
             await asyncio.sleep(0.005)
         beating.cancel()
-    found.gap.append(max(gaps))
+    found.gap.append(max(held for _, held in beats))
+    found.beats = beats
     found.slowest.append(slowest)
     found.grants += len(run.endpoint.ledger(site).grants)
 

@@ -77,6 +77,44 @@ def stall(data: Mapping[str, object]) -> Figure:
     return figure
 
 
+def heartbeat(data: Mapping[str, object]) -> Figure:
+    """For how long the event loop was held at each beat, across renewals."""
+    shown = _mapping(data["beats"])
+    figure = Figure(figsize=(9, 2.6))
+    grid = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, (title, beats) in zip(grid, shown.items(), strict=True):
+        assert isinstance(beats, list)
+        seconds, milliseconds = zip(*beats, strict=True)
+        colour = BLUE if title.startswith(SUBJECT) else VERMILION
+        axes.plot(seconds, milliseconds, ".", color=colour, markersize=2.5, rasterized=True)
+        axes.set_title(f"{title}\nlongest {max(milliseconds):.1f} ms", fontsize=10)
+        axes.set_yscale("log")
+        axes.set_xlabel("seconds")
+    grid[0].set_ylabel("ms that the\nevent loop is held")
+    return figure
+
+
+def shared_login(data: Mapping[str, object]) -> Figure:
+    """The processes that are alive over time."""
+    fleets = data["fleets"]
+    assert isinstance(fleets, list)
+    figure = Figure(figsize=(5.5, 3.2))
+    axes = figure.subplots()
+    styles = zip((BLUE, VERMILION, ORANGE, PURPLE), ("-", "--", "-.", ":"), strict=True)
+    for fleet, (colour, style) in zip(fleets, styles, strict=False):
+        deaths = fleet["died"]
+        alive = [fleet["processes"] - number for number in range(len(deaths) + 1)]
+        moments = [0.0, *deaths, fleet["seconds"]]
+        axes.step(
+            moments, [*alive, alive[-1]], style, where="post", color=colour, label=fleet["name"]
+        )
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("processes without a failed call")
+    axes.set_ylim(bottom=-0.3)
+    axes.legend()
+    return figure
+
+
 def processes(data: Mapping[str, object]) -> Figure:
     """Grants per lifetime against processes, both logarithmic."""
     found, titles = _mapping(data["grants per lifetime"]), _mapping(data["titles"])
@@ -127,6 +165,8 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 PICTURES: dict[str, tuple[str, Callable[[Mapping[str, object]], Figure]]] = {
     "stall": ("stall", stall),
+    "heartbeat": ("asynchronous", heartbeat),
+    "shared_login": ("shared_peers", shared_login),
     "processes": ("processes", processes),
     "hot_path": ("hot_path", hot_path),
 }

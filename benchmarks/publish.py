@@ -128,6 +128,36 @@ def stall(figures: Figures) -> str:
     return _picture("stall", alt)
 
 
+def heartbeat(figures: Figures) -> str:
+    """The picture of the event loop, with the same figures for those who cannot see it."""
+    beats = figures.results["asynchronous"]["data"]["beats"]
+    told = "; ".join(f"{title} {max(held for _, held in it):.1f}" for title, it in beats.items())
+    alt = f"Milliseconds for which the event loop is held at most while a token is renewed: {told}"
+    return _picture("heartbeat", alt)
+
+
+def asynchronous(figures: Figures) -> str:
+    """The table of asynchronous clients."""
+    (found,) = figures.results["asynchronous"]["tables"]
+    return _table(found["columns"], found["rows"])
+
+
+def shared_login(figures: Figures) -> str:
+    """The picture of processes that share a login, and the table."""
+    (found,) = figures.results["shared_peers"]["tables"]
+    told = "; ".join(f"{row[0]} {row[1]}" for row in found["rows"])
+    alt = f"Processes that have no failed call after three lifetimes of a shared login: {told}"
+    return _picture("shared_login", alt) + "\n" + _table(found["columns"], found["rows"])
+
+
+def accounts(figures: Figures) -> str:
+    """The tables of threads, memory and CPU by number of accounts."""
+    found = figures.results["accounts"]["tables"]
+    return "\n".join(
+        f"{each['title']}:\n\n{_table(each['columns'], each['rows'])}" for each in found
+    )
+
+
 def processes(figures: Figures) -> str:
     """The picture of grants per lifetime."""
     data = figures.results["processes"]["data"]
@@ -181,7 +211,10 @@ SCENARIOS = {
 
 BLOCKS: dict[str, Callable[[Figures], str]] = {
     block.__name__: block
-    for block in (when, beside_others, nearest, stall, processes, hot_path, sizing)
+    for block in (
+        *(when, beside_others, nearest, stall, processes, hot_path, sizing),
+        *(heartbeat, asynchronous, shared_login, accounts),
+    )
 }
 
 

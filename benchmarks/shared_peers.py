@@ -8,23 +8,30 @@ server revokes the whole login when a refresh token comes a second time.
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import itertools
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
 
-from benchmarks.report import Table
+from benchmarks.harness import ENVIRONMENT
+from benchmarks.report import Result, Table
 from benchmarks.shared_login import LATENCY, PACE, forked, grant_of
 from evertoken import BearerAuth, FileStore, TokenManager
 from evertoken.testing import TokenServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from benchmarks.harness import Run
 
     Session = Any  # each library has one of its own
     Peer = Callable[[TokenServer, Path], Session]
@@ -132,8 +139,32 @@ def call_api(server: TokenServer, peer: Peer, at: Path, seconds: float, report: 
     os.write(report, json.dumps([calls, failed, died]).encode() + b"\n")
 
 
-def measured(name: str, processes: int, lifetimes: int) -> list[str]:
-    """A row of the table."""
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What the processes of one library saw.
+
+    Attributes:
+        name: of the library.
+        processes: how many there were.
+        seconds: how long they called.
+        posts: of refresh tokens.
+        calls: of the API.
+        failed: of these.
+        died: when each process had its first failed call, in seconds; those that had none are left
+            out.
+    """
+
+    name: str
+    processes: int
+    seconds: float
+    posts: int
+    calls: int
+    failed: int
+    died: list[float]
+
+
+def fleet(name: str, processes: int, lifetimes: int) -> Fleet:
+    """Have so many processes call an API with the library `name`."""
     reader, writer = os.pipe()
     with tempfile.TemporaryDirectory() as made, TokenServer(latency=LATENCY) as server:
         at, server.expires_in = Path(made), LIFETIME
@@ -153,16 +184,50 @@ def measured(name: str, processes: int, lifetimes: int) -> list[str]:
         for child in children:
             os.waitpid(child, 0)
         posts = server.token_requests - 1
-    dead = [died for _, _, died in seen if died is not None]
     calls, failed = (sum(each[it] for each in seen) for it in (0, 1))
-    first = f"{min(dead):.1f} s" if dead else "never"
-    return [
-        name,
-        f"{len(seen) - len(dead)} of {processes}",
-        str(posts),
-        f"{failed} of {calls}",
-        first,
+    died = sorted(round(died, 2) for _, _, died in seen if died is not None)
+    # a process that reported nothing has not lived to the end
+    died = [0.0] * (processes - len(seen)) + died
+    return Fleet(name, processes, seconds, posts, calls, failed, died)
+
+
+def table(fleets: Sequence[Fleet]) -> Table:
+    """A row for each library."""
+    rows = [
+        [
+            each.name,
+            f"{each.processes - len(each.died)} of {each.processes}",
+            str(each.posts),
+            f"{each.failed} of {each.calls}",
+            f"{each.died[0]:.1f} s" if each.died else "never",
+        ]
+        for each in fleets
     ]
+    columns = ["", "alive at the end", "refresh posts", "failed calls", "first failure after"]
+    return Table(f"One login, {fleets[0].processes} processes", columns, rows)
+
+
+TOLD = (
+    "Processes share one login whose refresh token changes at each use, at a server that ends the "
+    f"login if one comes a second time. Tokens live {LIFETIME:g} s. A process is alive as long as "
+    "none of its calls failed."
+)
+
+
+def measure(run: Run) -> Result:
+    """Each library in turn, in a process of its own: this one may have threads, and forks."""
+    numbers = run.pick((2, 1), (8, 2), (8, 3))
+    options = zip(("--processes", "--lifetimes"), map(str, numbers), strict=True)
+    done = subprocess.run(  # noqa: S603  this module
+        [sys.executable, "-m", "benchmarks.shared_peers", "--json", *itertools.chain(*options)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    fleets = [Fleet(**each) for each in json.loads(done.stdout)]
+    assert not fleets[0].died, "a process with evertoken had a call that failed"
+    return Result("shared_peers", TOLD, [table(fleets)], {"fleets": [asdict(it) for it in fleets]})
 
 
 def main() -> int:
@@ -171,15 +236,19 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--lifetimes", type=int, default=3)
     parser.add_argument("--only", action="append", choices=PEERS)
+    parser.add_argument("--json", action="store_true", help="print what was seen as JSON")
     given = parser.parse_args()
-    rows = [
-        measured(name, given.processes, given.lifetimes)
-        for name in PEERS
-        if name in (given.only or PEERS)
-    ]
-    columns = ["", "alive at the end", "refresh posts", "failed calls", "first failure after"]
-    print(Table(f"{given.lifetimes} lifetimes of {LIFETIME:g} s", columns, rows).plain())
-    return int(rows[0][0] == "evertoken" and rows[0][4] != "never")
+    chosen = [name for name in PEERS if name in (given.only or PEERS)]
+    fleets = [fleet(name, given.processes, given.lifetimes) for name in chosen if _installed(name)]
+    if given.json:
+        print(json.dumps([asdict(each) for each in fleets]))
+    else:
+        print(table(fleets).plain())
+    return int(any(each.died for each in fleets if each.name == "evertoken"))
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name.replace("-", "_").lower()) is not None
 
 
 if __name__ == "__main__":

@@ -167,16 +167,7 @@ class BearerAuth(AuthBase):
         return f"BearerAuth({self.manager!r}, origins={sorted(self.origins)})"
 
     def __reduce__(self) -> tuple[Callable[[], BearerAuth], tuple[()]]:
-        configured = functools.partial(
-            type(self),
-            self.manager,
-            origins=self.origins,
-            retry_statuses=self.retry_statuses,
-            is_unauthorized=self.is_unauthorized,
-            scheme=self.scheme,
-            allow_http=self.allow_http,
-        )
-        return configured, ()
+        return self._handler.remade_by(type(self))
 
     def _header(self, request: PreparedRequest) -> str:
         # its requests have all that those of `requests` have

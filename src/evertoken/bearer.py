@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypedDict, TypeVar
 
 from evertoken import mistakes, proxies, urls
 from evertoken.errors import InsecureURL, TokenError
@@ -25,7 +26,19 @@ _SCOPE_ERROR = re.compile(r'error\s*=\s*"?insufficient_scope\b', re.IGNORECASE)
 BEARER = "Bearer"
 """The scheme in a manager's header (RFC 6750 section 2.1)."""
 
+T = TypeVar("T")
+ResponseT = TypeVar("ResponseT")
 Response_contra = TypeVar("Response_contra", contravariant=True)
+
+
+class BearerOptions(TypedDict, Generic[ResponseT], total=False):
+    """The options of every client's auth; `evertoken.BearerAuth` documents each."""
+
+    origins: Iterable[str] | None
+    retry_statuses: Collection[int]
+    is_unauthorized: Callable[[ResponseT], object] | None
+    scheme: str
+    allow_http: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +51,7 @@ class Bearer(Generic[Response_contra]):
         retry_statuses: statuses that mean a dead token.
         is_unauthorized: detects a dead token in a response with another status; None: not used.
         scheme: the word before the token in `Authorization`.
+        allow_http: whether `http://` origins beyond loopback are allowed.
         warn: logs a warning once per cause.
     """
 
@@ -46,6 +60,7 @@ class Bearer(Generic[Response_contra]):
     retry_statuses: tuple[int, ...]
     is_unauthorized: Callable[[Response_contra], object] | None
     scheme: str
+    allow_http: bool
     warn: WarnOnce
 
     @classmethod
@@ -53,11 +68,11 @@ class Bearer(Generic[Response_contra]):
         cls,
         manager: TokenManager,
         *,
-        origins: Iterable[str] | None,
-        retry_statuses: Collection[int],
-        is_unauthorized: Callable[[Response_contra], object] | None,
-        scheme: str,
-        allow_http: bool,
+        origins: Iterable[str] | None = None,
+        retry_statuses: Collection[int] = (401,),
+        is_unauthorized: Callable[[Response_contra], object] | None = None,
+        scheme: str = BEARER,
+        allow_http: bool = False,
     ) -> Self:
         """Check the arguments of a client's `BearerAuth`.
 
@@ -67,9 +82,25 @@ class Bearer(Generic[Response_contra]):
         if not _SCHEME.fullmatch(scheme):
             raise ValueError(f"scheme must be one word, such as Bearer or Token, not {scheme!r}")
         mistakes.require("manager", manager, "renewer")
-        given = (_token_url(manager),) if origins is None else tuple(origins)
+        given = (_token_url(manager),) if origins is None else _listed(origins)
         covered = origins_of(given, allow_http=allow_http)
-        return cls(manager, covered, tuple(retry_statuses), is_unauthorized, scheme, WarnOnce())
+        return cls(
+            *(manager, covered, tuple(retry_statuses), is_unauthorized, scheme, allow_http),
+            warn=WarnOnce(),
+        )
+
+    def remade_by(self, make: Callable[..., T]) -> tuple[Callable[[], T], tuple[()]]:
+        """For `__reduce__`: `make`, called with the same manager and options."""
+        again = functools.partial(
+            make,
+            self.manager,
+            origins=self.origins.names,
+            retry_statuses=self.retry_statuses,
+            is_unauthorized=self.is_unauthorized,
+            scheme=self.scheme,
+            allow_http=self.allow_http,
+        )
+        return again, ()
 
     def admits(self, url: str, is_proxied: Callable[[str], bool] = proxies.in_environment) -> bool:
         """Whether the token goes to `url`. The first request to another origin logs a warning.
@@ -114,13 +145,32 @@ class Bearer(Generic[Response_contra]):
         try:
             return bool(self.is_unauthorized(response))
         except Exception as error:  # the user's predicate may raise anything
-            if isinstance(error, OSError) and not isinstance(error, ValueError):
-                raise  # the body cannot be read: the client itself would raise this next
+            if self.is_unreadable(response, error):
+                raise  # the client itself would raise this next
             # only its type: the text may quote the response
             kind = type(error).__name__
         message = f"is_unauthorized raised {kind} for an answer of {origin_of(url)}: no replay"
         self.warn(f"is_unauthorized {kind}", message)
         return False
+
+    def is_unreadable(self, response: Response_contra, error: Exception) -> bool:
+        """Whether the user's predicate raised `error` because the body cannot be read.
+
+        False here: a client whose exchange `Read`s the body has it before.
+        """
+        del response, error
+        return False
+
+    def later_header_flow(self, status: int) -> Flow[str | None]:
+        """The header for a request that was answered with `status` for want of one; None: none.
+
+        An error is logged once per kind, since the caller gets the answer.
+        """
+        try:
+            return (yield from self.header_flow())
+        except TokenError as error:
+            self._warn_of_error(status, error)
+        return None
 
     def replacement_flow(self, sent: str, status: int) -> Flow[str | None]:
         """The header to send after `sent` was rejected with `status`; None if there is none.
@@ -131,8 +181,7 @@ class Bearer(Generic[Response_contra]):
         try:
             header = yield from self.manager.replacement_flow(rejected)
         except TokenError as error:
-            message = f"the API answered {status} and the token could not be replaced: {error}"
-            self.warn(f"{status} {type(error).__name__} {error.status}", message)
+            self._warn_of_error(status, error)
             return None
         return None if header is None else with_scheme(header, self.scheme)
 
@@ -144,6 +193,10 @@ class Bearer(Generic[Response_contra]):
             "bytes, or repeat the call, which has a new token"
         )
         self.warn(f"{origin} body", message)
+
+    def _warn_of_error(self, status: int, error: TokenError) -> None:
+        message = f"the API answered {status} and the token could not be replaced: {error}"
+        self.warn(f"{status} {type(error).__name__} {error.status}", message)
 
     def _warn_of(self, url: str) -> None:
         # the client itself raises for an invalid URL
@@ -158,8 +211,20 @@ class Bearer(Generic[Response_contra]):
 
 def _token_url(manager: TokenManager) -> str:
     # not the key, which may call a user's callable before the first grant
-    url: object = getattr(manager.grant, "token_url", None)
-    return url if isinstance(url, str) else manager.grant.key.token_url
+    known: object = getattr(manager.grant, "token_url", None)
+    url = known if isinstance(known, str) else manager.grant.key.token_url
+    if "://" not in url:
+        raise ValueError("this grant has no token URL: name the origins of the API in origins=")
+    return url
+
+
+def _listed(origins: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(origins, str):
+        raise TypeError("origins must be a list of URLs, not text: use origins=[…]")
+    given = tuple(origins)
+    if not given:
+        raise ValueError("origins is empty, so that no request would get a token: name one")
+    return given
 
 
 def with_scheme(header: str, scheme: str) -> str:

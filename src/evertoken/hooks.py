@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, Self
 
 from evertoken import proxies, urls
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest, Response
 
-    from evertoken import redirects, replay
+    from evertoken import adapters, redirects, replay
 else:
     # most processes never get a 401 or a redirect
+    adapters = lazy("evertoken.adapters")
     redirects, replay = lazy("evertoken.redirects"), lazy("evertoken.replay")
 
 
@@ -58,6 +60,8 @@ class Handler(Hook, Bearer["Response"]):
             return response
         if not replay.was_sent(response):
             return response
+        if type(response.request).__module__.startswith("niquests."):
+            raise adapters.wrong_client(response.request)
         call = Call(self, response.request)
         hooks = response.request.hooks["response"]
         hooks[:] = [call if isinstance(hook, Hook) else hook for hook in hooks]
@@ -87,6 +91,12 @@ class Handler(Hook, Bearer["Response"]):
         answer = replay.resend(response, header, **kwargs)
         self.manager.report_replay(response.status_code)
         return answer
+
+    def is_unreadable(self, response: Response, error: Exception) -> bool:
+        """Whether `error` came of reading the body; `raise_for_status()` reads nothing."""
+        is_of_body = isinstance(error, OSError) and not isinstance(error, ValueError)
+        unread = getattr(response, "_content", False) is False
+        return is_of_body and unread and getattr(error, "response", None) is not response
 
     def prepare_redirect(
         self, response: Response, given: Mapping[str, str]
@@ -136,7 +146,8 @@ class Call(Hook):
 
     def __init__(self, handler: Handler, first: PreparedRequest) -> None:
         self._handler = handler
-        self._first = first
+        # weak: the request holds this hook, and a cycle would keep its body
+        self._first = weakref.ref(first)
         self._spent = False
         self._redirected: redirects.Redirected | None = None
 
@@ -144,9 +155,10 @@ class Call(Hook):
         """Return the answer that the caller gets; `kwargs` tell how the request was sent."""
         if self._redirected is not None:
             self._redirected.undo()
+            self._redirected = None
         if not replay.was_sent(response):
             return response
-        if response.request is self._first:
+        if response.request is self._first():
             # the caller has sent the same prepared request again, which is a new call
             self._spent = False
         answer = response if self._spent else self._handler.replayed(response, **kwargs)

@@ -64,7 +64,7 @@ class TokenManagers:
     from evertoken import TokenManagers, squadrun
 
     passwords = {"acme": "a-password"}
-    managers = TokenManagers(lambda name: squadrun.manager(username=name, password=passwords[name]))
+    managers = TokenManagers(lambda name: squadrun.auth(username=name, password=passwords[name]))
     url = "https://app.squadrun.co/api/v4/leads/responses/7/"
     requests.get(url, auth=managers["acme"].auth, timeout=10)
     managers["acme"].token()

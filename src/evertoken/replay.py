@@ -142,10 +142,14 @@ def _read(response: Response, end: float) -> bytes:
     body = bytearray()
     # RuntimeError: a part of it was read already
     with contextlib.suppress(HTTPError, OSError, RuntimeError):
-        for part in iter(_reader(raw), b""):
-            body += part
-            if len(body) > DRAINED or time.monotonic() >= end:
+        read, wire = _reader(raw), getattr(raw.connection, "sock", None)
+        while len(body) <= DRAINED and (left := end - time.monotonic()) > 0:
+            if wire is not None:
+                # otherwise a body that stops would be waited for as long as the caller's timeout
+                wire.settimeout(left)
+            if not (part := read()):
                 break
+            body += part
     return _decoded(bytes(body), raw)
 
 

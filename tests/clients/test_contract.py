@@ -375,6 +375,18 @@ def test_if_a_predicate_raises_the_caller_gets_the_answer(
     assert "secret" not in line
 
 
+@pytest.mark.parametrize("kind", [OSError, ConnectionError])
+def test_if_a_predicate_fails_to_reach_something_else_the_caller_gets_the_answer(
+    client: AnyClient, manager: TokenManager, token_server: TokenServer, kind: type[OSError]
+) -> None:
+    def raises(response: Any) -> bool:
+        whole(response)
+        raise kind("a cache is away")
+
+    auth = client.auth(manager, is_unauthorized=raises)
+    assert client.send(auth, "GET", token_server.api_url).status == 200
+
+
 def test_a_body_that_can_be_read_only_once_is_not_sent_again(
     client: AnyClient, manager: TokenManager, token_server: TokenServer
 ) -> None:  # S35
@@ -440,6 +452,15 @@ def test_a_cookie_set_by_the_401_is_sent_although_there_was_none(
     client.send(client.auth(manager), "GET", token_server.api_url)
     cookies = [request.headers.get("Cookie") for request in token_server.api.requests]
     assert cookies == [None, "session=new"]
+
+
+def test_a_cookie_that_cannot_be_parsed_is_sent_with_the_replay(
+    client: AnyClient, manager: TokenManager, token_server: TokenServer
+) -> None:
+    sent = 'theme={"dark":1}; id=7'
+    token_server.api.answer_next(Answer(401, {"Set-Cookie": "session=new; Path=/"}, b"denied"))
+    client.send(client.auth(manager), "GET", token_server.api_url, headers={"Cookie": sent})
+    assert sent in token_server.api.requests[-1].headers["Cookie"]
 
 
 def test_a_cookie_set_by_the_401_is_sent_with_the_replay(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from evertoken.testing import Answer
 from support.http_clients import manager_of
 from support.own_environment import own_environment
 
@@ -92,3 +93,32 @@ def test_a_request_pickles_without_its_manager(
     request = niquests.get(token_server.api_url, auth=auth).request
     hooks = pickle.loads(pickle.dumps(request.hooks))  # noqa: S301  it was made here
     assert hooks["response"][0]("unchanged") == "unchanged"
+
+
+@only_there
+def test_a_redirect_after_a_replay_carries_the_new_token(
+    niquests: Any, auths: Any, token_server: TokenServer
+) -> None:
+    manager = manager_of(token_server)
+    token_server.api.answer_next(Answer(401), Answer.redirect(token_server.api_url, status=307))
+    with niquests.Session() as session:
+        answer = session.get(token_server.api_url, auth=auths.BearerAuth(manager))
+
+    assert answer.status_code == 200
+    sent = [request.headers["Authorization"] for request in token_server.api.requests]
+    assert len(sent) == 3
+    assert sent[0] != sent[1] == sent[2]
+
+
+@only_there
+def test_a_prepared_request_that_is_sent_again_has_a_replay_of_its_own(
+    niquests: Any, auths: Any, token_server: TokenServer
+) -> None:
+    manager = manager_of(token_server)
+    with niquests.Session() as session:
+        request = niquests.Request("GET", token_server.api_url, auth=auths.BearerAuth(manager))
+        prepared = session.prepare_request(request)
+        for _ in range(2):
+            token_server.revoke_all()
+            manager.invalidate(manager.token())
+            assert session.send(prepared).status_code == 200

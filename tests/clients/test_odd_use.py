@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import aiohttp
 import httpx
 import pytest
 
+import evertoken.clients.aiohttp
 import evertoken.clients.httpx
-from evertoken.testing import Hang
+from evertoken.testing import Answer, Hang
 from support.any_client import CLIENTS, AnyClient, Call
 from support.fleet import in_threads
 from support.http_clients import WAIT, manager_of
@@ -99,6 +102,48 @@ def test_calls_of_many_tasks_are_under_way_at_once(token_server: TokenServer) ->
 
     assert asyncio.run(main()) == [200] * 50
     assert token_server.grants == 1
+
+
+def test_a_cookie_of_a_refused_answer_is_kept_by_a_session_of_aiohttp(
+    token_server: TokenServer,
+) -> None:
+    token_server.api.answer_next(Answer(401, {"Set-Cookie": "session=new; Path=/"}))
+    auth = evertoken.clients.aiohttp.bearer_auth(manager_of(token_server))
+
+    async def main() -> None:
+        jar = aiohttp.CookieJar(unsafe=True)  # of an IP address
+        async with aiohttp.ClientSession(middlewares=[auth], cookie_jar=jar) as session:
+            for _ in range(2):
+                async with session.get(token_server.api_url):
+                    pass
+
+    asyncio.run(main())
+    assert token_server.api.requests[-1].headers["Cookie"] == "session=new"
+
+
+def test_a_task_of_aiohttp_that_is_cancelled_after_a_401_closes_that_answer(
+    token_server: TokenServer,
+) -> None:
+    manager = manager_of(token_server)
+    manager.token()
+    token_server.revoke_all()
+    token_server.answer_next(Hang())
+    auth = evertoken.clients.aiohttp.bearer_auth(manager)
+
+    async def main() -> int:
+        connector = aiohttp.TCPConnector(limit=1)
+        async with aiohttp.ClientSession(middlewares=[auth], connector=connector) as session:
+            call = asyncio.create_task(session.get(token_server.api_url))
+            await asyncio.to_thread(token_server.wait_for_held)
+            call.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await call
+            token_server.release()
+            # its connection is the only one: this would wait for it for ever
+            async with asyncio.timeout(WAIT), session.get(token_server.api_url) as answer:
+                return answer.status
+
+    assert asyncio.run(main()) == 200
 
 
 AT_EXIT = """

@@ -166,6 +166,25 @@ class Idle:
         return math.inf
 
 
+def test_a_check_for_which_no_thread_can_be_started_is_made_later(  # F33
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scheduler, "PAUSE", 0.05)
+    submit, refused = pool.submit, list[pool.Task[object]]()
+
+    def refuse_the_first(task: pool.Task[object]) -> None:
+        if refused:
+            submit(task)
+        else:
+            refused.append(task)
+            task.refuse()
+
+    monkeypatch.setattr(pool, "submit", refuse_the_first)
+    kept = Idle()
+    scheduler.check_in(kept, 0.0)
+    eventually(lambda: kept.looks >= 1, within=scheduler.LONGEST_ALONE / 4)
+
+
 def test_every_manager_is_checked_after_the_wall_clock_was_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # F16

@@ -12,10 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.fernet import Fernet
 
 from evertoken import FileStore
 from evertoken.core.entry import Entry
 from evertoken.core.hold import Hold
+from evertoken.core.login import Login
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.token import Token
 from evertoken.runtime import clock
@@ -520,3 +522,32 @@ def test_a_save_that_adds_nothing_writes_nothing(folder: Path) -> None:
     before = path_of(folder).stat()
     assert store.save(KEY, entry) == store.load(KEY)
     assert path_of(folder).stat() == before
+
+
+# --- logins ---------------------------------------------------------------------------------------
+
+
+def a_login(refresh_token: str, generation: int) -> Entry:
+    return Entry(login=Login(refresh_token, generation))
+
+
+def test_a_login_sealed_with_another_key_is_not_replaced(folder: Path) -> None:  # S12
+    new, old = (FileStore(folder, encryption_key=Fernet.generate_key()) for _ in range(2))
+    assert new.save(KEY, a_login("newest", 2)) is not None
+
+    assert old.save(KEY, a_login("spent", 1)) is None
+    # a token alone is worth no caution: another is one grant away
+    found = new.load(KEY)
+    assert found is not None
+    assert found.login is not None
+    assert found.login.refresh_token == "newest"
+
+
+def test_a_login_in_a_file_that_is_not_trusted_is_not_replaced(folder: Path) -> None:  # S12, S44
+    store = FileStore(folder)
+    store.save(KEY, a_login("newest", 2))
+    path_of(folder).chmod(0o644)
+
+    assert FileStore(folder).save(KEY, a_login("spent", 1)) is None
+    path_of(folder).chmod(0o600)
+    assert b"newest" in path_of(folder).read_bytes()

@@ -423,6 +423,10 @@ def test_a_failing_username_callable_is_called_at_most_once_per_recheck() -> Non
 def test_an_invalid_timeout_is_rejected(timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout"):
         sibling(CountingGrant(), timeout=timeout)
+    manager = sibling(CountingGrant())
+    for call in (manager.token, manager.header, manager.refresh):
+        with pytest.raises(ValueError, match="timeout must be a number of seconds"):
+            call(timeout=timeout)
 
 
 def test_a_revocation_waits_for_a_running_renewal() -> None:

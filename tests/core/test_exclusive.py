@@ -98,6 +98,18 @@ def test_an_unknown_initial_token_starts_a_new_login() -> None:
     ]
 
 
+def test_a_load_that_failed_starts_no_login() -> None:
+    world = script()
+    world.unreadable = {1}
+    world.renew()
+    # not "first", which was spent long ago: a save of nothing new shows what the home holds
+    assert sent(world) == ["refresh-1"]
+    world = script()
+    world.unreadable = world.broken = {1}
+    assert failed(world.renew()) is FailureKind.LOCAL
+    assert sent(world) == []
+
+
 def test_an_initial_token_that_is_refused_leaves_the_login_that_works() -> None:
     world = script(reading=replace(READING, initial="forged"))
     world.answers = [GrantRefused("no", error="invalid_grant"), issued(refresh_token="refresh-2")]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
-from evertoken import BearerAuth, FileStore, InsecureURL, TokenManager
+from evertoken import BearerAuth, FileStore, FunctionGrant, InsecureURL, TokenManager
 from evertoken.engine.naming import whose
 from evertoken.events import Replayed
 from evertoken.runtime import clock, reports
@@ -126,6 +126,20 @@ def test_an_invalid_url_is_left_to_requests(manager: TokenManager) -> None:
         request.url = url
 
         assert "Authorization" not in BearerAuth(manager, origins=[API])(request).headers
+
+
+def test_origins_that_cannot_be_meant_are_refused(manager: TokenManager) -> None:
+    with pytest.raises(TypeError, match="origins must be a list of URLs, not text"):
+        BearerAuth(manager, origins=API)
+    with pytest.raises(ValueError, match="origins is empty, so that no request would get a token"):
+        BearerAuth(manager, origins=[])
+
+
+def test_a_grant_without_a_token_url_needs_origins() -> None:
+    manager = TokenManager(FunctionGrant(lambda: ("a-token", 60), name="billing"))
+    with pytest.raises(ValueError, match="no token URL: name the origins of the API in origins="):
+        BearerAuth(manager)
+    assert signed(BearerAuth(manager, origins=[API]), f"{API}/x")
 
 
 def test_a_foreign_origin_is_logged_once(

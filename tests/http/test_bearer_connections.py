@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import importlib
 import os
 import time
+import weakref
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +20,7 @@ from urllib3.util import Timeout
 from evertoken import BearerAuth, replay
 from evertoken.replay import DRAINED
 from evertoken.testing import Answer, Cut, Drip, Endless, Gzip, Raw
+from evertoken.testing.answers import Head, Hold
 from support.http_clients import WAIT, manager_of
 
 if TYPE_CHECKING:
@@ -24,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from evertoken.testing import Behaviour, TokenServer
+    from evertoken.testing import Behaviour, Exchange, TokenServer
+    from evertoken.testing.answers import Step
 
 pytestmark = pytest.mark.timeout(30)  # a pool with block=True would wait forever
 
@@ -180,6 +185,27 @@ def test_a_dripping_401_is_closed_soon(
     assert idle(session, token_server) == 1
 
 
+@dataclass(frozen=True)
+class Stalled:
+    """Sends a head and nothing after it."""
+
+    def steps(self, exchange: Exchange) -> Iterator[Step]:
+        del exchange
+        yield Head(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 6\r\n\r\n")
+        yield Hold()
+
+
+def test_a_401_whose_body_never_comes_is_closed_soon(
+    token_server: TokenServer, session: requests.Session
+) -> None:  # F36
+    token_server.api.answer_next(Stalled())
+
+    # without a read timeout of its own it would wait for ever
+    response = session.get(token_server.api_url, timeout=None)
+
+    assert response.status_code == 200
+
+
 def test_a_dripping_401_that_is_not_replayed_is_returned(
     token_server: TokenServer, session: requests.Session
 ) -> None:  # F36
@@ -212,3 +238,15 @@ def test_a_second_401_leaks_no_connection(
 
     assert [(it.status_code, it.text) for it in answers] == [(401, "denied")] * 3
     assert idle(session, token_server) == len(connected) == 1
+
+
+def test_the_body_of_a_rejected_request_is_not_kept_until_a_garbage_collection(
+    token_server: TokenServer, session: requests.Session
+) -> None:
+    token_server.api.answer_next(Answer(401))
+    gc.disable()
+    try:
+        sent = weakref.ref(session.post(token_server.api_url, data=b"a lead", timeout=WAIT).request)
+        assert sent() is None
+    finally:
+        gc.enable()

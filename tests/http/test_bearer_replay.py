@@ -176,6 +176,24 @@ def test_a_predicate_that_raises_counts_as_false_and_is_logged_once(
     )
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_predicate_may_raise_for_a_status(
+    token_server: TokenServer,
+    manager: TokenManager,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    stream: bool,
+) -> None:
+    auth = BearerAuth(manager, is_unauthorized=lambda response: response.raise_for_status())
+    token_server.api.answer_next(Answer(404, (), b"no such lead"))
+
+    answer = requests.get(token_server.api_url, auth=auth, timeout=WAIT, stream=stream)
+
+    assert (answer.status_code, answer.content) == (404, b"no such lead")
+    (record,) = warned(caplog)
+    assert record.getMessage().startswith("is_unauthorized raised HTTPError for an answer of ")
+
+
 @pytest.mark.parametrize("predicate", [None, says_expired])
 def test_a_truncated_body_raises_the_error_of_requests_with_a_predicate_too(
     token_server: TokenServer,

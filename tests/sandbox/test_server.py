@@ -485,6 +485,9 @@ class TestStats:
             ask(sandbox, PASSWORD_GRANT | {"password": "wrong"})
             ask(sandbox, PASSWORD_GRANT | {"client_id": "other"})
             requests.get(f"{sandbox.base_url}/oauth/token/", timeout=30)
+            for path in ("token", "revoke_token"):
+                options = requests.options(f"{sandbox.base_url}/oauth/{path}/", timeout=30)
+                assert options.status_code == 200, "it is not a request for a token"
             new: Pair = refresh(sandbox, pair).json()
             send(sandbox, new, [LEAD, LEAD])
             send(sandbox, new, [])

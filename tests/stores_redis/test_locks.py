@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.fernet import Fernet
 
+from evertoken.core.entry import Entry
 from evertoken.core.hold import Hold
+from evertoken.core.login import Login
 from evertoken.runtime import clock
 from evertoken.stores.redis import RedisStore
 from evertoken.stores.redis_lock import FIRST_POLL, LONGEST_POLL, SAME_WAIT
@@ -17,6 +20,8 @@ from support.logs import warned
 from support.valkey import Valkey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evertoken.core.token import TokenKey
 
 
@@ -243,3 +248,61 @@ def test_a_server_that_refuses_is_tried_again_like_an_unreachable_one(
         demoted.client.replicaof("NO", "ONE")
         with store.lock(key, timeout=0) as held:
             assert held is Hold.HELD
+
+
+def test_a_lock_that_is_looked_at_has_its_whole_lease_again(valkey: Valkey, key: TokenKey) -> None:
+    store = RedisStore(valkey.url, lease=30)
+    with store.lock(key, timeout=0):
+        # what a slow load, a pause and a mark took
+        valkey.client.pexpire(lock_of(key), 2_000)
+        assert store.still_held(key)
+        assert 29_000 < int(valkey.client.pttl(lock_of(key))) <= 30_000
+
+
+def replicate(valkey: Valkey, host: str, port: str) -> None:
+    """Make it a replica, which refuses to write, or a primary again."""
+    client: Any = valkey.client
+    client.execute_command("REPLICAOF", host, port)
+
+
+def test_a_lock_whose_release_was_refused_is_released_as_soon_as_it_may_be(
+    valkey: Valkey, key: TokenKey
+) -> None:
+    store = RedisStore(valkey.url)
+    with store.lock(key, timeout=0) as held:
+        assert held is Hold.HELD
+        replicate(valkey, "127.0.0.1", "1")
+    replicate(valkey, "NO", "ONE")
+
+    store.load(key)
+    assert valkey.client.get(lock_of(key)) is None
+
+
+def test_a_server_that_has_become_a_replica_is_looked_for_again(
+    valkey: Valkey, key: TokenKey, issued: Callable[..., Entry]
+) -> None:
+    store = RedisStore(valkey.url)
+    assert store.save(key, issued("first")) is not None
+    connections = store._server._client
+    replicate(valkey, "127.0.0.1", "1")
+    try:
+        assert store.save(key, issued("second")) is None
+    finally:
+        replicate(valkey, "NO", "ONE")
+
+    # its name may lead to another server by now, which only a new connection finds
+    assert store.save(key, issued("third")) is not None
+    assert store._server._client is not connections
+
+
+def test_a_login_sealed_with_another_key_is_not_replaced(  # S12
+    valkey: Valkey, key: TokenKey
+) -> None:
+    new, old = (RedisStore(valkey.url, encryption_key=Fernet.generate_key()) for _ in range(2))
+    assert new.save(key, Entry(login=Login("newest", 2))) is not None
+
+    assert old.save(key, Entry(login=Login("spent", 1))) is None
+    found = new.load(key)
+    assert found is not None
+    assert found.login is not None
+    assert found.login.refresh_token == "newest"

@@ -57,6 +57,7 @@ class Script:
         answers: the server's answers, in order; afterwards a new token each time.
         holds: the results of locking each store, in order; afterwards the lock is held.
         broken: the stores that fail to save.
+        unreadable: the stores that fail to load.
         foreign: the values of tokens that belong to other credentials.
         during: called while a request is in flight.
         latency: seconds that a request takes.
@@ -68,6 +69,7 @@ class Script:
     holds: dict[int, list[Hold]] = field(default_factory=dict)
     reading: Reading | TokenError = READING
     broken: set[int] = field(default_factory=set)
+    unreadable: set[int] = field(default_factory=set)
     foreign: set[str] = field(default_factory=set)
     revoke_error: TokenError | None = None
     lost_lock: bool = False
@@ -150,7 +152,7 @@ class Script:
             case Lock(store, timeout):
                 return self._lock(store, timeout)
             case Load(store):
-                return self.stores[store]
+                return None if store in self.unreadable else self.stores[store]
             case Save(store, entry):
                 return self._save(store, entry)
             case Request():

@@ -34,6 +34,7 @@ PARTS = (
     ("server", "hot_path", "threads", "refusal", "memory", "identities"),
     ("stall", "outage", "processes"),
     ("cold_start", "command_line", "accounts"),
+    ("asynchronous", "shared_peers"),
 )
 
 RENEWING = [name for name in registry.NAMES if name != registry.FLOOR]
@@ -176,6 +177,26 @@ def test_evertoken_keeps_its_promises_in_the_smoke_run(results: Results) -> None
     assert data(results, "stall")["1 threads"]["ever"]["refused"] == [0]
 
 
+@pytest.mark.parametrize("client", ["httpx", "httpx2", "aiohttp"])
+def test_an_asynchronous_client_renewed_while_it_was_called(client: str, results: Results) -> None:
+    (table,) = results["asynchronous"]["tables"]
+    grants = {row[0]: row[-1] for row in table["rows"]}
+    assert grants[f"evertoken, {client}"] == "2"
+
+
+def test_the_heart_of_an_event_loop_beat_all_the_time(results: Results) -> None:
+    beats = data(results, "asynchronous")["beats"]["evertoken, httpx"]
+    assert len(beats) > 100
+
+
+def test_processes_of_evertoken_share_a_login_and_others_lose_it(results: Results) -> None:
+    fleets = {each["name"]: each for each in data(results, "shared_peers")["fleets"]}
+    assert fleets["evertoken"]["died"] == []
+    assert fleets["evertoken"]["calls"] > 50
+    for name in set(fleets) - {"evertoken"}:
+        assert len(fleets[name]["died"]) == fleets[name]["processes"]
+
+
 def test_claims_about_peers_that_share_nothing_are_measured(results: Results) -> None:
     # a count that can only be 1 would prove nothing
     (cold, *_), *_ = data(results, "threads")["cold"][installed("oauth2client")]
@@ -207,7 +228,10 @@ def test_the_picture_of_waits_shows_each_call_and_the_nearest_rival_second(
         )
 
 
-@pytest.mark.parametrize(("half", "picture"), [(0, "hot_path"), (1, "stall"), (1, "processes")])
+@pytest.mark.parametrize(
+    ("half", "picture"),
+    [(0, "hot_path"), (1, "stall"), (1, "processes"), (3, "heartbeat"), (3, "shared_login")],
+)
 def test_a_picture_has_a_transparent_background(half: int, picture: str, directory: Path) -> None:
     image = (directory / str(half) / f"{picture}.svg").read_text()
     assert ET.fromstring(image).tag.endswith("svg")  # noqa: S314  made by the run above

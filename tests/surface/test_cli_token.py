@@ -433,6 +433,19 @@ class TestStatusOfAFolder:
 
         assert told["username"] == "globex"
 
+    def test_says_whose_file_is_missing(self, shell: Shell) -> None:
+        shell.store.save(shell.key, Entry.of_token(Token("t", 0.0, 1.0)))
+        shown = shell("status", "--username", "globex", **self.NOBODY).stdout
+
+        folder = shell.home / "state" / "evertoken"
+        assert shown == f"no token file of user globex in {folder}; --all shows the others\n"
+
+    def test_names_a_folder_that_cannot_be_read(self, shell: Shell, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        said = complaint(shell("status", "--all", "--token-dir", str(tmp_path / "file")))
+
+        assert said == f"Error: {tmp_path / 'file'} cannot be read: Not a directory"
+
     def test_is_of_all_accounts_on_demand(self, shell: Shell) -> None:
         shell.keep(age=0, left=36000)
         other = replace(shell.key, username="globex")
@@ -508,6 +521,15 @@ class TestRevoke:
         assert (done.returncode, done.stdout) == (1, "")
         assert ": the server did not confirm the revocation: " in done.stderr
         assert shell("status").returncode == 3
+
+    def test_of_a_token_that_cannot_be_read_fails(self, shell: Shell) -> None:
+        shell.keep(age=0, left=3600)
+        path = shell.store.path(shell.key)
+        path.chmod(0o644)
+        done = shell("revoke")
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert str(path) in done.stderr
 
     def test_without_a_token_asks_nobody(self, shell: Shell) -> None:
         done = shell("revoke", SQUADRUN_CLIENT_SECRET="", SQUADRUN_PASSWORD="")
@@ -766,11 +788,12 @@ class TestSecret:
         assert shell.server.requests == ()
 
     def test_of_a_keyring_that_is_gone_may_be_elsewhere(self, shell: Shell) -> None:
-        shell.profile("[default]\nkeyring = true\n")
+        path = shell.profile("[default]\nkeyring = true\n")
 
         assert complaint(shell("token", SQUADRUN_PASSWORD="")) == (
             "Error: no password: no usable keyring was found on this system; "
-            "set SQUADRUN_PASSWORD, or password_file or password_command in a profile"
+            "set SQUADRUN_PASSWORD, or password_file or password_command in a profile "
+            f"(profile default of {path})"
         )
 
     @pytest.mark.parametrize("option", ["--password", "--client-secret"])
@@ -829,6 +852,26 @@ class TestOtherGrants:
         assert "access_denied" in told
         assert f"Error: {shell.server.username} at {shell.server.token_url}: " in told
         assert not (shell.home / "config").exists()
+
+    def test_a_device_s_public_client_has_no_secret_in_a_keyring(self, shell: Shell) -> None:
+        shell.profile('[default]\ngrant = "refresh_token"\nkeyring = true\n')
+        shell.server.client_secret = ""
+        none = {"SQUADRUN_CLIENT_SECRET": "", "SQUADRUN_PASSWORD": ""}
+        with running("login", "--device", **{**shell.variables, **none}) as process:
+            shell.server.device_endpoint.wait_for_requests(1, timeout=LONGEST)
+            (asked,) = shell.server.device_endpoint.requests
+            process.kill()
+
+        assert "client_secret" not in asked.form
+
+    def test_a_device_s_login_would_not_send_what_makes_its_identity(self, shell: Shell) -> None:
+        shell.profile('[default]\nheaders = { X-Tenant = "acme" }\n')
+        said = complaint(shell("login", "--device"))
+
+        assert said == (
+            "Error: a device's login sends neither the extra nor the headers of the profile"
+        )
+        assert shell.server.requests == ()
 
     def test_a_device_s_login_that_has_ended_says_what_to_do(self, shell: Shell) -> None:
         self.log_in_by_device(shell, shell.server.approve_devices)
@@ -1047,6 +1090,46 @@ class TestLogin:
         assert shell("refresh", SQUADRUN_PASSWORD="wrong").returncode == 4
         assert "last error" in shell("status").stdout
 
+    def test_writes_where_a_relative_folder_of_tokens_is(self, shell: Shell) -> None:
+        relative = os.path.relpath(shell.home / "tokens")
+        assert shell("login", "--token-dir", relative, SQUADRUN_TOKEN_DIR="").returncode == 0
+
+        before = shell.server.token_requests
+        assert answer(shell("token")).strip() in shell.server.secrets
+        assert shell.server.token_requests == before
+
+    def test_without_an_option_logs_in_as_the_profile_says(self, shell: Shell) -> None:
+        path = shell.profile('[default]\ngrant = "client_credentials"\n')
+        nobody = {"SQUADRUN_USERNAME": "", "SQUADRUN_PASSWORD": ""}
+        assert shell("login", **nobody).returncode == 0
+
+        assert 'grant = "client_credentials"' in path.read_text()
+        assert shell.server.token_endpoint.requests[-1].form["grant_type"] == ["client_credentials"]
+
+    def test_tells_of_a_keyring_that_keeps_nothing(self, shell: Shell) -> None:
+        done = shell("login", PYTHON_KEYRING_BACKEND="keyring.backends.null.Keyring")
+
+        assert done.returncode == 0
+        assert "not kept: the keyring of this system keeps nothing. Set SQUADRUN_" in done.stderr
+        assert "keyring" not in (shell.home / "config/evertoken/config.toml").read_text()
+
+    @pytest.mark.usefixtures("blank")
+    def test_without_a_terminal_does_not_send_to_itself_for_a_missing_secret(
+        self, shell: Shell
+    ) -> None:
+        shell.profile("[default]\nkeyring = true\n")
+        done = shell(
+            "login",
+            PYTHON_KEYRING_BACKEND="filed.Keyring",
+            SQUADRUN_PASSWORD="",
+            SQUADRUN_CLIENT_SECRET="",
+        )
+
+        assert complaint(done) == (
+            "Error: no client_secret in the keyring, and no terminal to ask on: set "
+            "SQUADRUN_CLIENT_SECRET"
+        )
+
     def test_by_two_grants_at_once_is_refused(self, shell: Shell) -> None:
         done = shell("login", "--device", "--client-credentials")
 
@@ -1062,7 +1145,8 @@ class TestLogin:
         said = complaint(shell("refresh", SQUADRUN_PASSWORD=""))
         assert said == (
             "Error: no password: set SQUADRUN_PASSWORD, or password_file or password_command in a "
-            "profile; `evertoken login` keeps it where the system has a keyring"
+            "profile; `evertoken login` keeps it where the system has a keyring "
+            f"(profile default of {shell.home / 'config' / 'evertoken' / 'config.toml'})"
         )
 
 
@@ -1250,3 +1334,23 @@ def test_a_duration_is_told_in_its_two_largest_units(seconds: float, words: str)
 )
 def test_the_next_try_is_not_told_too_early(seconds: float, *, refused: bool, words: str) -> None:
     assert next_try(seconds, "`evertoken refresh`", refused=refused) == words
+
+
+def test_an_error_about_a_secret_names_its_profile(shell: Shell) -> None:
+    path = shell.profile('[staging]\npassword_command = "false"\n')
+    said = complaint(shell("token", "--profile", "staging", SQUADRUN_PASSWORD=""))
+
+    assert said == f"Error: password_command ended with status 1 (profile staging of {path})"
+
+
+def test_a_secret_that_cannot_be_read_is_told_while_the_token_lasts(shell: Shell) -> None:
+    shell.keep(age=3500, left=100)
+    gone = {"SQUADRUN_PASSWORD": "", "SQUADRUN_PASSWORD_FILE": str(shell.home / "gone")}
+    done = shell("token", **gone)
+
+    assert (done.returncode, done.stdout) == (0, "kept-token\n")
+    assert (
+        f"the token was not renewed yet: password_file {shell.home / 'gone'} cannot" in done.stderr
+    )
+    # nobody misses one that was never configured
+    assert shell("token", SQUADRUN_PASSWORD="", SQUADRUN_CLIENT_SECRET="").stderr == ""

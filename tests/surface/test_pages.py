@@ -143,6 +143,7 @@ def test_a_recipe_is_looked_at_wherever_it_is_shown() -> None:
     assert {script.page for script in scripts_that_take_a_token()} == {
         "README.md",
         "src/evertoken/cli/README.md",
+        "src/evertoken/sandbox/README.md",
         "header --help",
     }
 

@@ -12,6 +12,7 @@ import freezegun
 import pytest
 import requests
 
+from evertoken import TokenError, squadrun
 from evertoken.testing import Answer, TokenServer
 from support.token_client import (
     LONG,
@@ -429,3 +430,45 @@ class TestLifeOfTokens:
 
         assert [use(token_server, each["access_token"]) for each in pairs] == [401, 401]
         assert refresh(token_server, pairs[0]["refresh_token"]).status_code == 200
+
+
+def refreshed(server: TokenServer, refresh_token: str) -> requests.Response:
+    form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    form |= {"client_id": server.client_id, "client_secret": server.client_secret}
+    return requests.post(server.token_url, form, timeout=10)
+
+
+@pytest.mark.parametrize("ending", ["all", "one"])
+def test_a_revoked_login_is_not_taken_in_the_grace_period_of_a_replaced_token(ending: str) -> None:
+    with TokenServer() as server:
+        server.grace = 60
+        first = server.log_in()
+        newest = refreshed(server, first).json()["refresh_token"]
+        assert refreshed(server, first).status_code == 200
+
+        server.revoke_all() if ending == "all" else server.revoke(newest)
+        assert refreshed(server, first).status_code == 400
+
+
+def test_a_request_for_an_unknown_scope_is_no_grant() -> None:
+    with TokenServer(scope="read") as server:
+        form = {"grant_type": "client_credentials", "scope": "everything"}
+        form |= {"client_id": server.client_id, "client_secret": server.client_secret}
+        answer = requests.post(server.token_url, form, timeout=10)
+
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
+        assert server.grants == 0
+
+
+def test_recover_ends_the_wait_of_managers_that_are_gone(squadrun_environment: TokenServer) -> None:
+    def call() -> int:
+        # one for each call, as code under test may have it
+        return requests.get(
+            squadrun_environment.api_url, auth=squadrun.auth(), timeout=10
+        ).status_code
+
+    squadrun_environment.outage(503)
+    with pytest.raises(TokenError):
+        call()
+    squadrun_environment.recover()
+    assert call() == 200

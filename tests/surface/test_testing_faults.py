@@ -32,6 +32,7 @@ from evertoken.testing import (
     Usual,
 )
 from evertoken.testing.answers import Body, HangUp, Head, Pause
+from evertoken.testing.gate import Gate
 from evertoken.testing.headers import Headers
 from support.token_client import (
     LONG,
@@ -253,6 +254,13 @@ class TestFaults:
             token_server.recover()
             assert answer.result(LONG).status_code == 200
         assert ask(token_server).status_code == 200
+
+    def test_a_request_that_was_released_before_it_was_held_is_not_held(self) -> None:
+        gate = Gate()
+        before = gate.releases
+        gate.release()
+        # between its script and its hold: it would wait for the end of the test
+        gate.hold(before)
 
     def test_waiting_for_a_hang_times_out(self, token_server: TokenServer) -> None:
         with pytest.raises(TimeoutError, match=r"0 of 1 requests held within 0\.01 s"):

@@ -248,3 +248,18 @@ def test_the_plugin_adds_nothing_heavy_until_it_is_used() -> None:
         "evertoken.testing",
         "evertoken.testing.plugin",
     ]
+
+
+def test_a_rule_of_a_contract_that_fails_shows_what_it_compared(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import pytest
+        from evertoken.testing import GrantContract
+
+        class TestNoGrant(GrantContract):
+            @pytest.fixture
+            def make_grant(self):
+                return object
+        """)
+    result = pytester.runpytest_subprocess("-k", "test_it_is_a_grant")
+
+    result.stdout.fnmatch_lines(["*where False = isinstance(<object object at *>, Grant)"])

@@ -104,6 +104,8 @@ class Account:
             grant = grants.grant_of(self.settings, key, read, password=password)
         except ValueError as error:
             raise Unusable(str(error)) from None
+        except Unusable as error:
+            raise Unusable(f"{error.message} (profile {self.profile} of {self.config})") from None
         from evertoken.engine.manager import TokenManager  # noqa: PLC0415  not needed if the file has a token
 
         return TokenManager(grant, store=self.store, policy=POLICY)

@@ -56,8 +56,10 @@ def read(path: Path) -> dict[str, dict[str, object]]:
     return {name: _anchored(table, path.parent) for name, table in tables.items()}
 
 
-def write(path: Path, profile: str, settings: Mapping[str, str | bool]) -> None:
+def write(path: Path, profile: str, settings: Mapping[str, str | bool | None]) -> None:
     """Set `settings` in `profile`, and keep everything else in the file, comments too.
+
+    A setting that is None is removed.
 
     Raises:
         Unusable: the file cannot be written.
@@ -69,7 +71,12 @@ def write(path: Path, profile: str, settings: Mapping[str, str | bool]) -> None:
         target = path.resolve()
         text = target.read_text(encoding="utf-8") if target.exists() else ""
         document = tomlkit.parse(text)
-        document.setdefault(profile, tomlkit.table()).update(settings)
+        table = document.setdefault(profile, tomlkit.table())
+        for name, value in settings.items():
+            if value is None:
+                table.pop(name, None)
+            else:
+                table[name] = value
         private_folders.make(target.parent)
         _replace(target, tomlkit.dumps(document))
     except OSError as error:

@@ -10,7 +10,7 @@ import click
 
 from evertoken.cli import grants, secrets
 from evertoken.cli.account import POLICY
-from evertoken.cli.exits import Failed
+from evertoken.cli.exits import Failed, Unusable
 from evertoken.cli.settings import DEVICE_PATH
 from evertoken.engine.manager import TokenManager
 from evertoken.engine.naming import account_of, named
@@ -32,10 +32,13 @@ def log_in(account: Account) -> TokenManager:
     Raises:
         TokenError: the user declined, or took too long, or the server has no such login.
         Failed: the server gave no refresh token.
+        Unusable: the profile has parameters or header fields that this login would not send.
     """
     settings, key = account.settings, account.key
     read = functools.partial(secrets.read, settings, ask=False)
-    secret = read("client_secret") if "client_secret" in settings.secrets else None
+    if settings.request.extra or settings.request.headers:
+        raise Unusable("a device's login sends neither the extra nor the headers of the profile")
+    secret = read("client_secret") if secrets.has(settings, "client_secret") else None
     client = Client(key.client_id, secret, settings.request.client_auth)
     with _naming(account_of(key), settings.base_url + DEVICE_PATH):
         begun = device.begin(settings.base_url + DEVICE_PATH, client)

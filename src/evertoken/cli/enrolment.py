@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -27,23 +28,25 @@ def _remedy(obstacle: str, homeless: Iterable[str]) -> str:
     return f"The secrets are not kept: {obstacle}. Set {variables}, or {_ELSEWHERE}."
 
 
-def enrol(account: Account, *, plain_keyring: bool, way: str = "password") -> None:
+def enrol(account: Account, *, plain_keyring: bool, way: str | None = None) -> None:
     """Ask for the missing settings, request a token, and write the profile.
 
     Args:
         account: as given by options, variables and the profile.
         plain_keyring: use a keyring that keeps secrets in plain text, without asking.
-        way: how tokens are obtained from now on, one of `settings.GRANTS`.
+        way: one of `settings.GRANTS`, for tokens from now on; None: as the profile says.
 
     Raises:
         TokenError: the request failed; nothing was written.
         Unusable: a setting is missing and there is no terminal, or the file cannot be written.
     """
     account.require_safe_url()
+    way = way or account.settings.grant
     account = replace(account, settings=replace(account.settings, grant=way))
     _require_terminal(account.settings)
     settings = _identified(account)
-    wanted = set(settings.needed) | set(settings.secrets) - {"password"}
+    optional = {"client_secret"} if secrets.has(settings, "client_secret") else set()
+    wanted = optional.union(settings.needed)
     values = {name: _secret(settings, name) for name in SECRET if name in wanted}
     homeless = {name: value for name, value in values.items() if not _has_home(settings, name)}
     file = _plain_file() if homeless else None
@@ -53,10 +56,13 @@ def enrol(account: Account, *, plain_keyring: bool, way: str = "password") -> No
     granted = (device.log_in(account) if way == "refresh_token" else account.manager()).refresh()
 
     obstacle = declined or _kept(settings, homeless)
-    keyring = {"keyring": True} if homeless and not obstacle else {}
+    keyring = {"keyring": True if homeless and not obstacle else None}
     # an older profile of another kind may be what is replaced
     kind = {} if way == "password" and not _stored(account, "grant") else {"grant": way}
     plain = {name: value for name in PLAIN if (value := getattr(settings, name))}
+    if settings.token_dir:
+        # a relative path in the file would start from the file's folder, not from this one
+        plain["token_dir"] = os.path.abspath(account.folder)
     config.write(account.config, account.profile, {**plain, **kind, **keyring})
 
     click.echo(f"got a token, valid for {duration(granted.lifetime)}", err=True)
@@ -142,10 +148,14 @@ def _stored(account: Account, name: str) -> object:
 
 def _secret(settings: Settings, name: str) -> str:
     source = settings.secrets.get(name)
+    if source is None or source.kind is not Kind.KEYRING:
+        return secrets.read(settings, name, ask=True)
     # the secret in the keyring may be outdated
-    if source is not None and source.kind is Kind.KEYRING and sys.stdin.isatty():
+    if sys.stdin.isatty():
         return secrets.prompt(name)
-    return secrets.read(settings, name, ask=True)
+    if not secrets.has(settings, name):
+        raise Unusable(f"no {name} in the keyring, and no terminal to ask on: set {_source(name)}")
+    return secrets.read(settings, name, ask=False)
 
 
 def _has_home(settings: Settings, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, TypedDict
 
+from evertoken.cli import secrets
 from evertoken.cli.settings import REVOCATION_PATH, TOKEN_PATH
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def grant_of(
             token_url,
             account=username,
             client_id=client_id,
-            client_secret=read("client_secret") if "client_secret" in settings.secrets else None,
+            # a public client has none
+            client_secret=read("client_secret") if secrets.has(settings, "client_secret") else None,
             refresh_token=refresh_token,
             **options,
         )

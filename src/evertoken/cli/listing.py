@@ -10,7 +10,7 @@ import click
 
 from evertoken.cli import report
 from evertoken.cli.account import standing
-from evertoken.cli.exits import NO_TOKEN, REFUSED
+from evertoken.cli.exits import NO_TOKEN, REFUSED, Unusable
 from evertoken.engine.naming import phrase
 from evertoken.runtime import clock
 from evertoken.status import Counters, Status, status_of
@@ -74,10 +74,12 @@ class Listing:
     Attributes:
         folder: its path.
         found: the accounts, in the order of their file names.
+        only: whose accounts these are, in words; empty: all.
     """
 
     folder: str
     found: tuple[Found, ...]
+    only: str
 
     @classmethod
     def of(cls, account: Account, *, every: bool) -> Self:
@@ -89,12 +91,16 @@ class Listing:
 
         Raises:
             HomeUnknown: the folder is in the home folder, which is not known.
+            Unusable: the folder cannot be read.
         """
         try:
             files = [it for it in token_files(account.folder) if every or _belongs(it, account)]
         except FileNotFoundError:
             files = []
-        return cls(account.folder, tuple(map(_found, files)))
+        except OSError as error:
+            raise Unusable(f"{account.folder} cannot be read: {error.strerror}") from None
+        only = "" if every else _selection(account)
+        return cls(account.folder, tuple(map(_found, files)), only)
 
     @property
     def exit_code(self) -> int:
@@ -110,7 +116,8 @@ class Listing:
     def print_table(self) -> None:
         """Print a block of lines for each account."""
         if not self.found:
-            click.echo(f"no token file in {self.folder}")
+            others = "; --all shows the others" if self.only else ""
+            click.echo(f"no token file{self.only} in {self.folder}{others}")
         for number, each in enumerate(self.found):
             if number:
                 click.echo()
@@ -123,6 +130,12 @@ def _found(file: TokenFile) -> Found:
     now = clock.now()
     status = status_of(standing(file.entry, now), now, Counters(), renewing=False)
     return Found(file, status)
+
+
+def _selection(account: Account) -> str:
+    wanted = account.settings
+    client = f" of client {wanted.client_id}" if wanted.client_id else ""
+    return client + (f" of user {wanted.username}" if wanted.username else "")
 
 
 def _belongs(file: TokenFile, account: Account) -> bool:

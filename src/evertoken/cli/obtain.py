@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from evertoken.cli import secrets
 from evertoken.cli.exits import Unusable
 from evertoken.errors import TokenError
 from evertoken.runtime import clock
@@ -42,5 +43,10 @@ def _renewed(account: Account, token: Token) -> Token:
         if (error := manager.settle() or manager.status().last_error) is not None:
             _log.warning("the token was not renewed yet: %s", error)
         return manager.token()
-    except (Unusable, TokenError):
+    except TokenError:
+        return token
+    except Unusable as error:
+        # a secret that nobody configured is not missed as long as there is a token
+        if not secrets.unset(account.settings, ask=False):
+            _log.warning("the token was not renewed yet: %s", error.message)
         return token

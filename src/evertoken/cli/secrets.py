@@ -55,6 +55,17 @@ def unset(settings: Settings, *, ask: bool) -> tuple[str, ...]:
     return tuple(name for name in settings.needed if name not in settings.secrets)
 
 
+def has(settings: Settings, name: str) -> bool:
+    """Whether a setting gives the secret; one that is to be in the keyring has to be there."""
+    source = settings.secrets.get(name)
+    if source is None or source.kind is not Kind.KEYRING:
+        return source is not None
+    try:
+        return bool(_stored(settings, name))
+    except Unusable:
+        return False
+
+
 def prompt(name: str) -> str:
     """Prompt for it on standard error, without an echo."""
     return str(click.prompt(name.replace("_", " ").capitalize(), hide_input=True, err=True))
@@ -64,11 +75,13 @@ def keep(settings: Settings, values: dict[str, str]) -> None:
     """Put secrets into the keyring.
 
     Raises:
-        Unusable: no keyring works.
+        Unusable: no keyring works, or it keeps nothing, as the one that is switched off.
     """
     with _private_umask(), _keyring() as keyring:
         for name, value in values.items():
             keyring.set_password(*_place(settings, name), value)
+            if keyring.get_password(*_place(settings, name)) != value:
+                raise Unusable("the keyring of this system keeps nothing")
 
 
 def plain_file() -> str | None:
@@ -140,12 +153,17 @@ def _first_line(name: str, text: str) -> str:
 
 def _of_keyring(settings: Settings, name: str) -> str:
     try:
-        with _keyring() as keyring:
-            value: str | None = keyring.get_password(*_place(settings, name))
+        value = _stored(settings, name)
     except Unusable as error:
         raise Unusable(f"no {name}: {error.message}; {_elsewhere(name)}") from None
     if not value:
         raise Unusable(f"no {name} in the keyring: run `evertoken login`")
+    return value
+
+
+def _stored(settings: Settings, name: str) -> str | None:
+    with _keyring() as keyring:
+        value: str | None = keyring.get_password(*_place(settings, name))
     return value
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from http.cookies import SimpleCookie
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from evertoken import adapters
-from evertoken.bearer import BEARER, Bearer
+from evertoken.bearer import Bearer
 from evertoken.client_errors import Family
+from evertoken.clients.cookies import with_cookies
 from evertoken.clients.exchange import Answer, Read, Send, exchange
 from evertoken.errors import TokenError, discreet
 from evertoken.runtime import extras, tasks
@@ -19,10 +18,11 @@ with extras.needed("evertoken.clients.aiohttp", "aiohttp"):
     import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine
 
     from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
 
+    from evertoken.bearer import BearerOptions
     from evertoken.engine.manager import TokenManager
 
 FAMILY = Family(__name__, aiohttp.ClientError, {})
@@ -30,13 +30,7 @@ FAMILY = Family(__name__, aiohttp.ClientError, {})
 
 @discreet
 def bearer_auth(
-    manager: TokenManager,
-    *,
-    origins: Iterable[str] | None = None,
-    retry_statuses: Collection[int] = (401,),
-    is_unauthorized: Callable[[ClientResponse], object] | None = None,
-    scheme: str = BEARER,
-    allow_http: bool = False,
+    manager: TokenManager, **options: Unpack[BearerOptions[ClientResponse]]
 ) -> ClientMiddlewareType:
     """A middleware for `aiohttp.ClientSession` that sends the manager's token to its origins.
 
@@ -66,26 +60,16 @@ def bearer_auth(
     asyncio.run(things())
     ```
     """
-    bearer: Bearer[ClientResponse] = Bearer.of(
-        manager,
-        origins=origins,
-        retry_statuses=retry_statuses,
-        is_unauthorized=is_unauthorized,
-        scheme=scheme,
-        allow_http=allow_http,
-    )
-
-    return _Middleware(bearer, allow_http=allow_http)
+    return _Middleware(Bearer.of(manager, **options))
 
 
 class _Middleware:
     """What `bearer_auth` returns."""
 
-    __slots__ = ("_allow_http", "_bearer")
+    __slots__ = ("_bearer",)
 
-    def __init__(self, bearer: Bearer[ClientResponse], *, allow_http: bool) -> None:
+    def __init__(self, bearer: Bearer[ClientResponse]) -> None:
         self._bearer = bearer
-        self._allow_http = allow_http
 
     def __call__(
         self, request: ClientRequest, handler: ClientHandlerType | None = None
@@ -108,39 +92,35 @@ class _Middleware:
         return f"bearer_auth({bearer.manager!r}, origins={sorted(bearer.origins.names)})"
 
     def __reduce__(self) -> tuple[Callable[[], ClientMiddlewareType], tuple[()]]:
-        bearer = self._bearer
-        configured = functools.partial(
-            bearer_auth,
-            bearer.manager,
-            origins=bearer.origins.names,
-            retry_statuses=bearer.retry_statuses,
-            is_unauthorized=bearer.is_unauthorized,
-            scheme=bearer.scheme,
-            allow_http=self._allow_http,
-        )
-        return configured, ()
+        return self._bearer.remade_by(bearer_auth)
 
 
 async def _sent(
     bearer: Bearer[ClientResponse], request: ClientRequest, handler: ClientHandlerType
 ) -> ClientResponse:
-    client = _Client(request)
-    with contextlib.closing(exchange(bearer, client, request)) as steps:
-        answer: ClientResponse | None = None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as end:
-                response: ClientResponse = end.value
-                return response
-            answer = None
-            match step:
-                case Send():
-                    answer = await handler(step.request)
-                case Wait():
-                    await tasks.pause(step)
-                case Read():
-                    await step.response.read()
+    client, last = _Client(request), None
+    try:
+        with contextlib.closing(exchange(bearer, client, request)) as steps:
+            answer: ClientResponse | None = None
+            while True:
+                try:
+                    step = steps.send(answer)
+                except StopIteration as end:
+                    response: ClientResponse = end.value
+                    return response
+                answer = None
+                match step:
+                    case Send():
+                        answer = last = await handler(step.request)
+                    case Wait():
+                        await tasks.pause(step)
+                    case Read():
+                        await step.response.read()
+    except BaseException:
+        # a task that is cancelled while it waits: aiohttp does not know of this answer yet
+        if last is not None:
+            last.close()
+        raise
 
 
 class _Client:
@@ -175,16 +155,18 @@ class _Client:
         return self._request
 
     def _take_cookies(self, response: ClientResponse) -> None:
-        """Add the cookies that `response` set to those of the request."""
+        """Add the cookies that `response` set to those of the request, and to the session's."""
         if not response.cookies:
             return
+        # aiohttp keeps only those of the answer that the caller gets
+        self._request.session.cookie_jar.update_cookies(response.cookies, response.url)
         # unsafe: accept cookies of hosts that are IP addresses too
         jar = aiohttp.CookieJar(unsafe=True)
         jar.update_cookies(response.cookies, response.url)
         request = self._request
-        cookies = SimpleCookie(request.headers.get("Cookie", ""))
-        cookies.update(jar.filter_cookies(request.url))
-        request.headers["Cookie"] = cookies.output(attrs=[], header="", sep=";").strip()
+        found = jar.filter_cookies(request.url)
+        cookies = {name: morsel.coded_value for name, morsel in found.items()}
+        request.headers["Cookie"] = with_cookies(request.headers.get("Cookie", ""), cookies)
 
 
 def _is_kept(body: object) -> bool:

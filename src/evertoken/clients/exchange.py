@@ -115,7 +115,7 @@ def settled(
         if sent is None:
             if urls.is_plain_loopback(url) and client.is_proxied(url):
                 return response
-            header: str | None = yield from bearer.header_flow()
+            header: str | None = yield from bearer.later_header_flow(status)
         else:
             header = yield from bearer.replacement_flow(sent, status)
         again = None if header is None else client.repeated(response, header)

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from http.cookies import SimpleCookie
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeVar, Unpack
 
 from evertoken import adapters, proxies
-from evertoken.bearer import BEARER, Bearer
+from evertoken.bearer import Bearer
+from evertoken.clients.cookies import pairs_of, with_cookies
 from evertoken.clients.exchange import Answer, Read, Send, exchange
 from evertoken.errors import TokenError, discreet
 from evertoken.runtime import tasks
 from evertoken.runtime.waiters import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncGenerator,
-        Callable,
-        Collection,
-        Generator,
-        Iterable,
-        MutableMapping,
-    )
+    from collections.abc import AsyncGenerator, Callable, Generator, MutableMapping
 
+    from evertoken.bearer import BearerOptions
     from evertoken.client_errors import Family
     from evertoken.engine.manager import TokenManager
 
@@ -83,26 +76,9 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
     """The client's errors."""
 
     @discreet
-    def __init__(
-        self,
-        manager: TokenManager,
-        *,
-        origins: Iterable[str] | None = None,
-        retry_statuses: Collection[int] = (401,),
-        is_unauthorized: Callable[[ResponseT], object] | None = None,
-        scheme: str = BEARER,
-        allow_http: bool = False,
-    ) -> None:
+    def __init__(self, manager: TokenManager, **options: Unpack[BearerOptions[ResponseT]]) -> None:
         self.manager = manager
-        self.allow_http = allow_http
-        self._bearer: Bearer[ResponseT] = Bearer.of(
-            manager,
-            origins=origins,
-            retry_statuses=retry_statuses,
-            is_unauthorized=is_unauthorized,
-            scheme=scheme,
-            allow_http=allow_http,
-        )
+        self._bearer: Bearer[ResponseT] = Bearer.of(manager, **options)
 
     def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, ResponseT, None]:
         """Yield `request` with the token, then the requests that follow from its response."""
@@ -201,10 +177,10 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
         """Add the cookies that `response` set to those of the request."""
         if not response.cookies:
             return
-        given = SimpleCookie(request.headers.pop("Cookie", ""))
+        sent = request.headers.pop("Cookie", "")
         self.client.Cookies(response.cookies).set_cookie_header(request)
-        given.load(request.headers.get("Cookie", ""))
-        request.headers["Cookie"] = given.output(attrs=[], header="", sep=";").strip()
+        set_now = pairs_of(request.headers.get("Cookie", ""))
+        request.headers["Cookie"] = with_cookies(sent, set_now)
 
     def __call__(self, request: object, *_others: object) -> NoReturn:
         """Say that this auth was given to another client."""
@@ -214,17 +190,7 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
         return f"BearerAuth({self.manager!r}, origins={sorted(self._bearer.origins.names)})"
 
     def __reduce__(self) -> tuple[Callable[[], HttpxAuth[RequestT, ResponseT]], tuple[()]]:
-        bearer = self._bearer
-        configured = functools.partial(
-            type(self),
-            self.manager,
-            origins=bearer.origins.names,
-            retry_statuses=bearer.retry_statuses,
-            is_unauthorized=bearer.is_unauthorized,
-            scheme=bearer.scheme,
-            allow_http=self.allow_http,
-        )
-        return configured, ()
+        return self._bearer.remade_by(type(self))
 
 
 def _can_rewind(file: Any) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+import weakref
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from evertoken import adapters, replay, urls
-from evertoken.bearer import BEARER, Bearer
+from evertoken.bearer import Bearer
 from evertoken.client_errors import Family
 from evertoken.clients.exchange import Answer, Read, Send, settled
 from evertoken.errors import TokenError, discreet
@@ -21,10 +21,11 @@ with extras.needed("evertoken.clients.niquests", "niquests"):
     from niquests.utils import get_environ_proxies, select_proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterable
+    from collections.abc import Callable, Generator
 
     from niquests import PreparedRequest, Response
 
+    from evertoken.bearer import BearerOptions
     from evertoken.engine.manager import TokenManager
     from evertoken.runtime.waiters import Flow
 
@@ -39,26 +40,9 @@ class _Auth:
     """The part that is the same for both kinds of session."""
 
     @discreet
-    def __init__(
-        self,
-        manager: TokenManager,
-        *,
-        origins: Iterable[str] | None = None,
-        retry_statuses: Collection[int] = (401,),
-        is_unauthorized: Callable[[Response], object] | None = None,
-        scheme: str = BEARER,
-        allow_http: bool = False,
-    ) -> None:
+    def __init__(self, manager: TokenManager, **options: Unpack[BearerOptions[Response]]) -> None:
         self.manager = manager
-        self.allow_http = allow_http
-        self._bearer: Bearer[Response] = Bearer.of(
-            manager,
-            origins=origins,
-            retry_statuses=retry_statuses,
-            is_unauthorized=is_unauthorized,
-            scheme=scheme,
-            allow_http=allow_http,
-        )
+        self._bearer: Bearer[Response] = Bearer.of(manager, **options)
 
     def _header_flow(self, request: PreparedRequest) -> Flow[str | None]:
         """The value of `Authorization` for `request`; None: it gets no token."""
@@ -74,7 +58,8 @@ class _Auth:
         if header is not None:
             request.headers["Authorization"] = header
             # first, so that the caller's own hooks see the answer to the replay
-            request.hooks["response"] = [hook, *request.hooks["response"]]
+            others = [it for it in request.hooks["response"] if not _is_ours(it)]
+            request.hooks["response"] = [hook, *others]
         return request
 
     def __repr__(self) -> str:
@@ -82,17 +67,7 @@ class _Auth:
         return f"{type(self).__name__}({self.manager!r}, origins={origins})"
 
     def __reduce__(self) -> tuple[Callable[[], _Auth], tuple[()]]:
-        bearer = self._bearer
-        configured = functools.partial(
-            type(self),
-            self.manager,
-            origins=bearer.origins.names,
-            retry_statuses=bearer.retry_statuses,
-            is_unauthorized=bearer.is_unauthorized,
-            scheme=bearer.scheme,
-            allow_http=self.allow_http,
-        )
-        return configured, ()
+        return self._bearer.remade_by(type(self))
 
 
 class BearerAuth(_Auth):
@@ -100,8 +75,9 @@ class BearerAuth(_Auth):
 
     Options and behaviour are those of `evertoken.BearerAuth`. What differs:
 
-    - niquests drops the token on a redirect to another origin. If that is one of `origins` and
-      refuses the request, the request is sent there once more, with the token.
+    - niquests drops the token on a redirect to another origin, but for one from `http://` to
+      `https://` on the same host. If that is one of `origins` and refuses the request, the request
+      is sent there once more, with the token.
     - An answer that refuses the token is not read before the replay if it is larger than 64 KiB or
       of unknown length; its connection is closed.
     - A session with `multiplexed=True` is not for this auth: its answers come later.
@@ -125,13 +101,14 @@ class BearerAuth(_Auth):
             TokenError: as `evertoken.BearerAuth` says.
         """
         header = _in_family(lambda: waiters.run(self._header_flow(request)))
-        return self._signed(request, header, _Call(self._bearer))
+        return self._signed(request, header, _Call(self._bearer, request))
 
 
 class AsyncBearerAuth(_Auth):
     """`auth=` of `niquests.AsyncSession`: as `BearerAuth`, and holds no event loop.
 
-    A `niquests.Session` never calls an asynchronous auth: its requests would have no token.
+    A `niquests.Session` never calls an asynchronous auth: its requests would have no token. Nor
+    does `AsyncSession.prepare_request`: only `request` and its relatives await it.
 
     ```python
     import asyncio
@@ -158,7 +135,7 @@ class AsyncBearerAuth(_Auth):
             error = raised.again()
         else:
             # niquests awaits a method, but not an object that has one
-            return self._signed(request, header, _AsyncCall(self._bearer).__call__)
+            return self._signed(request, header, _AsyncCall(self._bearer, request).__call__)
         # outside the except block: `raised` would become its context
         raise FAMILY.of(error)
 
@@ -175,10 +152,12 @@ class _Nothing:
 class _Call(_Nothing):
     """The response hook of one call, with at most one replay; all hops of a redirect share it."""
 
-    __slots__ = ("_bearer", "_spent")
+    __slots__ = ("_bearer", "_first", "_spent")
 
-    def __init__(self, bearer: Bearer[Response]) -> None:
+    def __init__(self, bearer: Bearer[Response], first: PreparedRequest) -> None:
         self._bearer = bearer
+        # weak: the request holds this hook, and a cycle would keep its body
+        self._first = weakref.ref(first)
         self._spent: set[bool] = set()
 
     def __call__(self, response: Response, **kwargs: Any) -> Response:
@@ -203,6 +182,9 @@ class _Call(_Nothing):
         return response
 
     def _steps(self, response: Response) -> _Steps:
+        if response.request is self._first():
+            # the caller has sent the same prepared request again, which is a new call
+            self._spent.clear()
         return settled(self._bearer, _CLIENT, response, self._spent)
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -268,11 +250,11 @@ class _Client:
             return None
         if not replay.rewind(request):
             return None
-        # a new one, so that `history` shows what was sent before
-        again = request.copy()
-        self.sign(again, header)
-        _take_cookies(again, response)
-        return again
+        # `history` shows what was sent before; the hops of a redirect are made of `request` itself
+        response.request = request.copy()
+        self.sign(request, header)
+        _take_cookies(request, response)
+        return request
 
 
 _CLIENT = _Client()
@@ -290,6 +272,10 @@ def _take_cookies(request: PreparedRequest, response: Response) -> None:
         return
     extract_cookies_to_jar(jar, response.request, response.raw)
     request.prepare_cookies(jar)
+
+
+def _is_ours(hook: object) -> bool:
+    return isinstance(getattr(hook, "__self__", hook), _Nothing)
 
 
 def _is_small(response: Response) -> bool:

@@ -77,7 +77,8 @@ outside a renewal, once per `recheck`.
                              tried once, and a taken lock ends the renewal BUSY. Otherwise the
                              renewal waits in slices of a second and loads the store between them,
                              since the holder may have saved a token. After half the manager's
-                             timeout it goes on without the lock (an exclusive grant never does):
+                             timeout, and up to a quarter more of that, it goes on without the lock
+                             (an exclusive grant never does):
                              the lock saves requests; correctness does not depend on it
     load each store          a token that a sibling has just saved makes the request unnecessary.
                              The far stores are loaded before a token of a near one is adopted: one

@@ -67,20 +67,27 @@ class ExclusiveRenewal(Renewal):
 
     def exchange(self) -> Steps[Result]:
         """Spend the refresh token, and save its successor."""
+        if self.known.login is None and not (yield from self._has_read_home()):
+            return (yield from self._not_sent("the store of the login could not be read"))
         login = self._login((yield OrderingTime()))
         if login is None or login.refresh_token is None:
             return (yield from self._without_login(login))
-        marked = yield from self._mark(login)
-        if not marked:
-            return (yield from self._not_sent("the login could not be saved before its use"))
-        if not (yield StillHeld(self._home)):
-            return (yield from self._not_sent("the lock of the login was lost"))
+        if obstacle := (yield from self._obstacle(login)):
+            return (yield from self._not_sent(obstacle))
         answer = yield from self._spend(login.refresh_token)
         if isinstance(answer, Token):
             return (yield from self._succeeded(login, answer))
         if answer.error != "invalid_grant":
             return (yield from self.failed(answer))
         return (yield from self._ended(login, answer))
+
+    def _obstacle(self, login: Login) -> Steps[str]:
+        """Mark `login`, and look at the lock once more; why it must not be spent, or nothing."""
+        if not (yield from self._mark(login)):
+            return "the login could not be saved before its use"
+        if not (yield StillHeld(self._home)):
+            return "the lock of the login was lost"
+        return ""
 
     def _spend(self, refresh_token: str) -> Steps[Token | TokenError]:
         """Post the refresh token, and post it again if the answer was lost.
@@ -202,6 +209,18 @@ class ExclusiveRenewal(Renewal):
         used = () if login is None else login.initials
         generation = next_generation(self.known, seconds)
         return Login(initial, generation, initials=(Initial(generation, digest_of(initial)), *used))
+
+    def _has_read_home(self) -> Steps[bool]:
+        """Whether the home has no login that is known here: a load that failed looks the same.
+
+        A save of nothing new writes nothing, and returns what the home holds.
+        """
+        joined = yield Save(self._home, self.known)
+        if joined is None:
+            return False
+        self._stored[self._home] = joined
+        self.known = join(self.known, joined)
+        return True
 
     def _older(self, login: Login) -> Login | None:
         """The login that the store holds, which lives, and which `login` is to replace."""

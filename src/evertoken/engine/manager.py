@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 from evertoken import mistakes
 from evertoken.core.policy import RefreshPolicy
@@ -43,6 +43,8 @@ else:
         for name in ("events", "engine.ending", "runtime.pool", "runtime.tasks")
     )
     home = lazy("evertoken.engine.home")
+
+T = TypeVar("T")
 
 
 class TokenManager:
@@ -91,8 +93,7 @@ class TokenManager:
     ) -> None:
         if getattr(grant, "exclusive", False) is True:
             home.check(grant, store)
-        if math.isnan(timeout) or timeout < 0:
-            raise ValueError(f"timeout must be a number of seconds >= 0, not {timeout!r}")
+        _checked(timeout)
         mistakes.require("grant", grant, "request")
         mistakes.require("policy", policy, "refresh_before")
         if store is not None:
@@ -176,7 +177,8 @@ class TokenManager:
 
         Tasks and threads wait for the same renewal, which runs in the thread pool of the process. A
         waiting task needs no thread, and cancelling it ends only its own wait. A manager belongs to
-        no event loop: any number of loops may share it.
+        no event loop: any number of loops may share it. Only the first call asks callables for the
+        user name, the client id and header fields in the loop's thread.
 
         ```python
         import asyncio
@@ -218,14 +220,17 @@ class TokenManager:
         return await tasks.run(self._obtaining(timeout))
 
     def _obtaining(self, timeout: float | None) -> Flow[Snapshot]:
+        self._keep()
+        seconds = self._seconds(timeout)
+        return (yield from self._loading(obtaining.obtain(self.renewer, clock.now(), seconds)))
+
+    def _loading(self, flow: Flow[T]) -> Flow[T]:
+        """Run `flow`, which loads modules at their first use: no descriptor may be left for one."""
         try:
-            self._keep()
-            came, seconds = clock.now(), self._seconds(timeout)
-            return (yield from obtaining.obtain(self.renewer, came, seconds))
+            return (yield from flow)
         except TokenError:
             raise
         except OSError as error:
-            # modules are loaded at their first use: no file descriptor may be left to read one
             raise self._unloadable(error) from None
 
     def _unloadable(self, error: OSError) -> TokenError:
@@ -237,12 +242,14 @@ class TokenManager:
     def refresh(self, *, timeout: float | None = None) -> Token:
         """Renew now, even if the token is fresh, and even after a refusal.
 
-        If a renewal is already running, this waits for that one.
+        If a renewal is already running, this waits for that one, and asks itself if that one only
+        adopted a token.
 
         Raises:
             TokenError: as `token()` does.
         """
-        return waiters.run(obtaining.refresh(self.renewer, clock.now(), self._seconds(timeout)))
+        flow = obtaining.refresh(self.renewer, clock.now(), self._seconds(timeout))
+        return waiters.run(self._loading(flow))
 
     @discreet
     def replacement(self, rejected: str, *, timeout: float | None = None) -> str | None:
@@ -267,7 +274,9 @@ class TokenManager:
     def replacement_flow(self, rejected: str, *, timeout: float | None = None) -> Flow[str | None]:
         """Like `replacement`, for the auth of an HTTP client; see `header_flow`."""
         seconds = self._seconds(timeout)
-        return obtaining.replace(self.renewer, rejected, clock.now(), seconds, self._may_replace)
+        return self._loading(
+            obtaining.replace(self.renewer, rejected, clock.now(), seconds, self._may_replace)
+        )
 
     def invalidate(self, token: Token) -> None:
         """Drop `token` here and in the stores: the next call renews. A newer token stays."""
@@ -307,7 +316,8 @@ class TokenManager:
         """Wait for the renewal in flight, if there is one. For a process that ends soon.
 
         Returns:
-            Its error; None if it brought a token, or if there is no renewal.
+            Its error; None if it brought a token, was abandoned or found another process busy, or
+            if there is no renewal.
         """
         renewal = self.renewer.in_flight
         if renewal is None:
@@ -369,4 +379,10 @@ class TokenManager:
         return memory.claim(key, seconds=obtaining.REPLACEMENT_PERIOD)
 
     def _seconds(self, timeout: float | None) -> float:
-        return self.timeout if timeout is None else timeout
+        return self.timeout if timeout is None else _checked(timeout)
+
+
+def _checked(timeout: float) -> float:
+    if math.isnan(timeout) or timeout < 0:
+        raise ValueError(f"timeout must be a number of seconds >= 0, not {timeout!r}")
+    return timeout

@@ -64,7 +64,7 @@ def obtain(renewer: Renewer, came: Instant, timeout: float) -> Flow[Snapshot]:
 
 
 def refresh(renewer: Renewer, came: Instant, timeout: float) -> Flow[Token]:
-    """A token requested after `came`, despite any back-off or refusal.
+    """A token of a grant that ended after `came`, despite any back-off or refusal.
 
     Raises:
         TokenError: as `TokenManager.token` says.
@@ -109,7 +109,9 @@ def replace(
     elif renewal := renewer.replace_rejected(rejected, came, may_replace):
         published = yield from renewal.waiting(until=came.boot + timeout)
         if published is None:
-            header = (yield from obtain(renewer, clock.now(), timeout)).header
+            now = clock.now()
+            left = max(0.0, came.boot + timeout - now.boot)
+            header = (yield from obtain(renewer, now, left)).header
         else:
             _raise(_error_of(published.result))
             header = published.snapshot.header

@@ -106,8 +106,13 @@ class Scheduler:
 
     def _submit(self, kept: weakref.ref[Refreshable]) -> None:
         alive = kept()
-        if alive is not None:
-            pool.submit(pool.Task(functools.partial(self._refresh, kept), alive.resource))
+        if alive is None:
+            return
+        task = pool.Task(functools.partial(self._refresh, kept), alive.resource)
+        pool.submit(task)
+        if task.refused:
+            # no thread can be started now; the manager is not checked by anything else
+            self._plan(kept, clock.since_boot() + PAUSE)
 
     def _refresh(self, kept: weakref.ref[Refreshable]) -> None:
         alive = kept()

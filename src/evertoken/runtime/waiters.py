@@ -51,9 +51,10 @@ class Waiters:
         mine.acquire()
         self.add(mine.release)
         # checked only now: a change before the line above notified nobody
-        if ready():
-            return True
-        mine.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
+        if not ready():
+            mine.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
+        # a renewal that hangs would otherwise collect the lock of every wait that timed out
+        self.remove(mine.release)
         return ready()
 
 

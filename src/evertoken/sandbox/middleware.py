@@ -40,6 +40,8 @@ def count_calls(
 
 def _count(request: HttpRequest, response: HttpResponse, *, seconds: float) -> None:
     succeeded = response.status_code == HTTPStatus.OK
+    if request.method == "OPTIONS":
+        return
     if request.path == "/oauth/token/":
         if succeeded:
             counters.granted(request.POST["grant_type"], seconds=seconds)

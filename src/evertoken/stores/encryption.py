@@ -40,8 +40,9 @@ class Plain:
 class Sealed:
     """Encrypts and authenticates with Fernet (AES-128-CBC with HMAC-SHA256).
 
-    The first key encrypts; every key decrypts. To rotate, put the new key first, and drop the old
-    one once the last token sealed with it has expired.
+    The first key encrypts; every key decrypts. To rotate, add the new key as the last one in
+    every process, then put it first, and drop the old one once the last token sealed with it has
+    expired.
 
     Raises:
         ValueError: there is no key, or one is not a Fernet key. The error does not show the key.

@@ -105,7 +105,8 @@ class FileStore:
 
         Returns:
             The entry that the file holds afterwards. None if the file could not be written, is
-            locked by another process for too long, or has a newer schema.
+            locked by another process for too long, has a newer schema, or is not readable and may
+            hold a newer login.
         """
         with self._locked(self._path_of(key, ".save"), SAVE_TIMEOUT) as lock:
             if lock.hold is Hold.BUSY:
@@ -114,7 +115,7 @@ class FileStore:
                 )
                 return None
             found = self._read(key)
-            if found is Flaw.NEWER:
+            if found is Flaw.NEWER or self._hides_login(key, found, entry):
                 return None
             held = found if isinstance(found, Entry) else NOTHING
             joined = join_at(held, entry, clock.now().wall)
@@ -198,6 +199,11 @@ class FileStore:
         if data is None:
             return Flaw.SEALED
         return decode(data, key, boot=clock.boot_id(), wall=clock.now().wall)
+
+    def _hides_login(self, key: TokenKey, found: Entry | Flaw | None, entry: Entry) -> bool:
+        """Whether the file may hold a newer login than `entry`, but cannot be read."""
+        unreadable = found is None and self._troubles.get(self._path_of(key, ".json")) is not None
+        return entry.login is not None and (unreadable or found is Flaw.SEALED)
 
     def _write(self, key: TokenKey, entry: Entry, *, alone: bool) -> bool:
         """Replace the file; returns whether that succeeded."""

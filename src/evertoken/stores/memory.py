@@ -96,6 +96,11 @@ class MemoryStore:
             if held:
                 lock.release()
 
+    def identities(self) -> tuple[TokenKey, ...]:
+        """The identities that have an entry."""
+        with self._guard:
+            return () if self._entries is None else tuple(self._entries)
+
     def claim(self, key: TokenKey, *, seconds: float) -> bool:
         """Claim `key` for `seconds`. False if it is claimed already."""
         with self._guard:

@@ -133,7 +133,7 @@ class RedisStore:
         self._codec = codec(encryption_key)
         self._server = _server(client, timeout=timeout)
         self.lease = lease
-        self._locks = Locks(self._server, lease=lease)
+        self._locks = Locks(self._server, lease=lease, timeout=timeout)
         self._logged = Once()
         self.ahead: float = 0.0
         self._flaws: LRU[str] = LRU(MAX_FLAWED)
@@ -154,12 +154,14 @@ class RedisStore:
 
         Returns:
             The stored entry, on this machine's clock. None if the server does not answer or
-            refuses, if other processes kept saving in between, or if the stored schema is newer.
+            refuses, if other processes kept saving in between, if the stored schema is newer, or
+            if no encryption key opens an entry that may hold a newer login.
         """
         for _ in range(TRIES):
             stored = self._read(key)
             found = None if stored is None else self._opened(key, stored)
-            if stored is None or found is Flaw.NEWER:
+            # one that another key opens may hold a newer login
+            if stored is None or found is Flaw.NEWER or (found is Flaw.SEALED and entry.login):
                 return None
             held = found if isinstance(found, Entry) else NOTHING
             joined = join_at(held, stored.reading.to_server(entry), stored.reading.server)
@@ -181,7 +183,7 @@ class RedisStore:
         return self._locks.held(self._name(key, "lock"), timeout=timeout)
 
     def still_held(self, key: TokenKey) -> bool:
-        """Whether the lock taken here is still held. Asks the server."""
+        """Whether the lock taken here is still held. Asks the server; its lease begins anew."""
         return self._locks.still_held(self._name(key, "lock"))
 
     def entry_name(self, key: TokenKey) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from redis import ConnectionPool, Redis, RedisCluster, RedisError, ResponseError, SSLConnection
+from redis import (
+    ConnectionPool,
+    ReadOnlyError,
+    Redis,
+    RedisCluster,
+    RedisError,
+    ResponseError,
+    SSLConnection,
+)
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.maint_notifications import MaintNotificationsConfig
@@ -78,12 +86,23 @@ class Server:
 
     def ask(self, purpose: str, *command: str | bytes | int) -> object | NoAnswer:
         """The answer to `command`; `purpose` names it when a refusal is logged."""
-        return self._breaker.call(purpose, lambda: self._connected().execute_command(*command))
+        return self._breaker.call(purpose, lambda: self._executed(command))
 
     @property
     def trouble(self) -> str | None:
         """Why the server is not used at present, without secrets; None if it is used."""
         return self._breaker.trouble
+
+    def _executed(self, command: tuple[str | bytes | int, ...]) -> object:
+        try:
+            return self._connected().execute_command(*command)
+        except ResponseError as error:
+            # an error of a script has it in its text
+            if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
+                # A master that became a replica keeps its connections: only a new one finds the
+                # master to which its name leads now.
+                self._client = None
+            raise
 
     def _connected(self) -> Client:
         # inside a bounded call, since a cluster client discovers the cluster when it is made

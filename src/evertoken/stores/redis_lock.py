@@ -25,8 +25,11 @@ FIRST_POLL = 0.05
 LONGEST_POLL = 1.0
 """Seconds up to which the interval grows: 10,000 waiters try at most 10,000 times a second."""
 
-SAME_WAIT = 3.0
-"""Seconds between two tries of one wait: at most the longest poll with jitter, and an answer."""
+SAME_WAIT = 2.0
+"""Seconds, beside two answers of the server, after which a try begins a new wait.
+
+Within a wait at most one pause, one load and one try lie between two tries.
+"""
 
 MAX_WAITED_FOR = 1024
 """The number of locks whose interval is remembered; any other starts at `FIRST_POLL`."""
@@ -38,6 +41,13 @@ _LOCK = """
 local set = redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
 if set then return set end
 return redis.call('PTTL', KEYS[1])
+"""
+
+_PROLONG = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+    return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return 0
 """
 
 _UNLOCK = """
@@ -66,9 +76,10 @@ class Locks:
     `MAX_UNSETTLED`, the oldest is left to its lease.
     """
 
-    def __init__(self, server: Server, *, lease: float) -> None:
+    def __init__(self, server: Server, *, lease: float, timeout: float) -> None:
         self._server = server
-        self._lease = lease
+        self._lease = max(1, int(lease * 1000))
+        self._same_wait = SAME_WAIT + 2 * timeout
         self._unsettled: LRU[_Claim] = LRU(MAX_UNSETTLED)
         self._held: dict[str, _Claim] = {}
         self._polls: LRU[tuple[float, float]] = LRU(MAX_WAITED_FOR)
@@ -100,11 +111,14 @@ class Locks:
                 self._release(claim)
 
     def still_held(self, name: str) -> bool:
-        """Whether the lock in the key `name`, taken here, is still held."""
+        """Whether the lock in the key `name`, taken here, is still held. Its lease begins anew.
+
+        So a request that is sent now has the whole lease, whatever came before it.
+        """
         claim = self._held.get(name)
         if claim is None:
             return False
-        return self._server.ask("lock", "GET", name) == claim.value.encode()
+        return self._server.ask("lock", "EVAL", _PROLONG, 1, name, claim.value, self._lease) == 1
 
     def settle(self) -> None:
         """Release locks that a command without an answer may have taken."""
@@ -130,8 +144,7 @@ class Locks:
 
     def _try(self, claim: _Claim) -> bool | NoAnswer:
         claim.maybe_held = True
-        lease = max(1, int(self._lease * 1000))
-        answer = self._server.ask("lock", "EVAL", _LOCK, 1, claim.name, claim.value, lease)
+        answer = self._server.ask("lock", "EVAL", _LOCK, 1, claim.name, claim.value, self._lease)
         if isinstance(answer, NoAnswer):
             claim.maybe_held = answer is NoAnswer.UNANSWERED
             return answer
@@ -150,7 +163,7 @@ class Locks:
         """The pause until a waiter's next try; it keeps growing across the calls of one wait."""
         now = clock.since_boot()
         pause, at = self._polls.get(name) or (FIRST_POLL, now)
-        if now - at > SAME_WAIT:
+        if now - at > self._same_wait:
             # Otherwise a process that only ever waits for others would wait longer each time.
             pause = FIRST_POLL
         self._polls.put(name, (min(pause * 1.5, LONGEST_POLL), now))
@@ -161,7 +174,8 @@ class Locks:
         """Release it now, or once the server answers again. Returns whether it answered."""
         self._unsettled.put(claim.value, claim)
         answer = self._server.ask("unlock", "EVAL", _UNLOCK, 1, claim.name, claim.value)
-        if answer in {NoAnswer.NOT_SENT, NoAnswer.UNANSWERED}:
+        # a server that refuses (a replica, a full disk) may accept it soon; the lease ends it else
+        if isinstance(answer, NoAnswer):
             return False
         self._unsettled.pop(claim.value)
         return True

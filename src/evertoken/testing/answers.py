@@ -91,7 +91,7 @@ class Answer:
         status: the HTTP status.
         headers: a mapping, or pairs if a field is repeated; encoded in latin-1. `repr` shows only
             their names. A mapping with a value that is not text cannot be header fields: it is the
-            body, as `Answer.json` sends it.
+            body, as `Answer.json` sends it. A document whose values are all text needs that.
         body: the bytes to send. Not shown by `repr`.
 
     Raises:

@@ -28,17 +28,23 @@ class Gate:
             if self._changed.wait_for(lambda: self._closed, seconds):
                 raise ClosedError
 
-    def hold(self) -> None:
-        """Wait for the next release.
+    @property
+    def releases(self) -> int:
+        """The number of releases so far."""
+        with self._changed:
+            return self._releases
+
+    def hold(self, releases: int) -> None:
+        """Wait for a release after the first `releases`.
 
         Raises:
             ClosedError: the gate was closed.
         """
         with self._changed:
-            before = self._releases
-            self._held += 1
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._closed or self._releases > before)
+            if self._releases == releases:
+                self._held += 1
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._closed or self._releases > releases)
             if self._closed:
                 raise ClosedError
 

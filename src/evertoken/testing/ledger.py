@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import string
 import threading
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -134,12 +135,14 @@ class Ledger:
             pair = self._pairs.get(token)
             if pair is not None:
                 self._live -= {pair.access, pair.refresh}
+                self._end_grace(each for each in self._pairs.values() if each.family == pair.family)
             return pair is not None
 
     def revoke_all(self) -> None:
         """End every token."""
         with self._lock:
             self._live.clear()
+            self._end_grace(self._pairs.values())
 
     def expire_all(self) -> None:
         """End every access token; refresh tokens stay valid."""
@@ -149,6 +152,11 @@ class Ledger:
     def _in_grace(self, refresh: str, grace: float) -> bool:
         since = self._spent.get(refresh)
         return since is not None and self._clock() - since < grace
+
+    def _end_grace(self, pairs: Iterable[Pair]) -> None:
+        """Take no replaced refresh token of `pairs` any more; a use of one still counts."""
+        for refresh in {each.refresh for each in pairs} & self._spent.keys():
+            self._spent[refresh] = -math.inf
 
     def _note_reuse(self, pair: Pair, *, protected: bool) -> None:
         self._reuses += pair.refresh in self._spent

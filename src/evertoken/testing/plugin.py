@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from evertoken.testing.server import TokenServer
 
 
+# a failed rule shows the values that it compared; by itself pytest would not do that for a clone
+pytest.register_assert_rewrite(
+    "evertoken.testing.grant_contract", "evertoken.testing.store_contract"
+)
+
+
 class FrozenTimeManager(NamedTuple):
     """A manager, and control over the wall clock that it and the server read.
 

@@ -203,8 +203,10 @@ def _refresh_grant(settings: Settings, ledger: Ledger, request: Recorded) -> Ans
 def _client_grant(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:
     """Without a refresh token (RFC 6749 section 4.4.3)."""
     scope, objection = _scope_wanted(settings, request)
+    if objection is not None:
+        return objection
     pair = ledger.issue(scope, _lifetime(settings.expires_in))
-    return objection or _granted(settings, pair, refreshable=False)
+    return _granted(settings, pair, refreshable=False)
 
 
 def _device_grant(settings: Settings, ledger: Ledger, request: Recorded) -> Answer:

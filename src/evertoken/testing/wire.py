@@ -147,11 +147,13 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:  # an invalid URL or Content-Length
             self.send_error(HTTPStatus.BAD_REQUEST)
             return
+        # before the script is read: a release in between is meant for this request, too
+        releases = self.server.gate.releases
         for step in self.server.respond(request):
             if isinstance(step, HangUp):
                 self._hang_up(reset=step.reset)
                 break
-            self._perform(step)
+            self._perform(step, releases)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base's name
         """Log nothing: a request line may contain a secret."""
@@ -171,11 +173,11 @@ class _Handler(BaseHTTPRequestHandler):
             at=self.server.clock(),
         )
 
-    def _perform(self, step: Head | Body | Pause | Hold) -> None:
+    def _perform(self, step: Head | Body | Pause | Hold, releases: int) -> None:
         if isinstance(step, Pause):
             self.server.gate.pause(step.seconds)
         elif isinstance(step, Hold):
-            self.server.gate.hold()
+            self.server.gate.hold(releases)
         elif isinstance(step, Head) or self.command != "HEAD":
             self.wfile.write(step.data)
 

@@ -31,10 +31,13 @@ def execute(account: Account, *, command: tuple[str, ...]) -> None:
     # not for `--help`
     from evertoken.cli.obtain import obtain  # noqa: PLC0415  not for --help
     from evertoken.cli.settings import SECRET_VARIABLES  # noqa: PLC0415  likewise
+    from evertoken.runtime import reports  # noqa: PLC0415  likewise
 
     kept = {name: it for name, it in os.environ.items() if name not in SECRET_VARIABLES}
     environment = {**kept, VARIABLE: obtain(account).value}
     sys.stdout.flush()
+    # the program replaces this one, and records that are still queued with it
+    reports.catch_up(options.REPORT_WAIT)
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606  no shell is the point
     except FileNotFoundError:

@@ -39,7 +39,8 @@ def login(account: Account, *, plain_keyring: bool, device: bool, client_credent
     """
     if device and client_credentials:
         raise click.UsageError("--device and --client-credentials exclude each other")
-    way = "refresh_token" if device else "client_credentials" if client_credentials else "password"
+    # without either, as the profile says: somebody may log in again
+    way = "refresh_token" if device else "client_credentials" if client_credentials else None
     from evertoken.cli.enrolment import enrol  # noqa: PLC0415  not for --help
 
     enrol(account, plain_keyring=plain_keyring, way=way)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evertoken.cli import options
-from evertoken.cli.exits import Command
+from evertoken.cli.exits import Command, Failed
 
 if TYPE_CHECKING:
     from evertoken.cli.account import Account
@@ -28,6 +28,9 @@ def revoke(account: Account, *, as_json: bool) -> None:
     known = entry is not None and (
         entry.token is not None or (login is not None and login.refresh_token is not None)
     )
+    if not known and (trouble := account.store.trouble(account.key)):
+        # there may be a token that cannot be read
+        raise Failed(trouble)
     if known:
         account.manager(password=False).revoke()
     if as_json:

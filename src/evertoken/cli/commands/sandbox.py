@@ -85,5 +85,8 @@ def _per_minute(limit: str | None) -> int | None:
         return None
     number = limit.removesuffix("/min")
     if not number.isdecimal():
-        raise click.BadParameter(f"{limit!r} is not a number of calls a minute, such as 100/min")
+        raise click.BadParameter(
+            f"{limit!r} is not a number of calls a minute, such as 100/min",
+            param_hint="--rate-limit",
+        )
     return int(number)

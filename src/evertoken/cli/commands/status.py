@@ -23,7 +23,8 @@ def status(account: Account, *, as_json: bool, every: bool) -> None:
     With --all, or if no account is configured, show every account in the token folder. No request
     is sent and no credentials are needed.
 
-    Exit status: 0 with a usable token, 3 without one, 4 if the credentials were refused.
+    Exit status: 0 with a usable token, 3 without one, 4 if the credentials were refused. With
+    several accounts 0 means that all have one.
     """
     # not for `--help`
     from evertoken.cli.listing import Listing  # noqa: PLC0415  as said
