@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,13 +21,16 @@ from evertoken import (
     Token,
     TokenManager,
 )
+from evertoken.core.hold import Hold
 from evertoken.events import RenewalFailed, TokenRenewed
 from evertoken.runtime import clock, process
 from support.fleet import CountingGrant, eventually, held, in_threads, sibling
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from evertoken import TokenKey
     from evertoken.events import Event
 
 SHORT = 4.0
@@ -514,3 +519,42 @@ def test_a_managers_repr_names_its_grant_and_its_state() -> None:
     manager = sibling(CountingGrant())
     assert repr(manager).startswith("<TokenManager of ")
     assert repr(manager).endswith(": none>")
+
+
+class BusyAtFirst(MemoryStore):
+    """A store whose lock another process holds, until it is asked a second time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.gate = threading.Event(), threading.Event()
+
+    @contextlib.contextmanager
+    def lock(self, key: TokenKey, *, timeout: float) -> Iterator[Hold]:
+        if self.asked.is_set():
+            with super().lock(key, timeout=timeout) as hold:
+                yield hold
+        else:
+            self.asked.set()
+            assert self.gate.wait(20)
+            yield Hold.BUSY
+
+
+def test_a_401_that_meets_a_renewal_which_finds_another_process_busy_is_still_replaced() -> None:
+    grant, store = CountingGrant(lifetime=SHORT), BusyAtFirst()
+    store.asked.set()
+    policy = RefreshPolicy(refresh_before=SHORT, jitter=0.0)
+    manager = TokenManager(grant, store=store, memory=MemoryStore(), policy=policy)
+    rejected = manager.header()
+    eventually(lambda: manager.status().state == "stale")
+    store.asked.clear()
+    assert manager.header() == rejected, "a renewal in the background begins"
+    assert store.asked.wait(20)
+
+    with ThreadPoolExecutor() as threads:
+        replacement = threads.submit(manager.replacement, rejected)
+        renewal = manager.renewer.in_flight
+        assert renewal is not None
+        eventually(lambda: renewal._task.waiters._releases)
+        store.gate.set()
+        assert replacement.result(20) not in {None, rejected}
+    assert grant.requests == 2

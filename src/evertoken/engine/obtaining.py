@@ -106,20 +106,33 @@ def replace(
     found = yield from polling.poll_now(renewer, came)
     if found.header != rejected:
         header = (yield from obtain(renewer, came, timeout)).header
-    elif renewal := renewer.replace_rejected(rejected, came, may_replace):
+    else:
+        header = yield from _replaced(renewer, rejected, came, timeout, may_replace)
+    return header if header not in {"", rejected} else None
+
+
+def _replaced(
+    renewer: Renewer,
+    rejected: str,
+    came: Instant,
+    timeout: float,
+    may_replace: Callable[[TokenKey], bool],
+) -> Flow[str]:
+    """The header after a renewal; `rejected` itself, or empty, if that brought none."""
+    while renewal := renewer.replace_rejected(rejected, came, may_replace):
         published = yield from renewal.waiting(until=came.boot + timeout)
         if published is None:
             now = clock.now()
             left = max(0.0, came.boot + timeout - now.boot)
-            header = (yield from obtain(renewer, now, left)).header
-        else:
-            _raise(_error_of(published.result))
-            header = published.snapshot.header
-    else:
-        header = renewer.snapshot.header
-        if header == rejected:
-            renewer.report_rejection(came, REPLACEMENT_PERIOD)
-    return header if header not in {"", rejected} else None
+            return (yield from obtain(renewer, now, left)).header
+        _raise(_error_of(published.result))
+        # one in the background that found another process busy has replaced nothing: ask again
+        if not published.result.blocked:
+            return published.snapshot.header
+    header = renewer.snapshot.header
+    if header == rejected:
+        renewer.report_rejection(came, REPLACEMENT_PERIOD)
+    return header
 
 
 def _remembered(snapshot: Snapshot) -> TokenError:

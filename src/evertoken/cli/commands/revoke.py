@@ -28,9 +28,9 @@ def revoke(account: Account, *, as_json: bool) -> None:
     known = entry is not None and (
         entry.token is not None or (login is not None and login.refresh_token is not None)
     )
-    if not known and (trouble := account.store.trouble(account.key)):
-        # there may be a token that cannot be read
-        raise Failed(trouble)
+    if not known and account.store.trouble(account.key):
+        # the store's warning says why
+        raise Failed("nothing was revoked: there may be a token, but its file cannot be read")
     if known:
         account.manager(password=False).revoke()
     if as_json:
