@@ -39,7 +39,7 @@ ENVIRONMENT = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTEC
 
 
 class Scale(enum.Enum):
-    """How long a run may take: seconds, 3 minutes, 30 minutes."""
+    """How long a run may take: a minute, 15 minutes, 75 minutes."""
 
     SMOKE = 0
     QUICK = 1
@@ -183,7 +183,7 @@ def options(description: str) -> argparse.ArgumentParser:
     """The options that every benchmark takes."""
     parser = argparse.ArgumentParser(description=description)
     scale = parser.add_mutually_exclusive_group()
-    for name, text in (("quick", "under 3 minutes"), ("smoke", "seconds: checks, no figures")):
+    for name, text in (("quick", "15 minutes"), ("smoke", "a minute: checks, no figures")):
         scale.add_argument(
             f"--{name}",
             dest="scale",
