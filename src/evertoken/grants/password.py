@@ -47,7 +47,8 @@ class PasswordGrant(EndpointGrant):
         headers: further header fields, text or callables, for the revocation endpoint too. All but
             `User-Agent`, `Accept` and `Accept-Language` are a part of the identity (a tenant), and
             count as secrets (an API key): no error repeats them, and as text they do not pickle.
-        revoke_url: the revocation endpoint; None: `revoke()` only forgets.
+        revoke_url: the revocation endpoint; None: `revoke()` forgets the token here, and raises
+            `RevocationFailed`.
         client_auth: `"body"`, `"basic"` for HTTP Basic with form-encoded credentials (RFC 6749
             section 2.3.1), or `"basic-raw"` for HTTP Basic with them as they are, which many
             servers want. They differ if an id or secret has other characters than letters, digits
