@@ -1,7 +1,7 @@
 """What every store does: the specification of `ports.TokenStore`.
 
 Times are those of the real clocks, since stores read them. A store may move them by what an answer
-of its medium takes, so they are compared to the second.
+of its medium takes, so they may differ by five seconds.
 """
 
 from __future__ import annotations

@@ -113,10 +113,10 @@ def times(entry: Entry) -> list[float]:
 
 
 def assert_same(found: Entry | None, expected: Entry) -> None:
-    """Check that `found` equals `expected`, with times within a second."""
+    """Check that `found` equals `expected`, with times within five seconds."""
     assert found is not None
     assert content(timeless(found)) == content(timeless(expected))
-    assert times(found) == pytest.approx(times(expected), abs=1.0)
+    assert times(found) == pytest.approx(times(expected), abs=5.0)
 
 
 def token_in(store: TokenStore, key: TokenKey = KEY) -> str | None:
