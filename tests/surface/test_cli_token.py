@@ -856,7 +856,9 @@ class TestOtherGrants:
     def test_a_device_s_public_client_has_no_secret_in_a_keyring(self, shell: Shell) -> None:
         shell.profile('[default]\ngrant = "refresh_token"\nkeyring = true\n')
         shell.server.client_secret = ""
+        (shell.home / "filed.py").write_text(KEYRING)
         none = {"SQUADRUN_CLIENT_SECRET": "", "SQUADRUN_PASSWORD": ""}
+        none["PYTHON_KEYRING_BACKEND"] = "filed.Keyring"
         with running("login", "--device", **{**shell.variables, **none}) as process:
             shell.server.device_endpoint.wait_for_requests(1, timeout=LONGEST)
             (asked,) = shell.server.device_endpoint.requests
@@ -1354,3 +1356,11 @@ def test_a_secret_that_cannot_be_read_is_told_while_the_token_lasts(shell: Shell
     )
     # nobody misses one that was never configured
     assert shell("token", SQUADRUN_PASSWORD="", SQUADRUN_CLIENT_SECRET="").stderr == ""
+
+
+def test_a_locked_keyring_does_not_turn_a_client_into_a_public_one(shell: Shell) -> None:
+    shell.profile('[default]\ngrant = "refresh_token"\nkeyring = true\n')
+    said = complaint(shell("token", SQUADRUN_CLIENT_SECRET=""))
+
+    assert said.startswith("Error: no client_secret: no usable keyring was found on this system; ")
+    assert shell.server.requests == ()

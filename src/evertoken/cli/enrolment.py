@@ -45,9 +45,11 @@ def enrol(account: Account, *, plain_keyring: bool, way: str | None = None) -> N
     account = replace(account, settings=replace(account.settings, grant=way))
     _require_terminal(account.settings)
     settings = _identified(account)
-    optional = {"client_secret"} if secrets.has(settings, "client_secret") else set()
-    wanted = optional.union(settings.needed)
-    values = {name: _secret(settings, name) for name in SECRET if name in wanted}
+    # the client of a refresh token may be a public one
+    wanted = settings.needed
+    if not wanted and secrets.has(settings, "client_secret"):
+        wanted = ("client_secret",)
+    values = {name: _secret(settings, name) for name in wanted}
     homeless = {name: value for name, value in values.items() if not _has_home(settings, name)}
     file = _plain_file() if homeless else None
     declined = "" if file is None or plain_keyring else _declined(file)

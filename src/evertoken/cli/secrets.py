@@ -56,14 +56,16 @@ def unset(settings: Settings, *, ask: bool) -> tuple[str, ...]:
 
 
 def has(settings: Settings, name: str) -> bool:
-    """Whether a setting gives the secret; one that is to be in the keyring has to be there."""
+    """Whether a setting gives the secret, or the keyring that a profile names has it.
+
+    Raises:
+        Unusable: the keyring cannot tell. A locked one must not turn the client into a public one,
+            which the server would refuse.
+    """
     source = settings.secrets.get(name)
     if source is None or source.kind is not Kind.KEYRING:
         return source is not None
-    try:
-        return bool(_stored(settings, name))
-    except Unusable:
-        return False
+    return bool(_stored(settings, name))
 
 
 def prompt(name: str) -> str:
@@ -152,18 +154,18 @@ def _first_line(name: str, text: str) -> str:
 
 
 def _of_keyring(settings: Settings, name: str) -> str:
-    try:
-        value = _stored(settings, name)
-    except Unusable as error:
-        raise Unusable(f"no {name}: {error.message}; {_elsewhere(name)}") from None
+    value = _stored(settings, name)
     if not value:
         raise Unusable(f"no {name} in the keyring: run `evertoken login`")
     return value
 
 
 def _stored(settings: Settings, name: str) -> str | None:
-    with _keyring() as keyring:
-        value: str | None = keyring.get_password(*_place(settings, name))
+    try:
+        with _keyring() as keyring:
+            value: str | None = keyring.get_password(*_place(settings, name))
+    except Unusable as error:
+        raise Unusable(f"no {name}: {error.message}; {_elsewhere(name)}") from None
     return value
 
 

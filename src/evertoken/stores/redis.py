@@ -183,7 +183,7 @@ class RedisStore:
         return self._locks.held(self._name(key, "lock"), timeout=timeout)
 
     def still_held(self, key: TokenKey) -> bool:
-        """Whether the lock taken here is still held. Asks the server; its lease begins anew."""
+        """Ask the server whether the lock taken here is still held, and renew its lease."""
         return self._locks.still_held(self._name(key, "lock"))
 
     def entry_name(self, key: TokenKey) -> str:

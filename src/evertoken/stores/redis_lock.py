@@ -111,9 +111,9 @@ class Locks:
                 self._release(claim)
 
     def still_held(self, name: str) -> bool:
-        """Whether the lock in the key `name`, taken here, is still held. Its lease begins anew.
+        """Whether the lock in the key `name`, taken here, is still held; renews its lease.
 
-        So a request that is sent now has the whole lease, whatever came before it.
+        A request that is sent now therefore has the whole lease.
         """
         claim = self._held.get(name)
         if claim is None:
