@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from evertoken.core import renewal
 from evertoken.runtime import reports
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def soak(request: pytest.FixtureRequest) -> bool:
     """Whether to make the long run."""
     return bool(request.config.getoption("--soak"))
+
+
+@pytest.fixture
+def no_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace a token at once, not a second after its grant."""
+    monkeypatch.setattr(renewal, "GRANT_FLOOR", 0.0)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def bare_environment(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    no_floor: None,  # noqa: ARG001  for its effect
+) -> None:
     """Remove the proxies, CA bundle and `.netrc` of the user who runs the tests."""
     clear_environment(monkeypatch, tmp_path)
     if find_spec("niquests") is not None:

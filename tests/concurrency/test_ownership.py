@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from evertoken.ports import TokenStore
     from evertoken.testing import TokenServer
 
+pytestmark = pytest.mark.usefixtures("no_floor")
+
 WRONG = {
     "password": {"password": "a guess"},
     "client secret": {"client_secret": "a guess"},

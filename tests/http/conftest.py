@@ -9,7 +9,6 @@ import requests
 import trustme
 
 from evertoken import BearerAuth
-from evertoken.core import renewal
 from support.http_clients import Authority, clear_environment, manager_of
 
 if TYPE_CHECKING:
@@ -21,15 +20,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def bare_environment(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    no_floor: None,  # noqa: ARG001  for its effect
+) -> None:
     """Remove the proxies, CA bundle and `.netrc` of the user who runs the tests."""
     clear_environment(monkeypatch, tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def no_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace a token that expires soon at once, not a second after its grant."""
-    monkeypatch.setattr(renewal, "GRANT_FLOOR", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import ssl
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from evertoken import TokenManager
 
 TIMEOUT = 20
+
+# one for all clients: each of its own would load the certificates, in 0.2 s
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Call(NamedTuple):
@@ -208,7 +212,9 @@ class Httpx(AnyClient):
 
     def sent(self, auth: Any, call: Call) -> Reply:
         content = parts(call.body) if call.stream else call.body
-        with self.module.Client(auth=auth, timeout=TIMEOUT, follow_redirects=True) as client:
+        with self.module.Client(
+            auth=auth, timeout=TIMEOUT, verify=TLS, follow_redirects=True
+        ) as client:
             answer = client.request(
                 call.method, call.url, content=content, files=call.files, headers=call.headers
             )
@@ -216,7 +222,7 @@ class Httpx(AnyClient):
 
     def status_of_stream(self, auth: Any, url: str) -> int:
         with (
-            self.module.Client(auth=auth, timeout=TIMEOUT) as client,
+            self.module.Client(auth=auth, timeout=TIMEOUT, verify=TLS) as client,
             client.stream("GET", url) as answer,
         ):
             status: int = answer.status_code
@@ -238,7 +244,9 @@ class AsyncHttpx(Httpx):
 
     async def sent_in_task(self, auth: Any, call: Call) -> Reply:
         content = async_parts(call.body) if call.stream else call.body
-        client = self.module.AsyncClient(auth=auth, timeout=TIMEOUT, follow_redirects=True)
+        client = self.module.AsyncClient(
+            auth=auth, timeout=TIMEOUT, verify=TLS, follow_redirects=True
+        )
         async with client:
             answer = await client.request(
                 call.method, call.url, content=content, files=call.files, headers=call.headers
@@ -248,7 +256,7 @@ class AsyncHttpx(Httpx):
     def status_of_stream(self, auth: Any, url: str) -> int:
         async def status() -> int:
             async with (
-                self.module.AsyncClient(auth=auth, timeout=TIMEOUT) as client,
+                self.module.AsyncClient(auth=auth, timeout=TIMEOUT, verify=TLS) as client,
                 client.stream("GET", url) as answer,
             ):
                 status: int = answer.status_code
