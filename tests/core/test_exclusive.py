@@ -202,7 +202,7 @@ def lost(world: Script) -> None:
     ("trouble", "reason"),
     [
         (busy, "another process holds the lock of the login"),
-        (absent, "does not support locking"),
+        (absent, "has no lock: it does not answer, or supports none"),
         (broken, "could not be saved"),
         (lost, "the lock of the login was lost"),
     ],

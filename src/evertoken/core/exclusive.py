@@ -54,9 +54,10 @@ class ExclusiveRenewal(Renewal):
         return self.plan.stores - 1
 
     def locked(self, store: int, hold: Hold) -> Steps[Result | None]:
-        """Stop if the home does not support locking."""
+        """Stop if the home has no lock."""
         if store == self._home and hold is Hold.ABSENT:
-            return (yield from self._not_sent("the store of the login does not support locking"))
+            obstacle = "the store of the login has no lock: it does not answer, or supports none"
+            return (yield from self._not_sent(obstacle))
         return None
 
     def not_locked(self, store: int) -> Steps[Result | None]:
