@@ -50,14 +50,15 @@ def circumstances(peers: Iterable[Peer], before: Load) -> dict[str, str]:
     packages = sorted({name for peer in peers for name in peer.packages})
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
         "load average at the start": f"{before.average:.1f}" + LOADED * before.busy,
         "Python": platform.python_version(),
         "versions": ", ".join(f"{name} {_version(name)}" for name in packages),
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's processor."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model na")]

@@ -1,0 +1,98 @@
+"""Run segments, each in a process of its own, and write what they came to."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from benchmarks.chaos import report
+from benchmarks.chaos.segment import run
+from benchmarks.chaos.summary import summary
+from benchmarks.host import processor
+
+if TYPE_CHECKING:
+    from benchmarks.chaos.summary import Summary
+
+SEGMENT = 300.0
+"""Seconds of a segment."""
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description="Break a fleet, and read what happened.")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--segment", type=float, default=SEGMENT, help="seconds")
+    parser.add_argument("--results", type=Path, help="a folder; a run goes on with what is missing")
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def one(seed: int, seconds: float, path: Path) -> None:
+    """Run a segment, and write its figures."""
+    found = summary(run(seed, seconds), seconds)
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(found), "utf-8")
+    draft.replace(path)
+
+
+def segments(given: argparse.Namespace, place: Path) -> list[Summary]:
+    """All segments: those that are there, and the others, one after the other."""
+    found = []
+    count = max(1, round(given.minutes * 60 / given.segment))
+    seconds = min(given.segment, given.minutes * 60)
+    for number in range(count):
+        seed = given.seed * 1000 + number
+        path = place / f"segment-{seed}.json"
+        if not path.exists():
+            command = [sys.executable, "-m", "benchmarks.chaos", "--seed", str(seed)]
+            command += ["--segment", str(seconds), "--one", str(path)]
+            subprocess.run(command, check=True)  # noqa: S603  this very package
+        segment = cast("Summary", json.loads(path.read_text("utf-8")))
+        print(
+            f"segment {seed}: {segment['calls']} calls, {len(segment['spans'])} faults", flush=True
+        )
+        show(segment)
+        found.append(segment)
+    return found
+
+
+def show(segment: Summary) -> None:
+    """Print each finding with the events that show it."""
+    for each in segment["findings"]:
+        print(f"seed {segment['seed']}, rule {each['rule']}: {each['text']}")
+        for event in each["slice"]:
+            print(f"    {json.dumps(event)}")
+
+
+def main() -> int:
+    """Run what was asked for; 1 where a promise was broken."""
+    given = arguments()
+    if given.one:
+        one(given.seed, given.segment, given.one)
+        return 0
+    with tempfile.TemporaryDirectory() as made:
+        place = given.results or Path(made)
+        place.mkdir(parents=True, exist_ok=True)
+        found = segments(given, place)
+    print(report.table(found).plain())
+    print(report.told(found))
+    if given.results:
+        circumstances = {
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "machine": f"{processor()}, {platform.system()}, Python {platform.python_version()}",
+        }
+        (place / "chaos.md").write_text(report.page(circumstances, found), "utf-8")
+        report.picture(found, place / "chaos.svg")
+    return int(any(it["findings"] for it in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

