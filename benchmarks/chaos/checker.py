@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from benchmarks.chaos.kinds import BUSY, KINDS, LONGEST_WAIT, SLACK
+from benchmarks.chaos.kinds import ALL, BUSY, KINDS, LONGEST_WAIT, SLACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -59,7 +59,7 @@ def dead_tokens(history: History) -> Iterator[Finding]:
             grant = history.grants.get(sent.token)
             if grant is None or sent.at <= grant.ends + SLACK / 2:
                 continue
-            if not _met(history, FROZEN, (call.process,), call.began, sent.at):
+            if not _met(history, FROZEN, (call.process, ALL), call.began, sent.at):
                 late = sent.at - grant.ends
                 yield Finding(1, f"{call.process} sent a token {late:.2f} s late", (grant, call))
     yield from _returned(history)
@@ -276,7 +276,7 @@ def _long_waits(history: History) -> Iterator[Finding]:
         waited = call.ended - call.began - sum(it.answered - it.at for it in call.requests)
         if waited <= call.timeout + SLACK:
             continue
-        if not _met(history, FROZEN, (call.process,), call.began, call.ended):
+        if not _met(history, FROZEN, (call.process, ALL), call.began, call.ended):
             text = f"{call.process} waited {waited:.2f} s, its timeout is {call.timeout:g} s"
             yield Finding(5, text, (call,))
 

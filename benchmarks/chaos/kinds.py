@@ -29,6 +29,9 @@ LONGEST_WAIT = BREAKER
 SLACK = 1.0
 """Seconds that a busy machine may add to each."""
 
+ALL = "the host"
+"""The place of everything."""
+
 BUSY = "machine busy"
 """Not drawn: what the harness notes when its own beat is late."""
 

@@ -16,9 +16,9 @@ from benchmarks.chaos.checker import RECOVERY, check
 from benchmarks.chaos.faults import Faults
 from benchmarks.chaos.fleet import Fleet
 from benchmarks.chaos.history import Fault, History, Leak, now, read
-from benchmarks.chaos.kinds import BUSY, LONGEST_WAIT
+from benchmarks.chaos.kinds import ALL, BUSY, LONGEST_WAIT
 from benchmarks.chaos.nemesis import torment
-from benchmarks.chaos.world import ALL, World
+from benchmarks.chaos.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

