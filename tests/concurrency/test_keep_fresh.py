@@ -53,6 +53,18 @@ def test_a_failing_endpoint_is_tried_again_without_any_request() -> None:
         eventually(lambda: manager.status().state == "fresh")
 
 
+def test_a_policy_without_pauses_leaves_one_between_two_tries() -> None:
+    grant = CountingGrant()
+    grant.failure = GrantUnavailable("503", transient=True)
+    policy = RefreshPolicy(retry_after=0, retry_after_max=0)
+    with sibling(grant, keep_fresh=True, policy=policy):
+        eventually(lambda: grant.requests >= 3)
+        started, before = time.monotonic(), grant.requests
+        eventually(lambda: grant.requests >= before + 20)
+        # without a pause the 20 tries take a few milliseconds
+        assert time.monotonic() - started > 0.5
+
+
 @pytest.mark.parametrize("renewing", [False, True])
 def test_a_closed_manager_is_no_longer_kept_fresh(*, renewing: bool) -> None:
     grant = CountingGrant(lifetime=1.0)

@@ -24,7 +24,7 @@ from evertoken.ports import TokenStore
 from evertoken.runtime import clock
 from evertoken.stores.redis import RedisStore
 from evertoken.testing import StoreContract
-from evertoken.testing.store_contract import held, refused
+from evertoken.testing.entries import held, refused
 from support.contracts import outcomes_of
 from support.core_values import HOUR, KEY, PLANTED, issued
 from support.entries import assert_same, token_in

@@ -52,6 +52,9 @@ else:
     )
     status = lazy("evertoken.status")
 
+SHORTEST_PAUSE = 0.05
+"""Seconds between two renewals for `keep_fresh` at least: a policy's own pauses may be 0."""
+
 
 class Renewer:
     """The snapshot of one manager, and everything that replaces it.
@@ -329,7 +332,7 @@ class Renewer:
         self._report(result, before, after, now)
         renewal.publish(result, after)
         if self.kept_in is not None:
-            scheduler.check_in(self, after.due_at.left(now))
+            scheduler.check_in(self, max(SHORTEST_PAUSE, after.due_at.left(now)))
 
     def _report(self, result: Result, before: Snapshot, after: Snapshot, now: Instant) -> None:
         reporting.report_result(

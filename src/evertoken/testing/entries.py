@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from evertoken.core.entry import Entry
 from evertoken.core.failure import Failure
 from evertoken.core.failure_kind import FailureKind
 from evertoken.core.instant import Instant
@@ -14,7 +15,6 @@ from evertoken.core.token import Token, TokenKey
 from evertoken.errors import GrantRefused, GrantUnavailable, TokenError
 
 if TYPE_CHECKING:
-    from evertoken.core.entry import Entry
     from evertoken.ports import TokenStore
 
 HOUR = 3600.0
@@ -23,6 +23,16 @@ NOW = Instant(wall=1_700_000_000.0, boot=1_000_000.0)
 """The moment that everything is reckoned from; so late after boot that ages of days fit in."""
 GENERATION = int(NOW.wall)
 KEY = TokenKey("https://tokens.example/oauth/token/", "client-1", "agent-7", "read write")
+OTHERS = [
+    replace(KEY, token_url="https://other.example/oauth/token/"),
+    replace(KEY, client_id="another"),
+    replace(KEY, username="another"),
+    replace(KEY, username=None),
+    replace(KEY, scope="read"),
+    replace(KEY, scope=None),
+    replace(KEY, extra=(("audience", "api"),)),
+]
+"""Identities that differ from `KEY` in one field each."""
 PLANTED = "planted-access-token"
 """An access token that must not show anywhere."""
 
@@ -86,6 +96,17 @@ def refusal(
 
 
 SALT = b"0123456789abcdef"
+
+
+def held(token: Token) -> Entry:
+    """The entry after a grant."""
+    return Entry.of_token(token)
+
+
+def refused(now: Instant, credentials_hash: bytes = b"hash", *, pause: float = 300.0) -> Entry:
+    """The entry after a refusal."""
+    failed = refusal(now, credentials_hash=credentials_hash, pause=pause)
+    return Entry.of_failure(failed, SALT)
 
 
 def attributes_of(error: TokenError) -> object:

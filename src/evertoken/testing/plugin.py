@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 # a failed rule shows the values that it compared; by itself pytest would not do that for a clone
 pytest.register_assert_rewrite(
-    "evertoken.testing.grant_contract", "evertoken.testing.store_contract"
+    "evertoken.testing.entries",
+    "evertoken.testing.grant_contract",
+    "evertoken.testing.store_contract",
+    "evertoken.testing.store_entries",
+    "evertoken.testing.store_joins",
+    "evertoken.testing.store_locks",
 )
 
 
