@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import mcp_sdk
 from benchmarks.harness import alone
 from benchmarks.peers.peer import Site
 from benchmarks.report import Result, Table, percentile, spread
@@ -91,6 +92,23 @@ async def by_authlib(site: Site) -> AsyncIterator[Call]:
         yield call
 
 
+async def by_mcp(site: Site) -> AsyncIterator[Call]:
+    """The MCP SDK's provider, on httpx2."""
+    module: Any = importlib.import_module("httpx2")
+    form = {"grant_type": "password", "username": site.username, "password": site.password}
+    form |= {"client_id": site.client_id, "client_secret": site.client_secret}
+    async with module.AsyncClient(timeout=30) as client:
+        token = (await client.post(site.token_url, data=form)).json()
+        client.auth = mcp_sdk.provider(
+            *(site.token_url, site.client_id, site.client_secret, token), api=site.token_url
+        )
+
+        async def call(url: str) -> None:
+            (await client.get(url)).raise_for_status()
+
+        yield call
+
+
 def no_auth(_: Site) -> None:
     """A static header instead."""
 
@@ -123,6 +141,11 @@ class Way:
     control: str
     open: Callable[[Site], AsyncIterator[Call]]
 
+    @property
+    def package(self) -> str:
+        """The module that must be installed."""
+        return self.title.partition(", ")[0].removesuffix(" SDK").replace("-", "_").lower()
+
 
 def ways() -> list[Way]:
     """All, those first that others are compared with."""
@@ -140,6 +163,7 @@ def ways() -> list[Way]:
         Way(static, static, lambda site: by_aiohttp(no_auth, site)),
         Way("evertoken, aiohttp", static, lambda site: by_aiohttp(middleware, site)),
         Way("Authlib, httpx2", "static header, httpx2", by_authlib),
+        Way("MCP SDK, httpx2", "static header, httpx2", by_mcp),
         Way(
             "httpx-auth, httpx",
             "static header, httpx",
@@ -178,7 +202,7 @@ def measure(run: Run) -> Result:
     chosen = []
     for way in ways():
         try:
-            importlib.import_module(way.title.partition(", ")[0].replace("-", "_").lower())
+            importlib.import_module(way.package)
         except ImportError as error:
             if not way.title.startswith("static"):
                 missing[way.title] = str(error)

@@ -61,36 +61,38 @@ def draw(data: Mapping[str, Mapping[str, object]], directory: str) -> list[str]:
 
 def stall(data: Mapping[str, object]) -> Figure:
     """The auth time of each call: small pictures with the same axes, the nearest rival second."""
-    shown, titles = _mapping(data["calls"]), _mapping(data["titles"])
-    figure = Figure(figsize=(9, 2.6))
-    grid = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
-    for axes, (name, calls) in zip(grid, shown.items(), strict=True):
-        assert isinstance(calls, list)
-        seconds, milliseconds = zip(*calls, strict=True)
-        colour = BLUE if name == SUBJECT else VERMILION
-        # thousands of dots: as an image they take a tenth of the bytes
-        axes.plot(seconds, milliseconds, ".", color=colour, markersize=2.5, rasterized=True)
-        axes.set_title(f"{titles[name]}\nlongest {longest_wait(data, name)} ms", fontsize=10)
-        axes.set_yscale("log")
-        axes.set_xlabel("seconds")
-    grid[0].set_ylabel("ms that a call waits\nfor its token")
-    return figure
+    titles = _mapping(data["titles"])
+    shown = {
+        f"{titles[name]}\nlongest {longest_wait(data, name)} ms": (name == SUBJECT, calls)
+        for name, calls in _mapping(data["calls"]).items()
+    }
+    return _dots(shown, "ms that a call waits\nfor its token")
 
 
 def heartbeat(data: Mapping[str, object]) -> Figure:
     """For how long the event loop was held at each beat, across renewals."""
-    shown = _mapping(data["beats"])
+    shown = {}
+    for title, beats in _mapping(data["beats"]).items():
+        assert isinstance(beats, list)
+        longest = max(milliseconds for _, milliseconds in beats)
+        shown[f"{title}\nlongest {longest:.1f} ms"] = (title.startswith(SUBJECT), beats)
+    return _dots(shown, "ms that the\nevent loop is held")
+
+
+def _dots(shown: Mapping[str, tuple[bool, object]], label: str) -> Figure:
+    """Milliseconds over seconds, a small picture for each title; ours in its own colour."""
     figure = Figure(figsize=(9, 2.6))
     grid = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
-    for axes, (title, beats) in zip(grid, shown.items(), strict=True):
-        assert isinstance(beats, list)
-        seconds, milliseconds = zip(*beats, strict=True)
-        colour = BLUE if title.startswith(SUBJECT) else VERMILION
+    for axes, (title, (ours, points)) in zip(grid, shown.items(), strict=True):
+        assert isinstance(points, list)
+        seconds, milliseconds = zip(*points, strict=True)
+        colour = BLUE if ours else VERMILION
+        # thousands of dots: as an image they take a tenth of the bytes
         axes.plot(seconds, milliseconds, ".", color=colour, markersize=2.5, rasterized=True)
-        axes.set_title(f"{title}\nlongest {max(milliseconds):.1f} ms", fontsize=10)
+        axes.set_title(title, fontsize=10)
         axes.set_yscale("log")
         axes.set_xlabel("seconds")
-    grid[0].set_ylabel("ms that the\nevent loop is held")
+    grid[0].set_ylabel(label)
     return figure
 
 
@@ -100,13 +102,19 @@ def shared_login(data: Mapping[str, object]) -> Figure:
     assert isinstance(fleets, list)
     figure = Figure(figsize=(5.5, 3.2))
     axes = figure.subplots()
-    styles = zip((BLUE, VERMILION, ORANGE, PURPLE), ("-", "--", "-.", ":"), strict=True)
+    lines = (*("-", "--", "-.", ":"), (0, (6, 1, 1, 1)))
+    styles = zip((BLUE, VERMILION, ORANGE, PURPLE, GREEN), lines, strict=True)
     for fleet, (colour, style) in zip(fleets, styles, strict=False):
         deaths = fleet["died"]
         alive = [fleet["processes"] - number for number in range(len(deaths) + 1)]
         moments = [0.0, *deaths, fleet["seconds"]]
         axes.step(
-            moments, [*alive, alive[-1]], style, where="post", color=colour, label=fleet["name"]
+            moments,
+            [*alive, alive[-1]],
+            linestyle=style,
+            where="post",
+            color=colour,
+            label=fleet["name"],
         )
     axes.set_xlabel("seconds")
     axes.set_ylabel("processes without a failed call")

@@ -8,6 +8,7 @@ server revokes the whole login when a refresh token comes a second time.
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import itertools
 import json
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from benchmarks import mcp_sdk
 from benchmarks.harness import ENVIRONMENT
 from benchmarks.report import Result, Table
 from benchmarks.shared_login import LATENCY, PACE, forked, grant_of
@@ -105,12 +107,31 @@ def requests_oauth2client(server: TokenServer, at: Path) -> Session:
     return session
 
 
+def mcp(server: TokenServer, at: Path) -> Session:
+    """`OAuthClientProvider`, which keeps the token in its process."""
+    token = {name: value for name, value in _saved(at).items() if name != "expires_at"}
+    auth = mcp_sdk.provider(
+        *(server.token_url, server.client_id, server.client_secret, token), api=server.base_url
+    )
+    return mcp_sdk.Session(auth)
+
+
 PEERS: dict[str, Peer] = {
     "evertoken": ever,
     "requests-oauthlib": requests_oauthlib,
     "Authlib": authlib,
     "requests-oauth2client": requests_oauth2client,
+    "MCP SDK": mcp,
 }
+
+MODULES = {
+    "evertoken": "evertoken",
+    "requests-oauthlib": "requests_oauthlib",
+    "Authlib": "authlib.integrations.requests_client",
+    "requests-oauth2client": "requests_oauth2client",
+    "MCP SDK": "mcp.client.auth",
+}
+"""What each is imported from before a login, so that no time of the token's life goes into it."""
 
 
 def _saved(at: Path) -> dict[str, object]:
@@ -165,6 +186,7 @@ class Fleet:
 
 def fleet(name: str, processes: int, lifetimes: int) -> Fleet:
     """Have so many processes call an API with the library `name`."""
+    importlib.import_module(MODULES[name])
     reader, writer = os.pipe()
     with tempfile.TemporaryDirectory() as made, TokenServer(latency=LATENCY) as server:
         at, server.expires_in = Path(made), LIFETIME
@@ -248,7 +270,7 @@ def main() -> int:
 
 
 def _installed(name: str) -> bool:
-    return importlib.util.find_spec(name.replace("-", "_").lower()) is not None
+    return importlib.util.find_spec(MODULES[name].partition(".")[0]) is not None
 
 
 if __name__ == "__main__":
