@@ -36,6 +36,7 @@ NAMES = (
     "refusal",
     "memory",
     "identities",
+    "client_credentials",
     "asynchronous",
     "shared_peers",
     "accounts",

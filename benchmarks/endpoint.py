@@ -8,6 +8,7 @@ a refresh token>/token/`, and `/ledger/<run>` tells what was asked. `/api/<ms>/`
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import secrets
 import time
@@ -97,6 +98,14 @@ def parsed(body: bytes) -> dict[str, str]:
     return {name: values[-1] for name, values in parse_qs(body.decode()).items()}
 
 
+def by_basic(authorization: str) -> dict[str, str]:
+    """The client's secret in HTTP Basic."""
+    scheme, _, pair = authorization.partition(" ")
+    if scheme != "Basic":
+        return {}
+    return {"client_secret": base64.b64decode(pair).decode().partition(":")[2]}
+
+
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """One connection, kept alive."""
     try:
@@ -105,6 +114,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             line, *fields = head.split("\r\n")
             headers = {name.lower(): text for name, _, text in (f.partition(": ") for f in fields)}
             form = parsed(await reader.readexactly(int(headers.get("content-length", "0"))))
+            form |= by_basic(headers.get("authorization", ""))
             status, shown = await answer(unquote_plus(line.split(" ")[1]), form)
             body = json.dumps(shown).encode()
             first = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json"

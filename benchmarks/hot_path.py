@@ -92,8 +92,8 @@ def measure(run: Run) -> Result:
         # the first asks for the token, the second finds it
         auth(auth(prepared()))
         assert auth(prepared()).headers["Authorization"]
-    alone_ns = _timed(run, auths, run.pick(3, 25, 150), round_of)
-    together_ns = _timed(run, auths, run.pick(1, 4, 25), lambda auth: round_in_threads(auth, 250))
+    alone_ns = timed(run, auths, run.pick(3, 25, 150), round_of)
+    together_ns = timed(run, auths, run.pick(1, 4, 25), lambda auth: round_in_threads(auth, 250))
     titles = {name: peer.title for name, peer in run.peers.items()}
     titles |= {AGAIN: "static header again", BARE: "evertoken, header() alone"}
     return Result(
@@ -105,11 +105,12 @@ def measure(run: Run) -> Result:
     )
 
 
-def _timed(run: Run, auths: dict[str, Auth], rounds: int, timed: Timed) -> dict[str, float]:
+def timed(run: Run, auths: dict[str, Auth], rounds: int, measure_round: Timed) -> dict[str, float]:
+    """The 10th percentile of shuffled rounds, or the median of a few."""
     times: dict[str, list[float]] = {name: [] for name in auths}
     for _ in range(rounds):
         for name in run.shuffled(list(auths)):
-            times[name].append(timed(auths[name]))
+            times[name].append(measure_round(auths[name]))
     return {
         name: statistics.quantiles(found, n=10)[0] if len(found) > 9 else statistics.median(found)
         for name, found in times.items()

@@ -294,6 +294,23 @@ def test_a_waiter_takes_the_token_of_the_sibling_that_it_waits_for(
     assert grant.requests == 1
 
 
+def test_a_damaged_file_is_replaced_by_the_next_poll_of_a_process_that_has_the_token(  # F10
+    grant: CountingGrant, tmp_path: Path
+) -> None:
+    one = sibling(grant, tmp_path, policy=QUICK)
+    token = one.token()
+    FileStore(tmp_path).path(grant.key).write_bytes(b"garbage")
+
+    def is_whole() -> bool:
+        one.token()
+        entry = FileStore(tmp_path).load(grant.key)
+        return entry is not None and entry.token == token
+
+    eventually(is_whole, within=LATE)
+    assert sibling(grant, tmp_path).token() == token
+    assert grant.requests == 1
+
+
 def test_a_token_left_by_another_process_costs_no_grant(
     grant: CountingGrant, tmp_path: Path
 ) -> None:

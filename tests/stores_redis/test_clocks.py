@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 
 from evertoken.core.entry import Entry, join
 from evertoken.core.failure import LONGEST_WAIT
+from evertoken.core.instant import Instant
 from evertoken.core.policy import RefreshPolicy
 from evertoken.runtime import clock
 from evertoken.stores.redis import RedisStore
@@ -115,6 +116,26 @@ def test_a_failure_ends_at_the_same_moment_on_every_machine(  # S58
         assert 300.0 - SOON < entry.refusals[0].remaining(now) <= 300.0
 
 
+def test_a_clock_that_is_set_back_makes_what_another_machine_saved_no_younger(  # S58, F16
+    valkey: Valkey, key: TokenKey
+) -> None:
+    here, there = Machine("here", 0.0, valkey.url), Machine("there", HOUR, valkey.url)
+    with there.running() as store:
+        token = replace(issued(clock.now(), lifetime=100.0), generation=7)
+        # a failure of the same moment is kept beside the token
+        failures = (replace(refusal(clock.now(), pause=100.0), generation=7),)
+        store.save(key, Entry(token=token, failures=failures, salt=SALT))
+    with here.running() as store:
+        entry, now = store.load(key), clock.now()
+    assert entry is not None
+    assert entry.token is not None
+
+    later = Instant(wall=now.wall + 50, boot=now.boot + 200)
+    assert RefreshPolicy().usable(entry.token, Instant(wall=later.wall, boot=now.boot + 50))
+    assert not RefreshPolicy().usable(entry.token, later)
+    assert entry.refusals[0].remaining(later) == 0.0
+
+
 def test_a_machine_with_another_clock_replaces_the_token_by_its_successor(  # S58
     valkey: Valkey, key: TokenKey
 ) -> None:
@@ -156,13 +177,20 @@ def test_a_boot_time_counts_only_on_the_same_machine(  # F16
     with here.running() as store:
         token = issued(clock.now())
         store.save(key, Entry(token=token))
-    for machine, reading in ((here, token.issued_boot), (there, None)):
-        with machine.running() as store:
-            entry = store.load(key)
-        assert entry is not None
-        assert content(timeless(entry)) == content(
-            timeless(Entry(token=replace(token, issued_boot=reading)))
-        )
+    with here.running() as store:
+        entry = store.load(key)
+    assert entry is not None
+    assert content(timeless(entry)) == content(timeless(Entry(token=token)))
+
+    # this machine has been running for a day longer
+    since_boot = clock._since_boot
+    with there.running() as store, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "_since_boot", lambda: since_boot() + DAY)
+        entry = store.load(key)
+    assert entry is not None
+    assert entry.token is not None
+    assert token.issued_boot is not None
+    assert entry.token.issued_boot == pytest.approx(token.issued_boot + DAY, abs=SOON)
 
 
 def test_entries_are_stored_on_the_clock_of_the_server(  # S58

@@ -34,7 +34,7 @@ PARTS = (
     ("server", "hot_path", "threads", "refusal", "memory", "identities"),
     ("stall", "outage", "processes"),
     ("cold_start", "command_line", "accounts"),
-    ("asynchronous", "shared_peers"),
+    ("asynchronous", "shared_peers", "client_credentials"),
 )
 
 RENEWING = [name for name in registry.NAMES if name != registry.FLOOR]

@@ -40,7 +40,9 @@ def identities(first: int, count: int = MANY) -> Iterable[TokenKey]:
 
 
 @pytest.mark.parametrize(
-    ("content", "mode"), [(b"garbage", 0o600), (b"garbage", 0o644)], ids=["damaged", "loose"]
+    ("content", "mode"),
+    [(b'{"schema": 3}', 0o600), (b'{"schema": 3}', 0o644)],
+    ids=["newer", "loose"],
 )
 def test_a_file_store_remembers_a_bounded_number_of_files(  # F40
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, mode: int

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evertoken.core.failure import Failure
+    from evertoken.core.instant import Instant
     from evertoken.core.login import Login
 
 KEPT = 8
@@ -92,6 +93,11 @@ class Entry:
             if part is not None and part.generation > newest:
                 newest = part.generation
         return newest
+
+    def dated(self, now: Instant) -> Entry:
+        """This entry, as loaded at `now`, with all its times on the clock since boot too."""
+        token = self.token and self.token.dated(now)
+        return replace(self, token=token, failures=tuple(each.dated(now) for each in self.failures))
 
     def kills(self, token: Token) -> bool:
         """Whether `token` was revoked or invalidated."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from evertoken.core.failure_kind import FailureKind
@@ -64,6 +64,12 @@ class Failure:
         reading = (False, 0.0) if self.at_boot is None else (True, -self.at_boot)
         facts = self.generation, self.count, self.credentials_hash, self.until, self.at
         return *facts, *reading, type(self.error).__name__, str(self.error)
+
+    def dated(self, now: Instant) -> Failure:
+        """This failure with `at` on the clock since boot, from its age at `now` if need be."""
+        if self.at_boot is not None:
+            return self
+        return replace(self, at_boot=now.boot - max(0.0, now.wall - self.at))
 
     def remaining(self, now: Instant) -> float:
         """Seconds until it ends on the clock that reaches its end first; 0 if it has ended.

@@ -99,8 +99,7 @@ def with_token(
     clock back cannot prolong it. The previous token is still sent for the policy's
     `activation_delay`.
     """
-    if token.issued_boot is None:
-        token = replace(token, issued_boot=now.boot - max(0.0, now.wall - token.issued_at))
+    token = token.dated(now)
     entry = snapshot.entry
     after = Snapshot(
         key=snapshot.key,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn, Self
 
 if TYPE_CHECKING:
@@ -112,6 +112,15 @@ class Token:
     def digest(self) -> str:
         """16 hexadecimal digits that identify this token without revealing it."""
         return hashlib.sha256(self.value.encode()).hexdigest()[:16]
+
+    def dated(self, now: Instant) -> Token:
+        """This token with its issue time on the clock since boot, from its age at `now` if need be.
+
+        Setting the wall clock back later then does not prolong it.
+        """
+        if self.issued_boot is not None:
+            return self
+        return replace(self, issued_boot=now.boot - max(0.0, now.wall - self.issued_at))
 
     def plausible(self, now: Instant) -> bool:
         """Whether its times can be true: not issued in the future, not valid for over a year."""

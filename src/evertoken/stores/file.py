@@ -187,8 +187,11 @@ class FileStore:
             self._note_error(path, error)
             return None
         entry = self._opened(key, stored)
-        if isinstance(entry, Flaw):
-            self._note(path, f"the token file {path} is not used: {entry.value}")
+        if entry is Flaw.GARBAGE:
+            # no lasting trouble: the next poll of a process that knows more replaces the file
+            self._warn_once(_not_used(path, entry))
+        elif isinstance(entry, Flaw):
+            self._note(path, _not_used(path, entry))
         else:
             self._note_success(path)
         self._seen.put(path, (signature, entry))
@@ -198,7 +201,9 @@ class FileStore:
         data = self._codec.unseal(stored)
         if data is None:
             return Flaw.SEALED
-        return decode(data, key, boot=clock.boot_id(), wall=clock.now().wall)
+        now = clock.now()
+        found = decode(data, key, boot=clock.boot_id(), wall=now.wall)
+        return found.dated(now) if isinstance(found, Entry) else found
 
     def _hides_login(self, key: TokenKey, found: Entry | Flaw | None, entry: Entry) -> bool:
         """Whether the file may hold a newer login than `entry`, but cannot be read."""
@@ -259,3 +264,7 @@ class FileStore:
             return
         if self._logged.first(cause or what):
             warning("%s", what)
+
+
+def _not_used(path: str, flaw: Flaw) -> str:
+    return f"the token file {path} is not used: {flaw.value}"

@@ -230,7 +230,9 @@ class RedisStore:
         if isinstance(found, Entry):
             return demoted(found, now)
         flaw = f"the entry {name} is not used: {found.value}"
-        self._flaws.put(name, flaw)
+        if found is not Flaw.GARBAGE:
+            # garbage is replaced by the next poll of a process that knows more
+            self._flaws.put(name, flaw)
         self._warn_once(flaw)
         return found
 

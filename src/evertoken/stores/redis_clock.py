@@ -40,7 +40,8 @@ class Reading(NamedTuple):
         """`entry` on this machine's clocks. The error makes it older, never younger."""
         token = None if entry.token is None else self._local_token(entry.token)
         failures = tuple(map(self._local_failure, entry.failures))
-        return replace(entry, token=token, failures=failures)
+        # at once: the wall clock may be set before anybody looks at the entry
+        return replace(entry, token=token, failures=failures).dated(self.asked)
 
     def to_server(self, entry: Entry) -> Entry:
         """`entry` on the server's clock. The error makes it older, never younger."""
