@@ -53,12 +53,15 @@ class Peer(Protocol):
     """
 
     title: str
-    packages: tuple[str, ...]
     statement: str
     margin: float
     refreshes: bool
     unable_to_renew: str
     unable_to_share: str
+
+    # a mutable attribute would have to be of this very type
+    @property
+    def packages(self) -> tuple[str, ...]: ...
 
     def lifetime(self, period: int) -> int:
         """Seconds that a token has to live to be renewed every `period` seconds."""

@@ -41,7 +41,7 @@ def test_a_bounded_number_of_unusable_entries_is_remembered(  # F40
 
     def meet(keys: Iterable[TokenKey]) -> int:
         for each in keys:
-            valkey.client.set(store.entry_name(each), b"garbage")
+            valkey.client.set(store.entry_name(each), b'{"schema": 3}')
             assert store.load(each) is None
             assert store.trouble(each) is not None
         return len(store._flaws) + len(store._logged)

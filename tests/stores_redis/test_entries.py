@@ -231,7 +231,9 @@ def test_an_entry_of_another_boot_is_held_to_the_wall_clock(valkey: Valkey, key:
     data = encode(Entry(token=token), key, boot="of another machine")
     assert data is not None
     valkey.client.set(name_of(key), data)
+    before = clock.since_boot()
     found = RedisStore(valkey.url).load(key)
     assert found is not None
     assert found.token is not None
-    assert found.token.issued_boot is None
+    assert found.token.issued_boot is not None
+    assert before - 5 < found.token.issued_boot <= clock.since_boot()

@@ -22,18 +22,11 @@ from evertoken.testing.entries import (
     content as content,
     timeless as timeless,
     times as times,
+    undated as undated,
     token_in as token_in,
     attributes_of as attributes_of,
 )
 # isort: on
-
-
-def undated(entry: Entry) -> Entry:
-    """`entry` without its readings of the clock since boot."""
-    token = entry.token and replace(entry.token, issued_boot=None)
-    return replace(
-        entry, token=token, failures=tuple(replace(each, at_boot=None) for each in entry.failures)
-    )
 
 
 FULL = normalised(

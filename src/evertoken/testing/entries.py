@@ -133,24 +133,30 @@ def times(entry: Entry) -> list[float]:
     return token + [moment for each in entry.failures for moment in (each.at, each.until)]
 
 
+def readings(entry: Entry) -> list[float | None]:
+    """All its times on the clock since boot."""
+    token = [] if entry.token is None else [entry.token.issued_boot]
+    return token + [each.at_boot for each in entry.failures]
+
+
+def undated(entry: Entry) -> Entry:
+    """`entry` without its times on the clock since boot."""
+    token = entry.token and replace(entry.token, issued_boot=None)
+    return replace(
+        entry, token=token, failures=tuple(replace(each, at_boot=None) for each in entry.failures)
+    )
+
+
 def assert_same(found: Entry | None, expected: Entry) -> None:
     """Check that `found` equals `expected`, with times within five seconds.
 
-    A store may add readings of the clock since boot that `expected` does not have.
+    A store may add times on the clock since boot that `expected` does not have.
     """
     assert found is not None
-    found = _without_added_readings(found, expected)
-    assert content(timeless(found)) == content(timeless(expected))
+    assert content(undated(timeless(found))) == content(undated(timeless(expected)))
     assert times(found) == pytest.approx(times(expected), abs=5.0)
-
-
-def _without_added_readings(found: Entry, expected: Entry) -> Entry:
-    token, failures = found.token, found.failures
-    if token is not None and expected.token is not None and expected.token.issued_boot is None:
-        token = replace(token, issued_boot=None)
-    if all(each.at_boot is None for each in expected.failures):
-        failures = tuple(replace(each, at_boot=None) for each in failures)
-    return replace(found, token=token, failures=failures)
+    for reading, wanted in zip(readings(found), readings(expected), strict=True):
+        assert wanted is None or reading == pytest.approx(wanted, abs=5.0)
 
 
 def token_in(store: TokenStore, key: TokenKey = KEY) -> str | None:
