@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,8 +38,13 @@ def arguments() -> argparse.Namespace:
 
 
 def one(seed: int, seconds: float, path: Path) -> None:
-    """Run a segment, and write its figures."""
-    found = summary(run(seed, seconds), seconds)
+    """Run a segment, and write its figures; the history too if it has a finding."""
+    # unwinds, so that disks and processes do not outlive it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with tempfile.TemporaryDirectory(prefix="chaos-") as made:
+        found = summary(run(seed, seconds, Path(made)), seconds)
+        if found["findings"]:
+            shutil.copytree(Path(made, "outputs"), path.with_suffix(""), dirs_exist_ok=True)
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(found), "utf-8")
     draft.replace(path)
@@ -51,17 +58,34 @@ def segments(given: argparse.Namespace, place: Path) -> list[Summary]:
     for number in range(count):
         seed = given.seed * 1000 + number
         path = place / f"segment-{seed}.json"
-        if not path.exists():
+        segment = _read(path)
+        if segment is None or segment["seconds"] != seconds:
             command = [sys.executable, "-m", "benchmarks.chaos", "--seed", str(seed)]
-            command += ["--segment", str(seconds), "--one", str(path)]
-            subprocess.run(command, check=True)  # noqa: S603  this very package
-        segment = cast("Summary", json.loads(path.read_text("utf-8")))
+            _run([*command, "--segment", str(seconds), "--one", str(path)])
+            segment = _read(path)
+        assert segment is not None
         print(
             f"segment {seed}: {segment['calls']} calls, {len(segment['spans'])} faults", flush=True
         )
         show(segment)
         found.append(segment)
     return found
+
+
+def _read(path: Path) -> Summary | None:
+    return cast("Summary", json.loads(path.read_text("utf-8"))) if path.exists() else None
+
+
+def _run(command: list[str]) -> None:
+    """Run it to its end; Ctrl-C reaches it, too, and it needs a while to undo what it did."""
+    with subprocess.Popen(command) as process:  # noqa: S603  this very package
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            process.wait()
+            raise
+    if status:
+        raise subprocess.CalledProcessError(status, command)
 
 
 def show(segment: Summary) -> None:

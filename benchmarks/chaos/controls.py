@@ -1,7 +1,7 @@
 """What the nemesis changes in the processes of a machine: its clock, its names, its threads.
 
-A process reads them from a mapped file at each use. They stand for what no real part does on
-demand to single processes: a step of the wall clock, a resolver without an answer, a limit of
+A process reads them from a mapped file at each use. They simulate what cannot be done
+for real to a single process: a step of its wall clock, a resolver without an answer, a limit of its
 threads.
 """
 
@@ -19,6 +19,9 @@ from evertoken.runtime import clock
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+NAME = "localhost"
+"""The only name that processes resolve: the host of the token endpoints."""
 
 _OFFSET = struct.Struct("d")
 _NO_DNS, _NO_THREADS = _OFFSET.size, _OFFSET.size + 1
@@ -72,11 +75,14 @@ def obey(controls: Controls, machine: str) -> None:
     wall, resolve = time.time, socket.getaddrinfo
     time.time = lambda: wall() + controls.ahead
     setattr(clock, "boot_id", lambda: f"boot of {machine}")  # noqa: B010  not as a module has it
-    socket.getaddrinfo = _failing(  # type: ignore[assignment]  # the same but for its error
-        resolve,
-        lambda: controls.no_dns,
-        lambda: socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
-    )
+
+    def getaddrinfo(host: object, *args: object, **options: object) -> object:
+        # an address needs no resolver
+        if controls.no_dns and host == NAME:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return resolve(host, *args, **options)  # type: ignore[arg-type]  # whatever it takes
+
+    socket.getaddrinfo = getaddrinfo  # type: ignore[assignment]  # the same but for its error
     for name in ("_start_new_thread", "_start_joinable_thread"):
         if start := getattr(threading, name, None):
             without = _failing(

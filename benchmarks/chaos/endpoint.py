@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,21 +28,40 @@ class Watched:
 
     Attributes:
         fault: how all requests are answered.
-        once: how the next one is answered.
         lost: since when the login seems to be lost: a refresh token was refused, and none has been
             accepted since.
     """
 
     def __init__(self, identity: str, record: Callable[[Event], None]) -> None:
         self.fault: Behaviour = USUAL
-        self.once: Behaviour | None = None
+        self._lock = threading.Lock()  # guards _once
+        self._once: tuple[Behaviour, Callable[[], None]] | None = None
         self.lost: float | None = None
         self._identity = identity
         self._record = record
 
+    def answer_once(self, behaviour: Behaviour, met: Callable[[], None]) -> None:
+        """Answer the next request by `behaviour`, and call `met` then."""
+        with self._lock:
+            self._once = behaviour, met
+
+    def forget_once(self) -> None:
+        """Answer the next request as all others."""
+        with self._lock:
+            self._once = None
+
+    def _behaviour(self) -> Behaviour:
+        with self._lock:
+            once, self._once = self._once, None
+        if once is None:
+            return self.fault
+        behaviour, met = once
+        met()
+        return behaviour
+
     def steps(self, exchange: Exchange) -> Iterator[Step]:
         """Answer, and write down whether the server did its work."""
-        behaviour, self.once = self.once or self.fault, None
+        behaviour = self._behaviour()
         form = exchange.request.form
         credential = [*form.get("refresh_token", ()), *form.get("password", ()), ""][0]
         worked = False
@@ -87,6 +107,7 @@ class Served:
     Attributes:
         server: the server; it starts and ends with this.
         watched: its token endpoint.
+        secrets: all credentials that workers ever had.
     """
 
     def __init__(
@@ -105,10 +126,12 @@ class Served:
         self.watched = Watched(identity, record)
         self.server.token_endpoint.answer_always(self.watched)
         self.credentials = credentials
+        self.secrets: set[str] = set()
         self._record = record
 
     def write_credentials(self, secret: str) -> None:
         """Replace what the workers read, in one step."""
+        self.secrets.add(secret)
         draft = self.credentials.with_suffix(".draft")
         draft.write_text(secret)
         draft.replace(self.credentials)

@@ -1,26 +1,23 @@
-"""The faults: each is put into force, lasts, and ends; it yields the places that it concerns."""
+"""The faults: each is put into force, lasts for a while, is undone, and tells what it concerned."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
-import resource
 import signal
-import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.chaos.history import Ended, now
-from benchmarks.chaos.kinds import RETRY_AFTER
+from benchmarks.chaos.kinds import RETRY_AFTER, SLOWEST
 from benchmarks.chaos.world import IDENTITIES, LIFETIME, REDIS
 from evertoken.testing import Answer, Cut
 from evertoken.testing.answers import USUAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
     from random import Random
 
     from benchmarks.chaos.endpoint import Served
@@ -28,64 +25,37 @@ if TYPE_CHECKING:
     from benchmarks.chaos.world import Machine, World
     from evertoken.testing.answers import Behaviour
 
-Places = tuple[str, ...]
-"""The places that a fault concerns; none if it was not put into force."""
-
 SHORT, LONG = 1.0, LIFETIME + 3.0
 """Seconds that a fault lasts: at least, and at most. The longest outlasts a token."""
 
-FREE = 4
-"""Descriptors that a process without any may still open, as those of its standard library do."""
+SPARE = 4
+"""Descriptors that an affected process may still open; the standard library needs a few."""
+
+HTML = {"Content-Type": "text/html"}
+LATER = {"Retry-After": f"{RETRY_AFTER:.0f}"}
 
 
-class Faults:
-    """All faults of a world and its fleet.
+class Effect(NamedTuple):
+    """What a fault concerned, and since when; None: since it was drawn."""
+
+    places: tuple[str, ...]
+    since: float | None = None
+
+
+class Patience:
+    """How long faults last, and which of them exclude each other.
 
     Attributes:
         over: set when all have to end.
-        kinds: each by its name in `kinds.KINDS`; the argument is its source of chance.
     """
 
-    def __init__(self, world: World, fleet: Fleet) -> None:
-        self._world, self._fleet = world, fleet
+    def __init__(self) -> None:
         self.over = threading.Event()
         self._lock = threading.Lock()  # guards _busy
         self._busy: set[str] = set()  # what a fault holds: no second one breaks the same
-        self._copies: dict[Path, list[bytes]] = {}
-        self.kinds: Mapping[str, Callable[[Random], contextlib.AbstractContextManager[Places]]] = {
-            "kill": self._kill,
-            "freeze": self._freeze,
-            "clock step": self._clock_step,
-            "lock file removed": self._remove_lock,
-            "file damaged": self._damage,
-            "old file restored": self._restore,
-            "Valkey stopped": self._stop_valkey,
-            "Valkey killed": self._kill_valkey,
-            "Valkey flushed": self._flush,
-            "Valkey cut off": self._cut_off,
-            "slow endpoint": self._slow,
-            "endpoint down": self._down,
-            "one 4xx": lambda draw: self._once(
-                draw, Answer(404, {"Content-Type": "text/html"}, b"gone")
-            ),
-            "garbage": lambda draw: self._once(
-                draw, Answer(200, {"Content-Type": "text/html"}, b"<html>")
-            ),
-            "429": lambda draw: self._once(
-                draw, Answer(429, {"Retry-After": f"{RETRY_AFTER:.0f}"})
-            ),
-            "token revoked": self._revoke,
-            "password rotated": self._rotate_password,
-            "answer lost": lambda draw: self._once(draw, Cut("head", keep=0)),
-            "no DNS": self._no_dns,
-            "no threads": self._no_threads,
-            "no descriptors": self._no_descriptors,
-        }
-        if all(machine.disk for machine in world.machines.values()):
-            self.kinds |= {"disk full": self._fill_disk, "read-only disk": self._read_only}
 
     @contextlib.contextmanager
-    def _holding(self, what: str) -> Iterator[bool]:
+    def holding(self, what: str) -> Iterator[bool]:
         """Whether no other fault holds the same."""
         with self._lock:
             free = what not in self._busy
@@ -97,253 +67,223 @@ class Faults:
                 with self._lock:
                     self._busy.discard(what)
 
-    def _last(self, draw: Random) -> None:
+    def stay(self, draw: Random) -> None:
         """Let a fault be in force for a while."""
         self.over.wait(math.exp(draw.uniform(math.log(SHORT), math.log(LONG))))
 
+
+class Faults:
+    """The faults of processes, machines, Valkey and endpoints.
+
+    Attributes:
+        kinds: each by its name in `kinds.KINDS`. Its argument is its source of chance; it returns
+            None if there was nothing that it could break.
+    """
+
+    def __init__(self, world: World, fleet: Fleet, patience: Patience) -> None:
+        self._world, self._fleet, self._patience = world, fleet, patience
+        self.kinds: dict[str, Callable[[Random], Effect | None]] = {
+            "kill": self._kill,
+            "freeze": self._freeze,
+            "no descriptors": self._no_descriptors,
+            "clock step": self._clock_step,
+            "no DNS": lambda draw: self._switched(draw, "no_dns"),
+            "no threads": lambda draw: self._switched(draw, "no_threads"),
+            "Valkey stopped": self._stop_valkey,
+            "Valkey killed": self._kill_valkey,
+            "Valkey flushed": self._flush,
+            "Valkey cut off": self._cut_off,
+            "slow endpoint": self._slow,
+            "endpoint down": self._down,
+            "one 4xx": lambda draw: self._once(draw, Answer(404, HTML, b"gone")),
+            "garbage": lambda draw: self._once(draw, Answer(200, HTML, b"<html>")),
+            "429": lambda draw: self._once(
+                draw, Answer(429, {"Retry-After": f"{RETRY_AFTER:.0f}"})
+            ),
+            "answer lost": lambda draw: self._once(draw, Cut("head", keep=0)),
+            "token revoked": self._revoke,
+            "password rotated": self._rotate_password,
+        }
+
     # -- processes ---------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _kill(self, draw: Random) -> Iterator[Places]:
+    def _kill(self, draw: Random) -> Effect | None:
         if (victim := self._fleet.victim(draw)) is None:
-            yield ()
-            return
+            return None
         slot, pid = victim
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        yield slot.name_of(pid), slot.job.identity
+        if not _sent(pid, signal.SIGKILL):
+            return None
+        return Effect((slot.name_of(pid), slot.job.identity))
 
-    @contextlib.contextmanager
-    def _freeze(self, draw: Random) -> Iterator[Places]:
+    def _freeze(self, draw: Random) -> Effect | None:
         if (victim := self._fleet.victim(draw)) is None:
-            yield ()
-            return
+            return None
         slot, pid = victim
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-            self._last(draw)
-            os.kill(pid, signal.SIGCONT)
-        yield slot.name_of(pid), slot.job.identity
+        with self._patience.holding(f"process {pid}") as free:
+            if not free or not _sent(pid, signal.SIGSTOP):
+                return None
+            try:
+                self._patience.stay(draw)
+            finally:
+                _sent(pid, signal.SIGCONT)
+        return Effect((slot.name_of(pid), slot.job.identity))
 
-    @contextlib.contextmanager
-    def _no_descriptors(self, draw: Random) -> Iterator[Places]:
+    def _no_descriptors(self, draw: Random) -> Effect | None:
+        import resource  # noqa: PLC0415  Windows has none
+
         if (victim := self._fleet.victim(draw)) is None:
-            yield ()
-            return
+            return None
         slot, pid = victim
-        with contextlib.suppress(OSError):
-            most = len(os.listdir(f"/proc/{pid}/fd")) + FREE
-            before = resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
-            self._last(draw)
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
-        yield slot.name_of(pid), slot.job.identity
+        with self._patience.holding(f"process {pid}") as free:
+            if not free:
+                return None
+            try:
+                soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+                most = min(soft, len(os.listdir(f"/proc/{pid}/fd")) + SPARE)
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, hard))
+            except OSError:
+                return None
+            self._patience.stay(draw)
+            # its children have the same limit
+            for each in {pid, *slot.members()}:
+                with contextlib.suppress(OSError):
+                    resource.prlimit(each, resource.RLIMIT_NOFILE, (soft, hard))
+        return Effect((slot.name_of(pid), slot.job.identity))
 
     # -- machines ----------------------------------------------------------------------------------
 
     def _machine(self, draw: Random) -> Machine:
         return draw.choice(list(self._world.machines.values()))
 
-    @contextlib.contextmanager
-    def _clock_step(self, draw: Random) -> Iterator[Places]:
+    def _clock_step(self, draw: Random) -> Effect:
         machine = self._machine(draw)
         size = math.exp(draw.uniform(math.log(2), math.log(7200)))
         machine.controls.ahead += size * draw.choice([-1, 1])
-        yield (f"machine {machine.name}",)
+        return Effect((f"machine {machine.name}",))
 
-    @contextlib.contextmanager
-    def _no_dns(self, draw: Random) -> Iterator[Places]:
+    def _switched(self, draw: Random, name: str) -> Effect | None:
         machine = self._machine(draw)
-        with self._holding(f"DNS {machine.name}") as free:
-            if free:
-                machine.controls.no_dns = True
-                self._last(draw)
-                machine.controls.no_dns = False
-            yield (f"machine {machine.name}",) if free else ()
-
-    @contextlib.contextmanager
-    def _no_threads(self, draw: Random) -> Iterator[Places]:
-        machine = self._machine(draw)
-        with self._holding(f"threads {machine.name}") as free:
-            if free:
-                machine.controls.no_threads = True
-                self._last(draw)
-                machine.controls.no_threads = False
-            yield (f"machine {machine.name}",) if free else ()
-
-    # -- files -------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _fill_disk(self, draw: Random) -> Iterator[Places]:
-        machine = self._machine(draw)
-        with self._holding(f"disk {machine.name}") as free:
-            if free:
-                filler = machine.folder / "filler"
-                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-                    while file.write(bytes(4096)):
-                        pass
-                self._last(draw)
-                filler.unlink()
-            yield (f"disk {machine.name}",) if free else ()
-
-    @contextlib.contextmanager
-    def _read_only(self, draw: Random) -> Iterator[Places]:
-        machine = self._machine(draw)
-        with self._holding(f"disk {machine.name}") as free:
-            done = free and self._remounted(machine, "ro")
-            if done:
-                self._last(draw)
-                while not self._remounted(machine, "rw"):
-                    time.sleep(0.05)
-            yield (f"disk {machine.name}",) if done else ()
-
-    def _remounted(self, machine: Machine, how: str) -> bool:
-        """Whether it is done: a disk with a file that is open for writing refuses `ro`."""
-        command = ["mount", "-o", f"remount,{how}", str(machine.folder)]
-        for _ in range(100):
-            if not subprocess.run(command, check=False, capture_output=True).returncode:  # noqa: S603
-                return True
-            time.sleep(0.01)
-        return False
-
-    def _files(self, suffix: str) -> list[tuple[Machine, Path]]:
-        return [
-            (machine, path)
-            for machine in self._world.machines.values()
-            for path in sorted((machine.folder / "tokens").glob(f"*{suffix}"))
-        ]
-
-    @contextlib.contextmanager
-    def _remove_lock(self, draw: Random) -> Iterator[Places]:
-        places: Places = ()
-        if found := self._files(".lock"):
-            machine, path = draw.choice(found)
-            with contextlib.suppress(OSError):
-                path.unlink()
-                places = (f"disk {machine.name}",)
-        yield places
-
-    @contextlib.contextmanager
-    def _damage(self, draw: Random) -> Iterator[Places]:
-        places: Places = ()
-        if found := self._files(".json"):
-            machine, path = draw.choice(found)
-            with contextlib.suppress(OSError):
-                content = path.read_bytes()
-                broken = [b"", content[: len(content) // 2], os.urandom(200), b"[" * 500]
-                path.write_bytes(draw.choice(broken))
-                places = (f"disk {machine.name}",)
-        yield places
-
-    def copy_files(self) -> None:
-        """Copy the token files; an old copy may be restored later."""
-        for _, path in self._files(".json"):
-            with contextlib.suppress(OSError):
-                self._copies.setdefault(path, []).append(path.read_bytes())
-
-    @contextlib.contextmanager
-    def _restore(self, draw: Random) -> Iterator[Places]:
-        places: Places = ()
-        found = [(machine, path) for machine, path in self._files(".json") if path in self._copies]
-        if found:
-            machine, path = draw.choice(found)
-            draft = path.with_suffix(".restored")
-            with contextlib.suppress(OSError):
-                draft.write_bytes(draw.choice(self._copies[path]))
-                draft.chmod(0o600)
-                draft.replace(path)
-                places = (f"disk {machine.name}",)
-        yield places
+        with self._patience.holding(f"{name} {machine.name}") as free:
+            if not free:
+                return None
+            try:
+                setattr(machine.controls, name, True)
+                self._patience.stay(draw)
+            finally:
+                setattr(machine.controls, name, False)
+        return Effect((f"machine {machine.name}",))
 
     # -- Valkey ------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _stop_valkey(self, draw: Random) -> Iterator[Places]:
-        with self._holding(REDIS) as free:
-            if free:
+    def _stop_valkey(self, draw: Random) -> Effect | None:
+        with self._patience.holding(REDIS) as free:
+            if not free:
+                return None
+            try:
                 self._world.valkey.signal(signal.SIGSTOP)
-                self._last(draw)
+                self._patience.stay(draw)
+            finally:
                 self._world.valkey.signal(signal.SIGCONT)
-            yield (REDIS,) if free else ()
+        return Effect((REDIS,))
 
-    @contextlib.contextmanager
-    def _kill_valkey(self, draw: Random) -> Iterator[Places]:
-        with self._holding(REDIS) as free:
-            if free:
+    def _kill_valkey(self, draw: Random) -> Effect | None:
+        with self._patience.holding(REDIS) as free:
+            if not free:
+                return None
+            try:
                 self._world.valkey.kill()
-                self._last(draw)
+                self._patience.stay(draw)
+            finally:
                 self._world.valkey.start()
-            yield (REDIS,) if free else ()
+        return Effect((REDIS,))
 
-    @contextlib.contextmanager
-    def _flush(self, _draw: Random) -> Iterator[Places]:
-        with self._holding(REDIS) as free:
-            if free:
-                self._world.valkey.client.flushall()
-            yield (REDIS,) if free else ()
+    def _flush(self, _draw: Random) -> Effect | None:
+        with self._patience.holding(REDIS) as free:
+            if not free:
+                return None
+            self._world.valkey.client.flushall()
+        return Effect((REDIS,))
 
-    @contextlib.contextmanager
-    def _cut_off(self, draw: Random) -> Iterator[Places]:
+    def _cut_off(self, draw: Random) -> Effect | None:
         machine = self._machine(draw)
-        with self._holding(f"link {machine.name}") as free:
-            if free:
+        with self._patience.holding(f"link {machine.name}") as free:
+            if not free:
+                return None
+            try:
                 machine.link.cut()
-                self._last(draw)
+                self._patience.stay(draw)
+            finally:
                 machine.link.restore()
-            yield (REDIS,) if free else ()
+        return Effect((f"link {machine.name}",))
 
     # -- endpoints ---------------------------------------------------------------------------------
 
     def _served(self, draw: Random) -> Served:
         return self._world.served[draw.choice([it.name for it in IDENTITIES])]
 
-    @contextlib.contextmanager
-    def _slow(self, draw: Random) -> Iterator[Places]:
+    def _slow(self, draw: Random) -> Effect | None:
         served = self._served(draw)
-        with self._holding(f"latency {served.identity}") as free:
-            if free:
-                served.server.latency = draw.uniform(0.5, 3.0)
-                self._last(draw)
+        with self._patience.holding(f"latency {served.identity}") as free:
+            if not free:
+                return None
+            try:
+                served.server.latency = draw.uniform(SLOWEST / 4, SLOWEST)
+                self._patience.stay(draw)
+            finally:
                 served.server.latency = 0.0
-            yield (served.identity,) if free else ()
+        return Effect((served.identity,))
 
-    @contextlib.contextmanager
-    def _down(self, draw: Random) -> Iterator[Places]:
+    def _down(self, draw: Random) -> Effect | None:
         served = self._served(draw)
-        with self._holding(f"endpoint {served.identity}") as free:
-            if free:
+        with self._patience.holding(f"endpoint {served.identity}") as free:
+            if not free:
+                return None
+            try:
                 served.watched.fault = Answer(503)
-                self._last(draw)
+                self._patience.stay(draw)
+            finally:
                 served.watched.fault = USUAL
-            yield (served.identity,) if free else ()
+        return Effect((served.identity,))
 
-    @contextlib.contextmanager
-    def _once(self, draw: Random, behaviour: Behaviour) -> Iterator[Places]:
-        """In force until a request has met it."""
-        served = self._served(draw)
-        with self._holding(f"once {served.identity}") as free:
-            if free:
-                served.watched.once = behaviour
-                while not self.over.wait(0.05) and served.watched.once is behaviour:
-                    pass
-                served.watched.once = None
-            yield (served.identity,) if free else ()
+    def _once(self, draw: Random, behaviour: Behaviour) -> Effect | None:
+        """Wait until a request meets it."""
+        served, met = self._served(draw), threading.Event()
+        with self._patience.holding(f"once {served.identity}") as free:
+            if not free:
+                return None
+            try:
+                served.watched.answer_once(behaviour, met.set)
+                while not met.wait(0.02):
+                    if self._patience.over.is_set():
+                        return None
+            finally:
+                served.watched.forget_once()
+        return Effect((served.identity,), since=now() - 0.02)
 
-    @contextlib.contextmanager
-    def _revoke(self, draw: Random) -> Iterator[Places]:
+    def _revoke(self, draw: Random) -> Effect:
         served = self._served(draw)
         # a login goes on: only its access tokens end
         served.server.expire_all()
         self._world.record(Ended(identity=served.identity, at=now()))
-        yield (served.identity,)
+        return Effect((served.identity,))
 
-    @contextlib.contextmanager
-    def _rotate_password(self, draw: Random) -> Iterator[Places]:
+    def _rotate_password(self, draw: Random) -> Effect | None:
         names = [it.name for it in IDENTITIES if it.grant == "password" and not it.stranger]
         served = self._world.served[draw.choice(names)]
-        with self._holding(f"password {served.identity}") as free:
-            if free:
-                new = f"password-{draw.getrandbits(64):016x}"
-                served.server.change_password(new)
-                time.sleep(draw.uniform(0.0, 2.0))
-                served.write_credentials(new)
-            yield (served.identity,) if free else ()
+        with self._patience.holding(f"password {served.identity}") as free:
+            if not free:
+                return None
+            new = f"password-{draw.getrandbits(64):016x}"
+            served.server.change_password(new)
+            time.sleep(draw.uniform(0.0, 2.0))
+            served.write_credentials(new)
+        return Effect((served.identity,))
+
+
+def _sent(pid: int, number: signal.Signals) -> bool:
+    """Whether the process was there to get the signal."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True

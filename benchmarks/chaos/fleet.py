@@ -36,7 +36,7 @@ BETWEEN_STARTS = 0.5
 """Seconds after which a process that died is started again."""
 
 ASKING = 20.0
-"""Seconds that a page of a server takes at most."""
+"""Longest time in seconds for one page of a server."""
 
 PATIENCE = 20.0
 """Seconds in which a process ends when it is told to."""
@@ -47,7 +47,14 @@ def _command(job: Job) -> list[str]:
         return [sys.executable, "-m", "benchmarks.chaos.worker"]
     server = [str(Path(PROGRAMS, UWSGI)), "--home", sys.prefix, "--enable-threads", "--master"]
     server += ["--http-socket", f"127.0.0.1:{job.port}", "--processes", "2", "--need-app"]
-    return [*server, "--module", "benchmarks.chaos.wsgi", "--disable-logging", "--die-on-term"]
+    return [
+        *server,
+        "--module",
+        "benchmarks.chaos.wsgi",
+        "--disable-logging",
+        "--die-on-term",
+        "--no-orphans",
+    ]
 
 
 class Slot:
@@ -59,6 +66,7 @@ class Slot:
         self._told = world.jobs / job.slot
         self._told.write_text(json.dumps(asdict(job)), "utf-8")
         self.process: subprocess.Popen[bytes] | None = None
+        self.sessions: list[int] = []
         self.due = 0.0
 
     def start(self) -> None:
@@ -73,6 +81,7 @@ class Slot:
                 env={**os.environ, JOB: str(self._told)},
                 start_new_session=True,
             )
+        self.sessions.append(self.process.pid)
 
     def ask(self) -> None:
         """Request a page of a server, which calls the API for it."""
@@ -124,8 +133,10 @@ class Fleet:
                     slot.process.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     slot.process.wait(max(0.0, end - time.monotonic()))
-                with contextlib.suppress(OSError):
-                    os.killpg(slot.process.pid, signal.SIGKILL)
+                for session in slot.sessions:
+                    # a child that outlived its parent is still in its session
+                    with contextlib.suppress(OSError):
+                        os.killpg(session, signal.SIGKILL)
                 slot.process.wait()
 
     @property

@@ -116,7 +116,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """A user logged in again, since the login before was lost at about `lost`."""
+    """A user logged in again because the previous login was lost at about `lost`."""
 
     identity: str
     at: float
@@ -125,7 +125,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leak:
-    """A secret stood in an output, a name or the list of processes."""
+    """A secret appeared in an output, a name or the list of processes."""
 
     where: str
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.chaos.checker import RECOVERY, check
-from benchmarks.chaos.faults import Faults
 from benchmarks.chaos.fleet import Fleet
 from benchmarks.chaos.history import Fault, History, Leak, now, read
 from benchmarks.chaos.kinds import ALL, BUSY, LONGEST_WAIT
-from benchmarks.chaos.nemesis import torment
+from benchmarks.chaos.nemesis import inject_faults
 from benchmarks.chaos.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
 
     from benchmarks.chaos.checker import Finding
 
@@ -55,39 +54,37 @@ class Outcome:
     findings: list[Finding]
 
 
-def run(seed: int, seconds: float, *, keep: Path | None = None) -> Outcome:
+def run(seed: int, seconds: float, place: Path) -> Outcome:
     """Run a segment of about so many seconds, its quiet end included.
 
     Args:
-        seed: of the plan of faults; which process they meet depends on who lives.
+        seed: for the schedule of faults; which process one hits also depends on which are alive.
         seconds: how long it lasts.
-        keep: an empty folder in which the history and the outputs are left; None: nowhere.
+        place: an empty folder, in which the history and all outputs are left.
     """
     draw = random.Random(seed)  # noqa: S311  a plan that can be repeated
     quiet = LONGEST_WAIT + RECOVERY + AT_THE_END
-    with tempfile.TemporaryDirectory(prefix="chaos-") as made:
-        world = World(keep or Path(made), grace=draw.choice([0.0, 10.0]))
-        began = now()
-        with world.running(), Fleet(world) as fleet:
-            with (
-                _beating(world.record),
-                _repeating(world.log_in_again, 0.2),
-                _repeating(fleet.list_processes, LOOK),
-            ):
-                time.sleep(WARM_UP)
-                faults = Faults(world, fleet)
-                broken = max(1.0, seconds - WARM_UP - quiet)
-                last = torment(world, faults, draw, seconds=broken, pace=PACE)
-                time.sleep(quiet)
-            setting = world.setting(last, fleet.names)
-        found = leaks(world.outputs, world.secrets())
-        history = History.of(setting, [*read(world.history), *found])
+    world = World(place, grace=draw.choice([0.0, 10.0]))
+    began = now()
+    with world.running(), Fleet(world) as fleet:
+        with (
+            _beating(world.record),
+            _repeating(world.log_in_again, 0.2),
+            _repeating(fleet.list_processes, LOOK),
+        ):
+            time.sleep(WARM_UP)
+            broken = max(1.0, seconds - WARM_UP - quiet)
+            last = inject_faults(world, fleet, draw, seconds=broken, pace=PACE)
+            time.sleep(quiet)
+        setting = world.setting(last, fleet.names)
+    found = leaks(world.outputs, world.secrets())
+    history = History.of(setting, [*read(world.history), *found])
     return Outcome(seed, began, history, check(history))
 
 
 @contextlib.contextmanager
 def _beating(record: Callable[[Fault], None]) -> Iterator[None]:
-    """Note where this process itself did not run in time: then no worker need have done so."""
+    """Note when this process did not run in time: the workers may not have either."""
     last = now()
 
     def beat() -> None:
@@ -109,13 +106,13 @@ def _repeating(work: Callable[[], None], pause: float) -> Iterator[None]:
         while not over.wait(pause):
             work()
 
-    thread = threading.Thread(target=repeat)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        repeating = pool.submit(repeat)
+        try:
+            yield
+        finally:
+            over.set()
+        repeating.result()
 
 
 def leaks(folder: Path, secrets: Collection[str]) -> Iterator[Leak]:
@@ -127,6 +124,7 @@ def leaks(folder: Path, secrets: Collection[str]) -> Iterator[Leak]:
         if path.is_file():
             text += path.read_text("utf-8", errors="replace")
         # a search for each of thousands of tokens would take minutes
-        words = set(re.findall(r"\w{30}", text))
-        if words & tokens or any(secret in text for secret in others):
+        words = re.findall(r"\w{30,}", text)
+        parts = {word[at : at + 30] for word in words for at in range(len(word) - 29)}
+        if parts & tokens or any(secret in text for secret in others):
             yield Leak(where=path.name)

