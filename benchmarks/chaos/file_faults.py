@@ -126,7 +126,8 @@ class FileFaults:
             draft.chmod(0o600)
             draft.replace(path)
         except OSError:
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
             return None
         return self._effect(machine, path)
 

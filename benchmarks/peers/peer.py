@@ -61,7 +61,9 @@ class Peer(Protocol):
 
     # a mutable attribute would have to be of this very type
     @property
-    def packages(self) -> tuple[str, ...]: ...
+    def packages(self) -> tuple[str, ...]:
+        """See the class."""
+        ...
 
     def lifetime(self, period: int) -> int:
         """Seconds that a token has to live to be renewed every `period` seconds."""
