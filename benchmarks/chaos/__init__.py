@@ -6,15 +6,16 @@ How it works
 ============
 
 Two simulated machines, A and B, each with a folder (a small disk of its own where the user may
-mount one), a clock that steps, and a link to one real Valkey that can be cut (`world`). Six
+mount one), a clock that steps, and a link to one real Valkey that can be cut (`machine`). Six
 identities, each with a token server of its own, so that a token that crosses an identity is met at
-the wrong server and known. Worker processes of several kinds call the APIs (`worker`) and are
-started again when they die (`fleet`). A nemesis draws faults (`nemesis`); several are in force at
-the same time.
+the wrong server and known (`world`). Worker processes of several kinds call the APIs (`worker`),
+and are started again when they die (`fleet`). A nemesis draws faults (`nemesis`, `faults`,
+`file_faults`); several are in force at the same time.
 
 Everybody writes down what they saw, by the clock since boot that no fault touches: the workers
-their calls, the servers what they answered, the nemesis its faults (`history`). When a segment is
-over, seven rules read the history (`checker`). What a fault may do to a fleet is a table
+their calls (`diary`), the servers what they answered (`endpoint`), the nemesis its faults. All of
+it is a `history`. When a segment is
+over, seven rules read the history (`checker`, `excuses`). What a fault may do to a fleet is a table
 (`kinds`): how many grants it costs, whose calls may fail while it lasts, for how long its effects
 may last afterwards, whether it may lose a login, and why.
 

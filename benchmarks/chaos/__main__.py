@@ -107,7 +107,7 @@ def main() -> int:
         place.mkdir(parents=True, exist_ok=True)
         found = segments(given, place)
     print(report.table(found).plain())
-    print(report.told(found))
+    print(report.headline(found))
     if given.results:
         circumstances = {
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from benchmarks.chaos.kinds import ALL, BUSY, KINDS, LONGEST_WAIT, SLACK
+from benchmarks.chaos.excuses import (
+    FROZEN,
+    SHORTEST_USE,
+    STRANGE,
+    may_lose,
+    met,
+    price,
+    stopped,
+)
+from benchmarks.chaos.kinds import ALL, LONGEST_WAIT, SLACK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from benchmarks.chaos.history import Call, Event, Fault, History, Post
-    from benchmarks.chaos.kinds import Kind
 
-SHORTEST_USE = 0.65
-"""Smallest share of its lifetime for which a token is used: the window is the last quarter, jitter
-lengthens it by up to a quarter, and what is measured is when the endpoint answered.
-"""
-
-FORCED = 60.0
+REPLACEMENT_PERIOD = 60.0
 """Seconds in which a process replaces a token of one identity once because of a 401."""
 
 RECOVERY = 5.0
 """Seconds allowed after the longest promised wait for everything to work again."""
-
-FROZEN = frozenset({"freeze", BUSY})
-"""Faults in which a process could not run."""
-
-STRANGE = frozenset({"freeze", "no descriptors", "no threads", BUSY})
-"""Faults in which a client itself may fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ def dead_tokens(history: History) -> Iterator[Finding]:
             grant = history.grants.get(sent.token)
             if grant is None or sent.at <= grant.ends + SLACK / 2:
                 continue
-            if not _met(history, FROZEN, (call.process, ALL), call.began, sent.at):
+            if not met(history, FROZEN, (call.process, ALL), call.began, sent.at):
                 late = sent.at - grant.ends
                 yield Finding(1, f"{call.process} sent a token {late:.2f} s late", (grant, call))
     yield from _rejected_sent_again(history)
@@ -82,7 +78,7 @@ def _rejected_sent_again(history: History) -> Iterator[Finding]:
             if history.grants[token].at > history.grants[dead].at:
                 replaced.setdefault((process, dead), at)
         late = status is None and at > replaced.get((process, token), at) + SLACK / 2
-        if late and not _met(history, FROZEN, (process, ALL), call.began, at):
+        if late and not met(history, FROZEN, (process, ALL), call.began, at):
             yield Finding(1, f"{process} sent a token again that was rejected", (call,))
         if status == 401:
             rejected.setdefault(process, set()).add(token)
@@ -113,42 +109,9 @@ def surplus(history: History, identity: str) -> Iterator[tuple[Post, Post, Fault
     used: Counter[Fault] = Counter()
     for before, after in pairwise(granted):
         if after.at - before.at < SHORTEST_USE * history.setting.lifetime:
-            fault = _cost(history, history.setting.places[identity], before, after, used)
+            fault = price(history, history.setting.places[identity], before, after, used)
             used.update([fault] if fault else [])
             yield before, after, fault
-
-
-def _cost(
-    history: History, places: Sequence[str], before: Post, after: Post, used: Counter[Fault]
-) -> Fault | None:
-    """The fault that this grant is the price of."""
-    found = []
-    for fault in history.faults:
-        kind = KINDS[fault.kind]
-        lingering = kind.settles + kind.reach
-        if kind.costs == "none" or not fault.concerns(places):
-            continue
-        if fault.overlaps(before.at, after.at, after=lingering) and (
-            used[fault] < _most(history, fault, places)
-        ):
-            found.append(fault)
-    # one that may cost a grant of each process first, then the one that ends first
-    return min(found, key=lambda it: (KINDS[it.kind].costs != "each", it.ended), default=None)
-
-
-def _most(history: History, fault: Fault, places: Sequence[str]) -> int:
-    """How many grants a fault may cost one identity."""
-    kind = KINDS[fault.kind]
-    if kind.costs == "one":
-        return 1
-    ended = fault.ended + kind.settles + kind.reach
-    processes = {
-        call.process
-        for call in history.calls
-        if call.identity == places[0] and fault.began <= call.ended and call.began <= ended
-    }
-    lives = (ended - fault.began) / (SHORTEST_USE * history.setting.lifetime)
-    return math.ceil(len(processes) * (1 + lives))
 
 
 # -- 3: no refresh token is spent twice, no login lost ---------------------------------------------
@@ -161,31 +124,18 @@ def lost_logins(history: History) -> Iterator[Finding]:
         if post.identity not in history.setting.exclusive or not post.credential:
             continue
         first = spent.get((post.identity, post.credential))
-        if first and post.at - first.at > history.setting.grace and not _loses(history, post):
+        if (
+            first
+            and post.at - first.at > history.setting.grace
+            and not may_lose(history, post.identity, post.at)
+        ):
             text = f"{post.identity}: a refresh token was posted again after {{}} s"
             yield Finding(3, text.format(round(post.at - first.at, 2)), (first, post))
         if post.outcome == "granted":
             spent.setdefault((post.identity, post.credential), post)
     for login in history.logins:
-        if not _excused(history, login.identity, login.lost, lambda kind: kind.loses):
+        if not may_lose(history, login.identity, login.lost):
             yield Finding(3, f"{login.identity}: the login was lost", (login,))
-
-
-def _loses(history: History, post: Post) -> bool:
-    return _excused(history, post.identity, post.at, lambda kind: kind.loses) is not None
-
-
-def _excused(
-    history: History, identity: str, at: float, may: Callable[[Kind], bool]
-) -> Fault | None:
-    """The fault that excuses what happened to an identity at a moment."""
-    places = history.setting.places[identity]
-    for fault in history.faults:
-        kind = KINDS[fault.kind]
-        lingering = kind.settles + kind.reach
-        if may(kind) and fault.concerns(places) and fault.overlaps(at, at, after=lingering):
-            return fault
-    return None
 
 
 # -- 4: no token crosses an identity or a credential -----------------------------------------------
@@ -217,7 +167,7 @@ def _posted_in_cooldown(history: History, identity: str) -> Iterator[Finding]:
         if after.at - before.at >= history.setting.cooldown - SLACK:
             continue
         places = history.setting.places[identity]
-        if excuse := _cost(history, places, before, after, used):
+        if excuse := price(history, places, before, after, used):
             used[excuse] += 1
         else:
             gap = after.at - before.at
@@ -238,7 +188,7 @@ def failed_calls(history: History) -> Iterator[Finding]:
             continue
         if call.error and (why := _needless(history, call, last.get(call.process))):
             yield Finding(5, f"{call.process}: {call.error}, {why}", (call,))
-        if call.foreign and not _met(history, STRANGE, call.places, call.began, call.ended):
+        if call.foreign and not met(history, STRANGE, call.places, call.began, call.ended):
             yield Finding(5, f"{call.process}: {call.foreign}", (call,))
         if call.status == 401 and not _irreplaceable(history, call):
             yield Finding(5, f"{call.process}: a 401 that was not replaced", (call,))
@@ -249,23 +199,7 @@ def _needless(history: History, call: Call, before: Call | None) -> str:
     """Why this failure need not have been; empty if it is explained."""
     if before is not None and _still_usable(history, before, call):
         return "though its token was usable"
-    return "" if _stopped(history, call) else "though nothing kept the endpoint from answering"
-
-
-def _stopped(history: History, call: Call) -> bool:
-    """Whether a fault, or a lost login, kept this call from a new token."""
-    exclusive = call.identity in history.setting.exclusive
-    stopping = {"all", "exclusive"} if exclusive else {"all"}
-    for fault in history.faults:
-        kind = KINDS[fault.kind]
-        if (
-            kind.stops in stopping
-            and fault.concerns(call.places)
-            and fault.overlaps(call.began, call.ended, after=kind.settles)
-        ):
-            return True
-    lost = [it for it in history.logins if it.identity == call.identity]
-    return any(it.lost - SLACK <= call.ended and call.began <= it.at + 5 for it in lost)
+    return "" if stopped(history, call) else "though nothing kept the endpoint from answering"
 
 
 def _still_usable(history: History, before: Call, call: Call) -> bool:
@@ -277,12 +211,12 @@ def _still_usable(history: History, before: Call, call: Call) -> bool:
         it.identity == call.identity and grant.at <= it.at <= call.ended for it in history.ended
     )
     unsure = {"clock step", "password rotated", *FROZEN}
-    return not ended and not _met(history, unsure, call.places, grant.at, call.ended)
+    return not ended and not met(history, unsure, call.places, grant.at, call.ended)
 
 
 def _irreplaceable(history: History, call: Call) -> bool:
     """Whether a 401 has a reason to stay: none to be had, or a replacement within the minute."""
-    if _stopped(history, call):
+    if stopped(history, call):
         return True
     refused = call.requests[0]
     worker = call.process.partition(".")[0]
@@ -290,7 +224,9 @@ def _irreplaceable(history: History, call: Call) -> bool:
         if other is call or other.process.partition(".")[0] != worker:
             continue
         for sent in other.requests:
-            recent = refused.answered - FORCED - SLACK <= sent.answered < refused.answered
+            recent = (
+                refused.answered - REPLACEMENT_PERIOD - SLACK <= sent.answered < refused.answered
+            )
             # another thread that met the same token replaces it for this one too
             if (
                 sent.status == 401
@@ -312,7 +248,7 @@ def _long_waits(history: History) -> Iterator[Finding]:
         waited = max(b - a for a, b in zip(moments[::2], moments[1::2], strict=True))
         if waited <= call.timeout + SLACK:
             continue
-        if not _met(history, FROZEN, (call.process, ALL), call.began, call.ended):
+        if not met(history, FROZEN, (call.process, ALL), call.began, call.ended):
             text = f"{call.process} waited {waited:.2f} s, its timeout is {call.timeout:g} s"
             yield Finding(5, text, (call,))
 
@@ -322,7 +258,7 @@ def _long_waits(history: History) -> Iterator[Finding]:
 
 def recovery(history: History) -> Iterator[Finding]:
     """Workers that do not work at the end."""
-    since = history.setting.quiet + LONGEST_WAIT + RECOVERY
+    since = history.setting.quiet_since + LONGEST_WAIT + RECOVERY
     late = [it for it in history.calls if it.began >= since]
     for call in late:
         stranger = call.identity in history.setting.strangers
@@ -342,16 +278,6 @@ def seen_secrets(history: History) -> Iterator[Finding]:
     """Outputs, names and command lines that hold a secret."""
     for leak in history.leaks:
         yield Finding(7, f"a secret appears in {leak.where}", (leak,))
-
-
-def _met(
-    history: History, kinds: Iterable[str], places: Iterable[str], began: float, ended: float
-) -> bool:
-    """Whether a fault of one of these kinds was in force at one of these places."""
-    return any(
-        fault.kind in kinds and fault.concerns(places) and fault.overlaps(began, ended)
-        for fault in history.faults
-    )
 
 
 RULES: tuple[Callable[[History], Iterator[Finding]], ...] = (

@@ -23,7 +23,7 @@ UNTIL_LOGIN = 2.0
 """Seconds until a user logs in again."""
 
 
-class Watched:
+class RecordingEndpoint:
     """The token endpoint's behaviour: `fault` if there is one, and each post is written down.
 
     Attributes:
@@ -106,7 +106,7 @@ class Served:
 
     Attributes:
         server: the server; it starts and ends with this.
-        watched: its token endpoint.
+        recording: its token endpoint.
         secrets: all credentials that workers ever had.
     """
 
@@ -123,8 +123,8 @@ class Served:
         self.server = TokenServer(expires_in=lifetime)
         self.server.reuse_protection = True
         self.server.refresh_keeps_access = True
-        self.watched = Watched(identity, record)
-        self.server.token_endpoint.answer_always(self.watched)
+        self.recording = RecordingEndpoint(identity, record)
+        self.server.token_endpoint.answer_always(self.recording)
         self.credentials = credentials
         self.secrets: set[str] = set()
         self._record = record
@@ -142,8 +142,8 @@ class Served:
 
     def log_in_if_lost(self) -> None:
         """Log in again if the login of an exclusive grant has been lost for a while."""
-        lost = self.watched.lost
+        lost = self.recording.lost
         if self.exclusive and lost is not None and now() - lost > UNTIL_LOGIN:
-            self.watched.lost = None
+            self.recording.lost = None
             self.log_in()
             self._record(Login(identity=self.identity, at=now(), lost=lost))

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.chaos.history import Ended, now
+from benchmarks.chaos.history import TokensEnded, now
 from benchmarks.chaos.kinds import RETRY_AFTER, SLOWEST
 from benchmarks.chaos.world import IDENTITIES, LIFETIME, REDIS
 from evertoken.testing import Answer, Cut
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from benchmarks.chaos.endpoint import Served
     from benchmarks.chaos.fleet import Fleet
-    from benchmarks.chaos.world import Machine, World
+    from benchmarks.chaos.machine import Machine
+    from benchmarks.chaos.world import World
     from evertoken.testing.answers import Behaviour
 
 SHORT, LONG = 1.0, LIFETIME + 3.0
@@ -239,10 +240,10 @@ class Faults:
             if not free:
                 return None
             try:
-                served.watched.fault = Answer(503)
+                served.recording.fault = Answer(503)
                 self._patience.stay(draw)
             finally:
-                served.watched.fault = USUAL
+                served.recording.fault = USUAL
         return Effect((served.identity,))
 
     def _once(self, draw: Random, behaviour: Behaviour) -> Effect | None:
@@ -252,19 +253,19 @@ class Faults:
             if not free:
                 return None
             try:
-                served.watched.answer_once(behaviour, met.set)
+                served.recording.answer_once(behaviour, met.set)
                 while not met.wait(0.02):
                     if self._patience.over.is_set():
                         return None
             finally:
-                served.watched.forget_once()
+                served.recording.forget_once()
         return Effect((served.identity,), since=now() - 0.02)
 
     def _revoke(self, draw: Random) -> Effect:
         served = self._served(draw)
         # a login goes on: only its access tokens end
         served.server.expire_all()
-        self._world.record(Ended(identity=served.identity, at=now()))
+        self._world.record(TokensEnded(identity=served.identity, at=now()))
         return Effect((served.identity,))
 
     def _rotate_password(self, draw: Random) -> Effect | None:

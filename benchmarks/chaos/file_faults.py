@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from benchmarks.chaos.faults import Patience
-    from benchmarks.chaos.world import Machine, World
+    from benchmarks.chaos.machine import Machine
+    from benchmarks.chaos.world import World
 
 
 class FileFaults:

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from benchmarks.chaos.worker import JOB
+from benchmarks.chaos.job import JOB
 from benchmarks.chaos.world import PROGRAMS, UWSGI, WORKERS
 
 if TYPE_CHECKING:
     import random
     from typing import Self
 
-    from benchmarks.chaos.worker import Job
+    from benchmarks.chaos.job import Job
 
 from benchmarks.chaos.world import World
 
@@ -63,8 +63,8 @@ class Slot:
     def __init__(self, job: Job, world: World) -> None:
         self.job = job
         self._log = world.outputs / f"{job.slot}.log"
-        self._told = world.jobs / job.slot
-        self._told.write_text(json.dumps(asdict(job)), "utf-8")
+        self._job_file = world.jobs / job.slot
+        self._job_file.write_text(json.dumps(asdict(job)), "utf-8")
         self.process: subprocess.Popen[bytes] | None = None
         self.sessions: list[int] = []
         self.due = 0.0
@@ -78,7 +78,7 @@ class Slot:
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
-                env={**os.environ, JOB: str(self._told)},
+                env={**os.environ, JOB: str(self._job_file)},
                 start_new_session=True,
             )
         self.sessions.append(self.process.pid)

@@ -90,7 +90,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A fault of one of `kinds.KINDS`, and the places that it concerns."""
+    """A fault of one of `kinds.EVENT_TYPES`, and the places that it concerns."""
 
     kind: str
     places: tuple[str, ...]
@@ -107,7 +107,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class TokensEnded:
     """All access tokens that an identity had were ended at the server."""
 
     identity: str
@@ -130,10 +130,10 @@ class Leak:
     where: str
 
 
-Event = Call | Post | Fault | Ended | Login | Leak
+Event = Call | Post | Fault | TokensEnded | Login | Leak
 
-KINDS: Mapping[str, type[Event]] = {
-    kind.__name__: kind for kind in (Call, Post, Fault, Ended, Login, Leak)
+EVENT_TYPES: Mapping[str, type[Event]] = {
+    kind.__name__: kind for kind in (Call, Post, Fault, TokensEnded, Login, Leak)
 }
 
 
@@ -148,7 +148,7 @@ class Setting:
         exclusive: the identities with a rotating refresh token.
         strangers: the identities whose credentials are wrong.
         cooldown: seconds for which refused credentials are not posted again.
-        quiet: when the last fault had ended.
+        quiet_since: when the last fault had ended.
         slots: the names of the workers that must be well at the end.
     """
 
@@ -158,7 +158,7 @@ class Setting:
     exclusive: frozenset[str]
     strangers: frozenset[str]
     cooldown: float
-    quiet: float
+    quiet_since: float
     slots: tuple[str, ...] = ()
 
 
@@ -170,7 +170,7 @@ class History:
     calls: tuple[Call, ...] = ()
     posts: tuple[Post, ...] = ()
     faults: tuple[Fault, ...] = ()
-    ended: tuple[Ended, ...] = ()
+    ended: tuple[TokensEnded, ...] = ()
     logins: tuple[Login, ...] = ()
     leaks: tuple[Leak, ...] = ()
     grants: Mapping[str, Post] = field(default_factory=dict)
@@ -185,7 +185,7 @@ class History:
             calls=tuple(sorted(_only(Call, known), key=lambda it: it.began)),
             posts=tuple(posts),
             faults=tuple(sorted(_only(Fault, known), key=lambda it: it.began)),
-            ended=tuple(sorted(_only(Ended, known), key=lambda it: it.at)),
+            ended=tuple(sorted(_only(TokensEnded, known), key=lambda it: it.at)),
             logins=tuple(sorted(_only(Login, known), key=lambda it: it.at)),
             leaks=tuple(_only(Leak, known)),
             grants={it.token: it for it in posts if it.outcome == "granted"},
@@ -212,7 +212,7 @@ def read(folder: Path) -> list[Event]:
 
 
 def _event(found: dict[str, object]) -> Event:
-    kind = KINDS[str(found.pop("event"))]
+    kind = EVENT_TYPES[str(found.pop("event"))]
     if isinstance(requests := found.get("requests"), list):
         found["requests"] = tuple(Sent(**each) for each in requests)
     if isinstance(places := found.get("places"), list):

@@ -33,7 +33,7 @@ def table(segments: Sequence[Summary]) -> Table:
     return Table("Faults, and the calls that met them", COLUMNS, rows)
 
 
-def told(segments: Sequence[Summary]) -> str:
+def headline(segments: Sequence[Summary]) -> str:
     """The run in a few sentences."""
     seconds, calls, failed = (
         sum(it[name] for it in segments) for name in ("seconds", "calls", "failed")
@@ -58,7 +58,7 @@ def page(circumstances: Mapping[str, str], segments: Sequence[Summary]) -> str:
     parts = [
         "# Results of `python -m benchmarks.chaos`",
         head,
-        told(segments),
+        headline(segments),
         "![Calls per second, failed calls and faults over time](chaos.svg)",
         table(segments).markdown(),
         (

@@ -36,7 +36,7 @@ PACE = 2.0
 BEAT, LATE = 0.1, 0.3
 """Seconds between two beats of the harness, and by which one must be late to be noted."""
 
-LOOK = 5.0
+PROCESS_LIST_PAUSE = 5.0
 """Seconds between two looks at the list of processes."""
 
 
@@ -70,7 +70,7 @@ def run(seed: int, seconds: float, place: Path) -> Outcome:
         with (
             _beating(world.record),
             _repeating(world.log_in_again, 0.2),
-            _repeating(fleet.list_processes, LOOK),
+            _repeating(fleet.list_processes, PROCESS_LIST_PAUSE),
         ):
             time.sleep(WARM_UP)
             broken = max(1.0, seconds - WARM_UP - quiet)

@@ -12,7 +12,6 @@ import pytest
 from benchmarks.chaos.checker import check
 from benchmarks.chaos.history import (
     Call,
-    Ended,
     Event,
     Fault,
     History,
@@ -21,6 +20,7 @@ from benchmarks.chaos.history import (
     Post,
     Sent,
     Setting,
+    TokensEnded,
     read,
     write,
 )
@@ -43,7 +43,7 @@ SETTING = Setting(
     exclusive=frozenset({"login"}),
     strangers=frozenset({"stranger"}),
     cooldown=15.0,
-    quiet=24.0,
+    quiet_since=24.0,
     slots=("worker",),
 )
 
@@ -165,7 +165,7 @@ EXCUSED: dict[str, Callable[[], list[int]]] = {
         fault("endpoint down", 11.0, 16.0), call(15.0), without=(call(10.5, "t1"),)
     ),
     "a 401 within a minute of another": lambda: found(
-        Ended(identity="shared", at=20.0),
+        TokensEnded(identity="shared", at=20.0),
         replace(
             call(21.0, "t2"), requests=(Sent(21.0, "t1", 401, 21.1), Sent(21.2, "t2", 200, 21.3))
         ),
@@ -182,7 +182,7 @@ def test_what_a_fault_explains_is_no_finding(what: str) -> None:
 def test_a_history_is_read_as_it_was_written_but_for_a_line_that_a_kill_cut_off(
     tmp_path: Path,
 ) -> None:
-    events = [*SOUND, fault("kill", 1.0, 1.0), Ended(identity="shared", at=2.0)]
+    events = [*SOUND, fault("kill", 1.0, 1.0), TokensEnded(identity="shared", at=2.0)]
     with (tmp_path / "worker.jsonl").open("w", encoding="utf-8") as file:
         for event in events:
             write(file, event)
