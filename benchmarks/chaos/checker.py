@@ -129,8 +129,9 @@ def lost_logins(history: History) -> Iterator[Finding]:
             and post.at - first.at > history.setting.grace
             and not may_lose(history, post.identity, post.at)
         ):
-            text = f"{post.identity}: a refresh token was posted again after {{}} s"
-            yield Finding(3, text.format(round(post.at - first.at, 2)), (first, post))
+            since = post.at - first.at
+            text = f"{post.identity}: a refresh token was posted again after {since:.2f} s"
+            yield Finding(3, text, (first, post))
         if post.outcome == "granted":
             spent.setdefault((post.identity, post.credential), post)
     for login in history.logins:

@@ -41,6 +41,17 @@ class BearerOptions(TypedDict, Generic[ResponseT], total=False):
     allow_http: bool
 
 
+def require_known(whose: str, options: Iterable[str]) -> None:
+    """Check the names of the options that the callable `whose` passes on to `Bearer.of`.
+
+    Raises:
+        TypeError: one is misspelt; the error names the callable that the user has called.
+    """
+    for name in options:
+        if name not in BearerOptions.__optional_keys__:
+            raise TypeError(f"{whose}() got an unexpected keyword argument {name!r}")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Bearer(Generic[Response_contra]):
     """Decides about requests and answers of any HTTP client.

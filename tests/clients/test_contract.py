@@ -325,6 +325,14 @@ def test_a_call_is_replayed_once_whatever_becomes_of_its_token(
     assert len(seen) == 1
 
 
+def test_a_misspelt_option_is_named_with_what_the_user_called(
+    client: AnyClient, manager: TokenManager
+) -> None:
+    called = r"^(BearerAuth\.__init__|BearerAuth|bearer_auth)\(\) got an unexpected keyword"
+    with pytest.raises(TypeError, match=called + " argument 'orgins'"):
+        client.auth(manager, orgins=["https://api.example.com"])
+
+
 def test_a_token_that_lacks_a_scope_is_not_renewed(
     client: AnyClient, manager: TokenManager, token_server: TokenServer
 ) -> None:  # S32

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Unpack
 
 from evertoken import adapters
-from evertoken.bearer import Bearer
+from evertoken.bearer import Bearer, require_known
 from evertoken.client_errors import Family
 from evertoken.clients.cookies import with_cookies
 from evertoken.clients.exchange import Answer, Read, Send, exchange
@@ -60,6 +60,7 @@ def bearer_auth(
     asyncio.run(things())
     ```
     """
+    require_known("bearer_auth", options)
     return _Middleware(Bearer.of(manager, **options))
 
 

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeVar, Unpack
 
 from evertoken import adapters, proxies
-from evertoken.bearer import Bearer
+from evertoken.bearer import Bearer, require_known
 from evertoken.clients.cookies import pairs_of, with_cookies
 from evertoken.clients.exchange import Answer, Read, Send, exchange
 from evertoken.errors import TokenError, discreet
@@ -77,6 +77,7 @@ class HttpxAuth(Generic[RequestT, ResponseT]):
 
     @discreet
     def __init__(self, manager: TokenManager, **options: Unpack[BearerOptions[ResponseT]]) -> None:
+        require_known("BearerAuth", options)
         self.manager = manager
         self._bearer: Bearer[ResponseT] = Bearer.of(manager, **options)
 

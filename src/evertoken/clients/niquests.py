@@ -8,7 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from evertoken import adapters, replay, urls
-from evertoken.bearer import Bearer
+from evertoken.bearer import Bearer, require_known
 from evertoken.client_errors import Family
 from evertoken.clients.exchange import Answer, Read, Send, settled
 from evertoken.errors import TokenError, discreet
@@ -41,6 +41,7 @@ class _Auth:
 
     @discreet
     def __init__(self, manager: TokenManager, **options: Unpack[BearerOptions[Response]]) -> None:
+        require_known("BearerAuth", options)
         self.manager = manager
         self._bearer: Bearer[Response] = Bearer.of(manager, **options)
 
