@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 REPLACEMENT_PERIOD = 60.0
 """Seconds in which a process replaces a token of one identity once because of a 401."""
+
+LATE = 1.0
+"""Seconds before the end of a worker is noticed."""
 
 RECOVERY = 5.0
 """Seconds allowed after the longest promised wait for everything to work again."""
@@ -272,6 +276,16 @@ def recovery(history: History) -> Iterator[Finding]:
             yield Finding(6, f"{slot} made no call after all faults had ended", ())
 
 
+def exits(history: History) -> Iterator[Finding]:
+    """Workers that crashed, or whose calls never ended."""
+    for exited in history.exits:
+        if exited.code is None:
+            yield Finding(5, f"{exited.process} did not end when told: a call hangs", (exited,))
+        crashed = exited.code not in {None, 0, -signal.SIGKILL, -signal.SIGTERM}
+        if crashed and not met(history, STRANGE, exited.places, exited.at - LATE, exited.at):
+            yield Finding(6, f"{exited.process} ended with status {exited.code}", (exited,))
+
+
 # -- 7: no secret is seen --------------------------------------------------------------------------
 
 
@@ -288,5 +302,6 @@ RULES: tuple[Callable[[History], Iterator[Finding]], ...] = (
     crossed_tokens,
     failed_calls,
     recovery,
+    exits,
     seen_secrets,
 )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
+from benchmarks.chaos.history import Exited, now
 from benchmarks.chaos.job import JOB
 from benchmarks.chaos.world import PROGRAMS, UWSGI, WORKERS
 
@@ -131,8 +132,11 @@ class Fleet:
             if slot.process is not None:
                 if slot.job.port:
                     slot.process.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    slot.process.wait(max(0.0, end - time.monotonic()))
+                try:
+                    code = slot.process.wait(max(0.0, end - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    code = None
+                self._note(slot, code)
                 for session in slot.sessions:
                     # a child that outlived its parent is still in its session
                     with contextlib.suppress(OSError):
@@ -157,6 +161,12 @@ class Fleet:
                 with contextlib.suppress(OSError):
                     file.write(Path(f"/proc/{pid}/cmdline").read_text("utf-8") + "\n")
 
+    def _note(self, slot: Slot, code: int | None) -> None:
+        assert slot.process is not None
+        process = slot.name_of(slot.process.pid)
+        places = (process, *slot.job.places)
+        self._world.record(Exited(process=process, places=places, at=now(), code=code))
+
     def _ask(self, slot: Slot) -> None:
         while not self._over.wait(slot.job.pace):
             slot.ask()
@@ -167,6 +177,8 @@ class Fleet:
                 if slot.process is not None and slot.process.poll() is None:
                     slot.due = 0.0
                 elif not slot.due:
+                    if slot.process is not None:
+                        self._note(slot, slot.process.returncode)
                     script = slot.job.kind == "script"
                     pause = BETWEEN_SCRIPTS if script else BETWEEN_STARTS
                     slot.due = time.monotonic() + pause * (slot.process is not None)

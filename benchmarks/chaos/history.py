@@ -124,16 +124,30 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exited:
+    """A worker ended.
+
+    Attributes:
+        code: its exit status; negative: the signal that killed it; None: it did not end when told.
+    """
+
+    process: str
+    places: tuple[str, ...]
+    at: float
+    code: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leak:
     """A secret appeared in an output, a name or the list of processes."""
 
     where: str
 
 
-Event = Call | Post | Fault | TokensEnded | Login | Leak
+Event = Call | Post | Fault | TokensEnded | Login | Exited | Leak
 
 EVENT_TYPES: Mapping[str, type[Event]] = {
-    kind.__name__: kind for kind in (Call, Post, Fault, TokensEnded, Login, Leak)
+    kind.__name__: kind for kind in (Call, Post, Fault, TokensEnded, Login, Exited, Leak)
 }
 
 
@@ -172,6 +186,7 @@ class History:
     faults: tuple[Fault, ...] = ()
     ended: tuple[TokensEnded, ...] = ()
     logins: tuple[Login, ...] = ()
+    exits: tuple[Exited, ...] = ()
     leaks: tuple[Leak, ...] = ()
     grants: Mapping[str, Post] = field(default_factory=dict)
 
@@ -187,6 +202,7 @@ class History:
             faults=tuple(sorted(_only(Fault, known), key=lambda it: it.began)),
             ended=tuple(sorted(_only(TokensEnded, known), key=lambda it: it.at)),
             logins=tuple(sorted(_only(Login, known), key=lambda it: it.at)),
+            exits=tuple(_only(Exited, known)),
             leaks=tuple(_only(Leak, known)),
             grants={it.token: it for it in posts if it.outcome == "granted"},
         )

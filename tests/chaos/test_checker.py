@@ -13,6 +13,7 @@ from benchmarks.chaos.checker import check
 from benchmarks.chaos.history import (
     Call,
     Event,
+    Exited,
     Fault,
     History,
     Leak,
@@ -65,6 +66,10 @@ def call(at: float, token: str = "", status: int = 200, identity: str = "shared"
         requests=(Sent(at, token, status, at + 0.01),) if token else (),
         error="" if token else "GrantUnavailable",
     )
+
+
+def exited(code: int | None) -> Exited:
+    return Exited(process="worker.1", places=("worker.1", "shared"), at=50.0, code=code)
 
 
 def fault(kind: str, began: float, ended: float, *places: str) -> Fault:
@@ -137,6 +142,8 @@ FORGED: dict[str, tuple[int, Callable[[], list[int]]]] = {
         lambda: found(fault("endpoint down", 57, 58), call(67.8), without=(call(67.5, "t7"),)),
     ),
     "a worker is dead after all has ended": (6, lambda: found(without=(call(67.5, "t7"),))),
+    "a worker crashes": (6, lambda: found(exited(1))),
+    "a call never ends": (5, lambda: found(exited(None))),
     "a secret is in a log": (7, lambda: found(Leak(where="worker.log"))),
 }
 
