@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet
 from evertoken import FileStore
 from evertoken.core.entry import Entry
 from evertoken.core.hold import Hold
+from evertoken.core.instant import Instant
 from evertoken.core.login import Login
 from evertoken.core.policy import RefreshPolicy
 from evertoken.core.token import Token
@@ -272,6 +273,18 @@ def test_a_damaged_file_is_a_miss_and_replaced(  # F10
 def test_a_good_file_is_used(folder: Path) -> None:
     planted(folder, content())
     assert token_in(FileStore(folder)) == "planted"
+
+
+def test_a_clock_that_is_set_back_makes_a_token_of_an_earlier_boot_no_younger(  # F16
+    folder: Path,
+) -> None:
+    planted(folder, content(a_token(age=10.0, lifetime=100.0)))
+    entry, now = FileStore(folder).load(KEY), clock.now()
+    assert entry is not None
+    assert entry.token is not None
+    policy = RefreshPolicy()
+    assert policy.usable(entry.token, now)
+    assert not policy.usable(entry.token, Instant(wall=now.wall, boot=now.boot + 95))
 
 
 def test_a_file_of_a_newer_version_is_not_changed(  # F11
