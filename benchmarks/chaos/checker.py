@@ -221,7 +221,7 @@ def _still_usable(history: History, before: Call, call: Call) -> bool:
 
 def _irreplaceable(history: History, call: Call) -> bool:
     """Whether a 401 has a reason to stay: none to be had, or a replacement within the minute."""
-    if stopped(history, call):
+    if stopped(history, call) or _both_ended(history, call):
         return True
     refused = call.requests[0]
     worker = call.process.partition(".")[0]
@@ -240,6 +240,18 @@ def _irreplaceable(history: History, call: Call) -> bool:
             ):
                 return True
     return False
+
+
+def _both_ended(history: History, call: Call) -> bool:
+    """Whether the token of the replay, too, was one that had been ended: there is no second one."""
+    tokens = [each.token for each in call.requests]
+    second = call.requests[-1]
+    if len(tokens) == 1 or tokens[-2] == second.token:
+        return False
+    granted = history.grants[second.token].at
+    return any(
+        it.identity == call.identity and granted <= it.at <= second.answered for it in history.ended
+    )
 
 
 def _long_waits(history: History) -> Iterator[Finding]:

@@ -171,6 +171,12 @@ EXCUSED: dict[str, Callable[[], list[int]]] = {
     "a call without a token while the endpoint is down": lambda: found(
         fault("endpoint down", 11.0, 16.0), call(15.0), without=(call(10.5, "t1"),)
     ),
+    "a 401 for a replay with another token that had been ended": lambda: found(
+        TokensEnded(identity="shared", at=20.0),
+        replace(
+            call(20.1, "t1"), requests=(Sent(20.1, "t1", 401, 20.2), Sent(20.3, "t2", 401, 20.4))
+        ),
+    ),
     "a 401 within a minute of another": lambda: found(
         TokensEnded(identity="shared", at=20.0),
         replace(
