@@ -98,5 +98,5 @@ def picture(segments: Sequence[Summary], path: Path) -> None:
             line.set_rasterized(True)
         axes.set_xlabel("minutes")
         axes.set_ylabel("per second")
-        axes.legend(ncols=3, loc="upper right")
+        axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
         figure.savefig(path, metadata={"Date": None}, bbox_inches="tight", dpi=DOTS)
