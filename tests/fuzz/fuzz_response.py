@@ -14,6 +14,7 @@ import html
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import atheris  # type: ignore[import-untyped]  # has no stubs
@@ -112,7 +113,7 @@ def check(data: bytes) -> None:
         status=STATUSES[status % len(STATUSES)],
         headers={"content-type": TYPES[kind % len(TYPES)], "location": body[:80].decode("latin-1")},
         body=body,
-        retry_after=checked_wait(http_dates.retry_after(retry_after)),
+        retry_after=checked_wait(http_dates.retry_after(retry_after, time.time())),
         moment=MOMENTS[kind % len(MOMENTS)],
         sent=(SENT,) if masked else (),
     )

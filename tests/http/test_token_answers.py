@@ -344,6 +344,15 @@ def test_retry_after_in_seconds(
     assert error.retry_after == seconds
 
 
+def test_retry_after_as_a_date_is_counted_on_the_servers_clock(  # S36
+    token_server: TokenServer,
+) -> None:
+    hour, form = 3600, "IMF-fixdate"
+    headers = {"Date": http_date(hour, form), "Retry-After": http_date(hour + 600, form)}
+
+    assert error_of(token_server, Answer(503, headers)).retry_after == pytest.approx(600, abs=30)
+
+
 @pytest.mark.parametrize("form", ["IMF-fixdate", "RFC 850", "asctime"])
 def test_retry_after_as_a_date(
     token_server: TokenServer, form: str, monkeypatch: pytest.MonkeyPatch

@@ -13,7 +13,6 @@ from evertoken.grants.adapters import watching
 from evertoken.grants.answer import Answer
 from evertoken.grants.failures import timed_out, unavailable
 from evertoken.grants.watch import Watch
-from evertoken.runtime import clock
 
 if TYPE_CHECKING:
     import ssl
@@ -119,13 +118,14 @@ class Endpoint:
             if expects_body or not success:
                 content, flaw = body.read(response, watch, needed=success)
         fields = {name.lower(): value for name, value in response.headers.items()}
+        moment = http_dates.answered_at(fields.get("date"))
         answer = Answer(
             url=url,
             status=response.status_code,
             headers=fields,
             body=content,
-            retry_after=http_dates.retry_after(fields.get("retry-after")),
-            moment=http_dates.moment_of(fields.get("date")) or clock.now().wall,
+            retry_after=http_dates.retry_after(fields.get("retry-after"), moment),
+            moment=moment,
             sent=sessions.secrets_in(request),
         )
         return _unreadable(answer, flaw) if flaw and success else answer

@@ -105,13 +105,14 @@ def _checked(value: str, seconds: float) -> float:
 
 def _answer_of(found: requests.Response) -> Answer:
     fields = {name.lower(): value for name, value in found.headers.items()}
+    moment = http_dates.answered_at(fields.get("date"))
     return Answer(
         url=found.url,
         status=found.status_code,
         headers=fields,
         body=found.content,
-        retry_after=http_dates.retry_after(fields.get("retry-after")),
-        moment=http_dates.moment_of(fields.get("date")) or clock.now().wall,
+        retry_after=http_dates.retry_after(fields.get("retry-after"), moment),
+        moment=moment,
         sent=sessions.secrets_in(found.request),
     )
 

@@ -18,11 +18,19 @@ def moment_of(value: str | None) -> float | None:
         return None
 
 
-def retry_after(value: str | None) -> float | None:
-    """Seconds from now; None for garbage and the past."""
+def answered_at(date: str | None) -> float:
+    """When a server answered by its own clock, from `Date`; by this machine's if it named none."""
+    return moment_of(date) or clock.now().wall
+
+
+def retry_after(value: str | None, answered: float) -> float | None:
+    """Seconds from the moment of the answer, on the server's clock; None for garbage and the past.
+
+    The clocks of both machines may differ by hours.
+    """
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:12])
     moment = moment_of(text)
-    wait = 0.0 if moment is None else moment - clock.now().wall
+    wait = 0.0 if moment is None else moment - answered
     return wait if wait > 0 else None
