@@ -85,9 +85,11 @@ KINDS: Mapping[str, Kind] = {
         "and its lease in Redis may end meanwhile",
     ),
     "clock step": Kind(
-        costs="one",
+        costs="each",
         settles=3 * SLACK,
-        why="a token whose age is no longer plausible is replaced",
+        why="a token whose age is no longer plausible is replaced; a renewal under way counts on "
+        "from the clock with which it began, so that it and the others do not believe each "
+        "other's tokens",
     ),
     "disk full": Kind(
         costs="each",

@@ -108,7 +108,7 @@ FORGED: dict[str, tuple[int, Callable[[], list[int]]]] = {
     "two grants in one lifetime": (2, lambda: found(grant(1.2, "extra"))),
     "a fault pays for one grant and not for two": (
         2,
-        lambda: found(fault("clock step", 1, 1), grant(1.1, "x"), grant(1.2, "y")),
+        lambda: found(fault("token revoked", 1, 1), grant(1.1, "x"), grant(1.2, "y")),
     ),
     "a refresh token is posted twice": (
         3,
