@@ -67,22 +67,23 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "kill": Kind(
-        costs="one",
+        costs="each",
         stops="exclusive",
         settles=LEASE + SLACK,
         loses=True,
         reach=LATER,
-        why="a token or a login dies with the process that has it and has not saved it; "
-        "its lock in Redis ends with the lease",
+        why="a token or a login dies with the process that has it and has not saved it; its lock in "
+        "Redis ends with the lease, and at a slow endpoint several siblings give up on it before "
+        "the first has a token",
     ),
     "freeze": Kind(
-        costs="one",
+        costs="each",
         stops="exclusive",
         settles=LEASE + SLACK,
         loses=True,
         reach=LATER,
-        why="siblings go on without the lock of a frozen process; a login has to wait for it, "
-        "and its lease in Redis may end meanwhile",
+        why="siblings go on without the lock of a frozen process, at a slow endpoint several at "
+        "once; a login has to wait for it, and its lease in Redis may end meanwhile",
     ),
     "clock step": Kind(
         costs="each",
@@ -200,11 +201,12 @@ KINDS: Mapping[str, Kind] = {
     ),
     "answer lost": Kind(
         costs="one",
-        stops="exclusive",
+        stops="all",
         loses=True,
         settles=BACKOFF + SLACK + SLOWEST,
         reach=LATER,
-        why="the server has granted what nobody got; without grace a login dies of the repetition",
+        why="the server has granted what nobody got, and the back-off begins; without grace a login "
+        "dies of the repetition",
     ),
     "no DNS": Kind(
         stops="all",
