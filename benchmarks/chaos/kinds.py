@@ -72,8 +72,8 @@ KINDS: Mapping[str, Kind] = {
         settles=LEASE + SLACK,
         loses=True,
         reach=LATER,
-        why="a token or a login dies with the process that has it and has not saved it; its lock in "
-        "Redis ends with the lease, and at a slow endpoint several siblings give up on it before "
+        why="a token or a login dies with the process that has it and has not saved it; its lock "
+        "in Redis ends with the lease, and at a slow endpoint several siblings give up on it before "
         "the first has a token",
     ),
     "freeze": Kind(
@@ -205,8 +205,8 @@ KINDS: Mapping[str, Kind] = {
         loses=True,
         settles=BACKOFF + SLACK + SLOWEST,
         reach=LATER,
-        why="the server has granted what nobody got, and the back-off begins; without grace a login "
-        "dies of the repetition",
+        why="the server has granted what nobody got, and the back-off begins; without grace a "
+        "login dies of the repetition",
     ),
     "no DNS": Kind(
         stops="all",
