@@ -73,8 +73,8 @@ KINDS: Mapping[str, Kind] = {
         loses=True,
         reach=LATER,
         why="a token or a login dies with the process that has it and has not saved it; its lock "
-        "in Redis ends with the lease, and at a slow endpoint several siblings give up on it before "
-        "the first has a token",
+        "in Redis ends with the lease, and at a slow endpoint several siblings give up on it "
+        "before the first has a token",
     ),
     "freeze": Kind(
         costs="each",
