@@ -45,7 +45,7 @@ def headline(segments: Sequence[Summary]) -> str:
     return (
         f"{seconds / 60:.0f} minutes in {len(segments)} segments (seeds {seeds}), "
         f"{faults:,} faults: {calls:,} calls, of which {failed:,} had no token; {grants:,} grants; "
-        f"{lost} logins lost where nothing can keep one. **Violations: {findings}.**"
+        f"{lost} logins lost to faults that no client can survive. **Violations: {findings}.**"
     )
 
 
