@@ -47,7 +47,7 @@ class Evertoken(Standard):
 
 
 class Authlib(Standard):
-    """`OAuth2Session`, which fetches a token anew where its grant is client credentials."""
+    """`OAuth2Session`; with this grant it fetches a new token when the old one expires."""
 
     title = "Authlib"
     packages = ("Authlib",)

@@ -220,7 +220,7 @@ def _still_usable(history: History, before: Call, call: Call) -> bool:
 
 
 def _irreplaceable(history: History, call: Call) -> bool:
-    """Whether a 401 has a reason to stay: none to be had, or a replacement within the minute."""
+    """Whether the caller had to get this 401: no new token was possible, or one had just come."""
     if stopped(history, call) or _both_ended(history, call):
         return True
     refused = call.requests[0]
@@ -243,7 +243,7 @@ def _irreplaceable(history: History, call: Call) -> bool:
 
 
 def _both_ended(history: History, call: Call) -> bool:
-    """Whether the token of the replay, too, was one that had been ended: there is no second one."""
+    """Whether the server had ended the token of the replay too; a request is replayed only once."""
     tokens = [each.token for each in call.requests]
     second = call.requests[-1]
     if len(tokens) == 1 or tokens[-2] == second.token:

@@ -67,14 +67,13 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "kill": Kind(
-        costs="each",
+        costs="one",
         stops="exclusive",
         settles=LEASE + SLACK,
         loses=True,
         reach=LATER,
-        why="a token or a login dies with the process that has it and has not saved it; its lock "
-        "in Redis ends with the lease, and at a slow endpoint several siblings give up on it "
-        "before the first has a token",
+        why="a token or a login dies with the process that has it and has not saved it; "
+        "its lock in Redis ends with the lease",
     ),
     "freeze": Kind(
         costs="each",

@@ -115,7 +115,7 @@ def test_processes_share_one_login(server: TokenServer, tmp_path: Path) -> None:
         assert len(set(map(str, in_threads(6, lambda it=turns: next(it).token().value)))) == 1  # type: ignore[misc]  # a callable without arguments
         assert server.token_requests == lifetime + 1
         managers[0].invalidate(managers[0].token())
-        # a sibling may send the old one for so long
+        # until then, siblings may still send the old token
         time.sleep(POLICY.recheck)
     assert server.reuses == 0
 
